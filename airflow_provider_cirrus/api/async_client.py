@@ -1,0 +1,115 @@
+"""The async twin of the client, on httpx: the same names, awaited."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import httpx
+import tenacity
+
+from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
+from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
+from airflow_provider_cirrus.api.transport import WatchedBody, failure, raise_if_repeatable, retrying_options
+
+log = logging.getLogger(__name__)
+
+
+class AsyncCirrusClient:
+    """
+    Talks to one stream of Cirrus from an event loop.
+
+    Parameters, results and errors are those of :class:`~.client.CirrusClient`, method by method.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        stream_id: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        api_version: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        attempts: int = 3,
+        longest_wait: float = 60.0,
+        pool_size: int = 10,
+    ) -> None:
+        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
+        self._attempts = attempts
+        self._longest_wait = longest_wait
+        self._http = httpx.AsyncClient(
+            headers={**self.endpoint.headers, "Authorization": self.endpoint.authorization},
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=pool_size),
+            follow_redirects=False,
+            # As in the sync client: no proxy between us and our own machine.
+            trust_env=not self.endpoint.is_plain,
+        )
+
+    async def __aenter__(self) -> AsyncCirrusClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, messages: Sequence[Message]) -> SendResult:
+        """Send 1 to 20 messages in one request."""
+        request = wire.send_request(messages, self.endpoint.stream_id, self.endpoint.api_version)
+        try:
+            response = await self._exchange(request)
+        except CirrusError as error:
+            return wire.failed_send(messages, error)
+        return wire.read_send(messages, response, hide=self.endpoint.secrets)
+
+    async def upload_media(self, file: BinaryIO, filename: str, media_type: str | None = None) -> Upload:
+        """Upload an image, a video or a document for the header of a template."""
+        if media_type is None:
+            media_type = media.check(file, filename, file.seek(0, 2)).mime
+        request = wire.upload_request(self.endpoint.stream_id, file, filename, media_type)
+        return wire.read_upload(await self._exchange(request), hide=self.endpoint.secrets)
+
+    async def validate_contact(self, number: str) -> ContactCheck:
+        """Ask whether a number is on WhatsApp; the warning of the sync client holds here."""
+        request = wire.validate_request(self.endpoint.stream_id, to_digits(number, "number"))
+        return wire.read_validate(await self._exchange(request), hide=self.endpoint.secrets)
+
+    async def get_conversation(self, object_id: str | int) -> Conversation:
+        """Read one conversation with its messages."""
+        request = wire.conversation_request(self.endpoint.stream_id, object_id)
+        return wire.read_conversation(await self._exchange(request), hide=self.endpoint.secrets)
+
+    async def stream_availability(self) -> Any:
+        """Read the stream's availability: a check of host, token and stream without side effect."""
+        request = wire.availability_request(self.endpoint.stream_id)
+        return wire.read_availability(await self._exchange(request), hide=self.endpoint.secrets)
+
+    async def _exchange(self, request: wire.Request) -> wire.Response:
+        retrying = tenacity.AsyncRetrying(**retrying_options(request, self._attempts, self._longest_wait, log.warning))
+        return await retrying(self._once, request)
+
+    async def _once(self, request: wire.Request) -> wire.Response:
+        body = None if request.body is None else WatchedBody(request.body)
+        headers = dict(request.headers)
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        try:
+            answer = await self._http.request(
+                request.method,
+                self.endpoint.url(request),
+                headers=headers,
+                content=None if body is None else body.chunks(),
+            )
+        except httpx.RequestError as error:
+            raise failure(error, request, body, self.endpoint.base_url) from error
+        response = wire.Response(answer.status_code, dict(answer.headers), answer.content)
+        raise_if_repeatable(request, response, self.endpoint.secrets)
+        return response

@@ -1,0 +1,176 @@
+"""The client for plain, synchronous code, on requests. Its async twin is in ``async_client``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import requests
+import requests.adapters
+import tenacity
+
+from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
+from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
+from airflow_provider_cirrus.api.transport import WatchedBody, failure, raise_if_repeatable, retrying_options
+
+log = logging.getLogger(__name__)
+
+
+class CirrusClient:
+    """
+    Talks to one stream of Cirrus over kept-alive connections.
+
+    A request is repeated only where it certainly had no effect (no connection, 429); redirects are not
+    followed. Threads may share a client.
+
+    Example::
+
+        with CirrusClient(token, stream_id) as cirrus:
+            sent = cirrus.send([Message.build("+44 7700 900123", {"name": "order_update", "language": "en"})])
+
+    :param token: API token
+    :param stream_id: encrypted stream id, percent-encoded or not
+    :param base_url: ``https://…``; ``http://`` for this machine only
+    :param api_version: ``""`` or ``"v2"``
+    :param timeout: seconds to wait for a connection, and for each part of an answer
+    :param attempts: most times that one request is tried
+    :param longest_wait: most seconds that a server's Retry-After is waited for
+    :param pool_size: most connections kept alive
+    :raises InvalidInput: a setting cannot be right
+    """
+
+    def __init__(
+        self,
+        token: str,
+        stream_id: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        api_version: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        attempts: int = 3,
+        longest_wait: float = 60.0,
+        pool_size: int = 10,
+    ) -> None:
+        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
+        self._attempts = attempts
+        self._longest_wait = longest_wait
+        self._session = requests.Session()
+        self._session.headers.update(self.endpoint.headers)
+        # An auth object, as requests lets a .netrc entry overrule a plain header.
+        self._session.auth = _Bearer(self.endpoint.authorization)
+        # A proxy has no business between us and our own machine, least of all with a token in the clear.
+        self._session.trust_env = not self.endpoint.is_plain
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def __enter__(self) -> CirrusClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def send(self, messages: Sequence[Message]) -> SendResult:
+        """
+        Send 1 to 20 messages in one request; the caller makes the batches.
+
+        :return: one outcome per message, in the order of the messages, whatever Cirrus answered
+        :raises InvalidInput: no messages or too many; nothing was sent
+        """
+        request = wire.send_request(messages, self.endpoint.stream_id, self.endpoint.api_version)
+        try:
+            response = self._exchange(request)
+        except CirrusError as error:
+            return wire.failed_send(messages, error)
+        return wire.read_send(messages, response, hide=self.endpoint.secrets)
+
+    def upload_media(self, file: BinaryIO, filename: str, media_type: str | None = None) -> Upload:
+        """
+        Upload an image, a video or a document for the header of a template.
+
+        :param file: open for reading in binary, seekable; read in chunks
+        :param filename: with extension; the recipient of a document sees it
+        :param media_type: such as ``image/png``; None: found from the content, and checked against Meta's limits
+        :raises InvalidInput: WhatsApp takes no such file
+        :raises CirrusError: it was not taken, or no answer came; uploading again does no harm
+        """
+        if media_type is None:
+            media_type = media.check(file, filename, file.seek(0, 2)).mime
+        request = wire.upload_request(self.endpoint.stream_id, file, filename, media_type)
+        return wire.read_upload(self._exchange(request), hide=self.endpoint.secrets)
+
+    def validate_contact(self, number: str) -> ContactCheck:
+        """
+        Ask whether a number is on WhatsApp.
+
+        Checking numbers that are then not messaged gets the business banned: only with an opt-in, never in
+        bulk, never the same number twice.
+
+        :param number: as :func:`~.phone.to_digits` reads it
+        :raises InvalidInput: no number
+        :raises CirrusError: no answer that can be read
+        """
+        request = wire.validate_request(self.endpoint.stream_id, to_digits(number, "number"))
+        return wire.read_validate(self._exchange(request), hide=self.endpoint.secrets)
+
+    def get_conversation(self, object_id: str | int) -> Conversation:
+        """
+        Read one conversation with its messages.
+
+        :raises CirrusError: there is none, or it cannot be read
+        """
+        request = wire.conversation_request(self.endpoint.stream_id, object_id)
+        return wire.read_conversation(self._exchange(request), hide=self.endpoint.secrets)
+
+    def stream_availability(self) -> Any:
+        """
+        Read the stream's availability: a check of host, token and stream without side effect.
+
+        :return: what Cirrus says; its shape is not documented
+        :raises CirrusError: one of the three is wrong
+        """
+        request = wire.availability_request(self.endpoint.stream_id)
+        return wire.read_availability(self._exchange(request), hide=self.endpoint.secrets)
+
+    def _exchange(self, request: wire.Request) -> wire.Response:
+        retrying = tenacity.Retrying(**retrying_options(request, self._attempts, self._longest_wait, log.warning))
+        return retrying(self._once, request)
+
+    def _once(self, request: wire.Request) -> wire.Response:
+        body = None if request.body is None else WatchedBody(request.body)
+        try:
+            answer = self._session.request(
+                request.method,
+                self.endpoint.url(request),
+                headers=dict(request.headers),
+                data=body,  # sized and iterable: streamed, with a Content-Length
+                timeout=self.endpoint.timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise failure(error, request, body, self.endpoint.base_url) from error
+        response = wire.Response(answer.status_code, _lower(answer.headers), answer.content)
+        raise_if_repeatable(request, response, self.endpoint.secrets)
+        return response
+
+
+class _Bearer(requests.auth.AuthBase):
+    def __init__(self, authorization: str) -> None:
+        self._authorization = authorization
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._authorization
+        return request
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

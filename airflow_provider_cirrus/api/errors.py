@@ -1,0 +1,167 @@
+"""
+What can go wrong between us and Cirrus, sorted by the one question that matters: may it be repeated?
+
+The tree::
+
+    CirrusError
+    ├── InvalidInput         we refused it; nothing left this machine
+    ├── NotConnected         no connection, so nothing left this machine
+    │   └── TlsFailed        the host is not who it should be
+    ├── Refused              the server answered, and certainly did nothing
+    │   ├── BadRequest       400
+    │   │   └── WrongVersion the address takes another version's body
+    │   ├── Unauthorized     401
+    │   ├── NotFound         404
+    │   └── Throttled        429
+    └── Ambiguous            it may or may not have happened
+        ├── NoAnswer         time-out, dropped connection
+        ├── ServerError      5xx
+        └── UnreadableAnswer anything else that we cannot read
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+
+class CirrusError(Exception):
+    """
+    A call to Cirrus that did not succeed.
+
+    :param message: what happened, for a person; never a token, never a whole phone number
+    :param hint: what to do about it
+    :param status: HTTP status, where there was an answer
+    :param retry_after: seconds that the server asked us to wait, where it did
+    """
+
+    #: True only where the request certainly had no effect.
+    had_no_effect = False
+    #: True where the same request may succeed later without anybody changing anything.
+    passing = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{message} {hint}".rstrip())
+        self.message = message
+        self.hint = hint
+        self.status = status
+        self.retry_after = retry_after
+
+
+class InvalidInput(CirrusError, ValueError):
+    """
+    Something that we were given cannot be sent; nothing was.
+
+    :param field: the argument that is wrong, such as ``body[1]``
+    :param problem: what is wrong with it, and the shape of the value, never the value of a secret
+    :param hint: the remedy
+    """
+
+    had_no_effect = True
+
+    def __init__(self, field: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"{field}: {problem}", hint=hint)
+        self.field = field
+        self.problem = problem
+
+    def inside(self, place: str) -> InvalidInput:
+        """Return the same error, with its field named from further out: ``messages[3].to``."""
+        return type(self)(f"{place}.{self.field}", self.problem, hint=self.hint)
+
+
+class NotConnected(CirrusError):
+    """No connection came about, so nothing was sent."""
+
+    had_no_effect = True
+    passing = True
+
+
+class TlsFailed(NotConnected):
+    """The TLS handshake failed: wrong host, plain HTTP, or a certificate that is not trusted."""
+
+    passing = False
+
+
+class Refused(CirrusError):
+    """The server refused the request as a whole and did nothing."""
+
+    had_no_effect = True
+
+
+class BadRequest(Refused):
+    """400 without a list of recipients: the request is wrong as it stands."""
+
+
+class WrongVersion(BadRequest):
+    """400 from an address that takes another version's body: no message was judged."""
+
+
+class Unauthorized(Refused):
+    """401: the token is wrong, or was revoked (the old one lives on for 30 days)."""
+
+
+class NotFound(Refused):
+    """404: wrong stream, wrong host or wrong API version."""
+
+
+class Throttled(Refused):
+    """429: too fast. ``retry_after`` is set where the server said how long to wait."""
+
+    passing = True
+
+
+class Ambiguous(CirrusError):
+    """It may or may not have happened: never repeat a send because of it."""
+
+
+class NoAnswer(Ambiguous):
+    """The request left, and no answer came: time-out or dropped connection."""
+
+    passing = True
+
+
+class ServerError(Ambiguous):
+    """5xx: whether it did anything is not documented."""
+
+    passing = True
+
+
+class UnreadableAnswer(Ambiguous):
+    """An answer that is not the documented one: HTML, a redirect, an unknown status."""
+
+
+class Disposition(Enum):
+    """What a recipient's refusal means for that message and for the run (cirrus-api.md, Meta's codes)."""
+
+    PERMANENT = "permanent"  #: this message will never go to this recipient
+    THROTTLE = "throttle"  #: not sent; try again in a moment
+    LATER = "later"  #: not sent; try again in a day
+    STOP = "stop"  #: account or template: every further message would fail too
+
+
+_DISPOSITIONS = {
+    **dict.fromkeys((4, 80007, 130429, 131056, 131000, 131016, 133004), Disposition.THROTTLE),
+    **dict.fromkeys((131049, 132015, 134101, 131057), Disposition.LATER),
+    **dict.fromkeys((131031, 131042, 131045, 131048, 131064, 132001, 132016, 368, 190), Disposition.STOP),
+}
+
+# `failed` is free text, and "4 parameters" is not error 4: short codes count only where marked as a code.
+_CODE = re.compile(r"(?<![\d+])(13\d{4}|80007)(?!\d)|(?:code|error|#)\W{0,3}(4|190|368)(?!\d)", re.IGNORECASE)
+
+
+def find_code(text: str) -> int | None:
+    """Return Meta's numeric error code in a free-text reason, or None."""
+    found = _CODE.search(text)
+    return int(found[1] or found[2]) if found else None
+
+
+def disposition(code: int | None) -> Disposition:
+    """Return what a refusal with this code means; without a known code it is permanent."""
+    return _DISPOSITIONS.get(code, Disposition.PERMANENT) if code is not None else Disposition.PERMANENT

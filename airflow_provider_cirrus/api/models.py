@@ -1,0 +1,297 @@
+"""
+What goes out: templates filled in, messages, and the data of the conversation that they open.
+
+Everything here is checked when it is made, so that a message that exists can be sent. Errors name the
+field as the user wrote it. Facts: cirrus-api, "Send"; limits are Meta's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from airflow_provider_cirrus.api import components as raw
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.parts import (
+    BUTTON_TYPES,
+    BodyText,
+    Button,
+    Header,
+    Identifier,
+    Part,
+    UrlButton,
+    unknown,
+)
+from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.api.schedule import to_unix
+from airflow_provider_cirrus.api.text import COUPON_LIMIT, as_text, check_text
+
+Model = TypeVar("Model", bound=Part)
+
+_LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{2}))?")
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("is a bool, not a whole number.")
+    return value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+RawComponent = Annotated[dict[str, Any], BeforeValidator(raw.check_component)]
+
+
+Body = Annotated[
+    Annotated[list[BodyText], Tag("in_order")] | Annotated[dict[str, BodyText], Tag("by_name")],
+    Discriminator(lambda value: "by_name" if isinstance(value, Mapping) else "in_order"),
+]
+
+
+class Template(Part):
+    """
+    A template, filled in for one recipient.
+
+    :param name: as the console shows it
+    :param language: such as ``en`` or ``pt_BR``
+    :param header: a text, or a dict with ``type`` and ``link`` or ``id``
+    :param body: the parameters: a list in order, or a dict by name
+    :param buttons: dicts with ``type`` and what that type takes; see :mod:`~airflow_provider_cirrus.api.parts`
+    :param components: raw components for what Meta documents and the others do not cover
+    :param authentication_code: the code of an authentication template, at most 15 characters; it fills body
+        and button and goes alone
+    :raises InvalidInput: by :meth:`build`
+    """
+
+    name: str
+    language: str
+    header: Header | None = None
+    body: Body = Field(default_factory=list)
+    buttons: list[Button] = Field(default_factory=list)
+    components: list[RawComponent] = Field(default_factory=list)
+    authentication_code: str | None = None
+
+    @field_validator("name", "language", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise ValueError("is missing.")
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("body", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if value is None:
+            return []
+        if isinstance(value, str) or not isinstance(value, list | tuple | Mapping):
+            raise ValueError(
+                f"is of type {type(value).__name__}; give a list of parameters in order, or a dict by name."
+            )
+        return dict(value) if isinstance(value, Mapping) else list(value)
+
+    @field_validator("body")
+    @classmethod
+    def _fits(cls, value: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
+        named = isinstance(value, dict)
+        raw.check_body(list(value.values()) if isinstance(value, dict) else value, [named] * len(value))
+        return value
+
+    @field_validator("buttons", "components", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    @field_validator("authentication_code", mode="before")
+    @classmethod
+    def _code(cls, value: Any) -> Any:
+        return None if value is None else check_text(as_text(value), COUPON_LIMIT)
+
+    @model_validator(mode="after")
+    def _together(self) -> Template:
+        if self.authentication_code and (self.header or self.body or self.buttons):
+            raise ValueError("authentication_code fills body and button itself; leave header, body and buttons out.")
+        raw.check_together(self.wire_components())
+        return self
+
+    def wire_components(self) -> list[dict[str, Any]]:
+        """Return the components as they go on the wire; empty where the template takes no parameter."""
+        body, buttons = self.body, self.buttons
+        if self.authentication_code:
+            # Meta: an authentication template repeats its code in the body and in a url button at 0.
+            body, buttons = [self.authentication_code], [UrlButton(type="url", text=self.authentication_code)]
+        found: list[dict[str, Any]] = []
+        if self.header:
+            found.append({"type": "header", "parameters": [self.header.parameter()]})
+        if isinstance(body, dict):
+            named = [{"type": "text", "parameter_name": name, "text": value} for name, value in body.items()]
+            found += [{"type": "body", "parameters": named}] if named else []
+        elif body:
+            found.append({"type": "body", "parameters": [{"type": "text", "text": value} for value in body]})
+        found += [button.component(place) for place, button in enumerate(buttons)]
+        return found + self.components
+
+    def advice(self) -> list[str]:
+        """Return remarks on what is unusual but may be right: the vendor takes more than Meta documents."""
+        remarks = []
+        if not re.fullmatch(r"[a-z0-9_]{1,512}", self.name):
+            remarks.append(
+                f"template: {self.name!r} is no name at Meta (lower-case letters, digits, underscores); "
+                "if Cirrus does not find it, use the name that WhatsApp Manager shows."
+            )
+        if found := _LANGUAGE.fullmatch(self.language):
+            usual = found[1].lower() + (f"_{found[2].upper()}" if found[2] else "")
+            if usual != self.language:
+                remarks.append(f"language: {self.language!r} is usually written {usual!r}; codes are case-sensitive.")
+        return remarks
+
+
+class User(Part):
+    """The customer of a conversation, as Cirrus keeps them."""
+
+    unique_id: Identifier | None = Field(default=None, alias="UniqueId")
+    last_name: str | None = Field(default=None, alias="LastName")
+    first_name: str | None = Field(default=None, alias="FirstName")
+    phone1: Identifier = Field(alias="Phone1")
+    email: str | None = Field(default=None, alias="Email")
+    remarks: str | None = Field(default=None, alias="Remarks")
+
+
+class ObjectData(Part):
+    """
+    The conversation (in Cirrus: object) that a message opens; keys exactly as Cirrus writes them.
+
+    ``StatusId``: Open 1, Resolved 2, Forward 3, Irrelevant 4, Deleted 5, Forward Reply 6, Draft 7, In Process 8,
+    Scheduled 9, Follow Up 10, Automated 11, Sent 13, Archive 14, Pending 15. ``SubStreamId``: the sub-channel,
+    0 for none. ``streamId``: the plain, not the encrypted, id. What is not given is not sent.
+    """
+
+    create_child_object: bool | None = Field(default=None, alias="createChildObject")
+    stream_id: Whole | None = Field(default=None, alias="streamId")
+    sub_stream_id: Whole | None = Field(default=None, alias="SubStreamId", ge=0)
+    status_id: Whole | None = Field(default=None, alias="StatusId", ge=1)
+    manager_id: Whole | None = Field(default=None, alias="ManagerId")
+    content: Annotated[dict[str, Any], BeforeValidator(_without_none)] | None = Field(default=None, alias="Content")
+    user: User | None = Field(default=None, alias="User")
+
+    def wire(self) -> dict[str, Any]:
+        """Return it as it goes on the wire: without what was not given, never with a null."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
+class Message(Part):
+    """
+    One template to one recipient.
+
+    :param to: the recipient's number, in any of the ways that :func:`~.phone.to_digits` reads
+    :param template: what is sent
+    :param schedule: when it is to leave (aware datetime, ISO text with zone, Unix seconds); None: at once
+    :param object_data: the conversation that it opens
+    :param message_key: the user's own name for this message, such as an order number; it tells apart
+        messages that are otherwise the same
+    """
+
+    to: Annotated[str, BeforeValidator(to_digits)]
+    template: Template
+    schedule: Annotated[int, BeforeValidator(to_unix)] | None = None
+    object_data: ObjectData | None = None
+    message_key: Identifier | None = None
+
+    @classmethod
+    def build(cls, to: Any, template: Template | Mapping[str, Any], **rest: Any) -> Message:
+        """
+        Return a message from what a user wrote.
+
+        :param to: the recipient
+        :param template: a :class:`Template`, or its fields
+        :param rest: ``schedule``, ``object_data``, ``message_key``
+        :raises InvalidInput: names the first field that is wrong
+        """
+        if not isinstance(template, Template):
+            template = build(Template, template)
+        return build(cls, {"to": to, "template": template, **rest})
+
+
+def build(model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """
+    Make a model of what a user wrote.
+
+    :raises InvalidInput: where pydantic would raise its ValidationError, which shows the values
+    """
+    try:
+        return model.model_validate(dict(fields))
+    except ValidationError as error:
+        raise explain(error, root=model.__name__.lower()) from None
+
+
+def check(type_: Any, value: Any, field: str) -> None:
+    """
+    Check one field alone, as when a DAG is parsed and the others are not known yet.
+
+    :raises InvalidInput: it would be refused
+    """
+    try:
+        TypeAdapter(type_).validate_python(value)
+    except ValidationError as error:
+        raise explain(error, field) from None
+
+
+def explain(error: ValidationError, field: str = "", root: str = "message") -> InvalidInput:
+    """Return our error for pydantic's: the field in the user's words, and never the value."""
+    problems = []
+    for found in error.errors(include_url=False, include_input=False):
+        place = _place(found["loc"], field)
+        problems.append((place, _problem(found)))
+    place, problem = problems[0]
+    more = [f"{other}: {why}" for other, why in problems[1:4]]
+    return InvalidInput(place or root, " Also ".join([problem, *more]))
+
+
+def _place(loc: tuple[int | str, ...], field: str) -> str:
+    # pydantic puts the name of a union's member into the place; users never wrote it.
+    place = field
+    previous: int | str = field
+    for step in loc:
+        member = step in ("text", "media") and previous == "header"
+        member = member or (isinstance(previous, int) and step in BUTTON_TYPES)
+        member = member or (previous == "body" and step in ("in_order", "by_name"))
+        if not member:
+            place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+        previous = step
+    # The name of a template is what users give as `template`.
+    return "template" if place == "name" else place
+
+
+def _problem(found: Mapping[str, Any]) -> str:
+    context = found.get("ctx", {})
+    match found["type"]:
+        case "value_error":
+            inner = context["error"]
+            return f"{inner.problem} {inner.hint}".rstrip() if isinstance(inner, InvalidInput) else str(inner)
+        case "header_type":
+            return str(found["msg"])
+        case "missing":
+            return "is missing."
+        case "union_tag_invalid" | "union_tag_not_found":
+            tag = str(context.get("tag"))
+            if tag in BUTTON_TYPES:
+                return f"{tag!r} is a button that is passed through only: give it as a raw component."
+            return unknown("button type", tag, ("url", "quick_reply", "copy_code", "flow", "catalog"))
+        case _:
+            return f"is not right: {found['msg']}."

@@ -1,0 +1,134 @@
+"""Phone numbers: how they may be written, how they leave, how they are shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+
+#: How people group digits: spaces (also the no-break kinds), dots, dashes, parentheses.
+_SEPARATORS = re.compile(r"[\s.()\-\u2010-\u2015\u00a0\u202f]+")
+_LONG_NUMBER = re.compile(r"\+?\d{8,}")
+_HINT = "Write the whole number with its country code, such as +44 7700 900123."
+
+
+def to_digits(value: Any, field: str = "to") -> str:
+    """
+    Return a phone number as Cirrus wants it: digits with country code, no ``+`` and no ``00``.
+
+    A number may be written with a leading ``+``, spaces, dots, dashes or parentheses, or be an int
+    (``render_template_as_native_obj`` makes one of a digit string). It is never rewritten otherwise:
+    both spellings of a Mexican, Argentine or Brazilian account go out as they came.
+
+    :param value: str or int
+    :param field: how errors name the value
+    :raises InvalidInput: empty, not a number, without country code, or of a length that cannot be
+    """
+    text = _as_written(value, field)
+    digits = _SEPARATORS.sub("", text.removeprefix("+"))
+    if not digits:
+        raise InvalidInput(field, "is empty.", hint=_HINT)
+    if not (digits.isascii() and digits.isdecimal()):
+        strange = next(c for c in digits if not (c.isascii() and c.isdecimal()))
+        kind = "a letter" if strange.isalpha() else f"the character U+{ord(strange):04X}"
+        raise InvalidInput(field, f"holds {kind} ({_shape(text)}).", hint=_HINT)
+    if digits.startswith("00"):
+        raise InvalidInput(
+            field, f"starts with 00 ({_shape(text)}).", hint="Leave 00 out: begin with the country code."
+        )
+    if digits.startswith("0"):
+        raise InvalidInput(field, f"has no country code: it starts with 0 ({_shape(text)}).", hint=_HINT)
+    _check_possible(digits, field)
+    return digits
+
+
+def mask(number: str) -> str:
+    """Return a number for logs and errors: ``+44******0123``. What is too short to mask shows nothing."""
+    digits = "".join(c for c in number if c.isdecimal())
+    return f"+{digits[:2]}******{digits[-4:]}" if len(digits) >= 8 else "+******"
+
+
+def mask_all(text: str) -> str:
+    """Return the text with everything that could be a phone number masked."""
+    return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)
+
+
+def account_of(digits: str) -> str:
+    """
+    Return one spelling for all the spellings of one WhatsApp account, for comparing only.
+
+    Mexico 52/521, Argentina 54/549 and Brazil's ninth digit have two spellings each; a message leaves
+    under the spelling that it came with.
+
+    :param digits: as :func:`to_digits` returns them
+    """
+    if digits.startswith("521") and len(digits) == 13:
+        return "52" + digits[3:]
+    if digits.startswith("549") and len(digits) == 13:
+        return "54" + digits[3:]
+    if digits.startswith("55") and len(digits) == 13 and digits[4] == "9":
+        return digits[:4] + digits[5:]
+    return digits
+
+
+def _as_written(value: Any, field: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] in "[{(" and text[-1:] in "]})" and "," in text:
+            raise InvalidInput(
+                field,
+                f"is a list written as text ({len(text)} characters).",
+                hint="Pass the list itself: an XComArg such as task.output, or set "
+                "render_template_as_native_obj=True on the DAG.",
+            )
+        return text
+    if isinstance(value, float):
+        raise InvalidInput(field, "is a float.", hint="Read the column as text: a float can lose digits of a number.")
+    raise InvalidInput(field, f"is of type {type(value).__name__}, not a phone number.", hint=_HINT)
+
+
+def _check_possible(digits: str, field: str) -> None:
+    # Late, as it costs 20 to 40 ms, and a DAG without a literal number never needs it.
+    import phonenumbers
+
+    # phonenumbers no longer knows Mexico's 521, which WhatsApp itself still hands out.
+    checked = account_of(digits) if digits.startswith("521") else digits
+    try:
+        parsed = phonenumbers.parse(f"+{checked}", None)
+    except phonenumbers.NumberParseException:
+        raise InvalidInput(
+            field, f"does not begin with a country code that exists ({_shape(digits)}).", hint=_HINT
+        ) from None
+    national = digits[len(str(parsed.country_code)) :]
+    written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    if national.startswith("0") and written != f"+{checked}":
+        raise InvalidInput(
+            field,
+            f"has a 0 between country code and number ({_shape(digits)}).",
+            hint="Leave that 0 out: it is dialled inside the country only.",
+        )
+    # is_possible, not is_valid: the latter refuses numbers that WhatsApp hands out.
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    if reason in (
+        phonenumbers.ValidationResult.IS_POSSIBLE,
+        phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
+    ):
+        if reason == phonenumbers.ValidationResult.IS_POSSIBLE:
+            return
+        problem = "too short: the area code is missing"
+    elif reason == phonenumbers.ValidationResult.TOO_SHORT:
+        problem = "too short"
+    elif reason == phonenumbers.ValidationResult.TOO_LONG:
+        problem = "too long"
+    else:
+        problem = "of a length that does not exist there"
+    raise InvalidInput(field, f"is {problem} for country code {parsed.country_code} ({_shape(digits)}).", hint=_HINT)
+
+
+def _shape(text: str) -> str:
+    """Say what a rejected number looks like without giving it away."""
+    digits = sum(c.isdecimal() for c in text)
+    return f"{mask(text)}, {digits} digits" if digits >= 8 else f"{len(text)} characters, {digits} digits"

@@ -1,0 +1,143 @@
+"""
+What comes back: one result per message, and the answers to the other calls.
+
+The outcomes are those of docs/delivery.md. Cirrus cannot tell whether a message reached a telephone or was
+read: ``accepted`` is the most that is known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from airflow_provider_cirrus.api.errors import CirrusError
+
+
+class Outcome(StrEnum):
+    """What became of one message; every message ends in exactly one of these."""
+
+    ACCEPTED = "accepted"  #: Cirrus took it and gave an id
+    REJECTED = "rejected"  #: refused for good, with the reason
+    SUPPRESSED = "suppressed"  #: a rule of ours held it back
+    DUPLICATE = "duplicate"  #: the same message stands in the audience twice; sent once
+    UNKNOWN = "unknown"  #: it may or may not have been sent; never repeated by itself
+    UNSENT = "unsent"  #: certainly not sent; a later try may
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: Ids are opaque; they are seen as numbers, UUIDs and base64-like texts.
+Opaque = Annotated[str, BeforeValidator(_as_text)]
+
+
+class Answer(BaseModel):
+    """Base of all that comes in: what is not known here is kept, not refused."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+
+class Envelope(Answer):
+    """The envelope around every documented answer."""
+
+    status: Opaque = ""
+    description: str | None = None
+    response_time: str | None = None
+    data: Any = None
+
+
+class Result(BaseModel):
+    """The outcome of one message, in the words of the report."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recipient: str  #: digits with country code
+    outcome: Outcome
+    message_id: str | None = None  #: Cirrus's id, opaque
+    object_id: str | None = None  #: the conversation that it opened
+    code: int | None = None  #: Meta's error code, where one was given
+    reason: str | None = None  #: why it is not accepted
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON-able values."""
+        return self.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """
+    What one send request came to.
+
+    :ivar results: one per message, in the order of the messages
+    :ivar error: why the request as a whole did not succeed; None where Cirrus judged each message by itself
+    :ivar stop: True where no further message could succeed either: the account, the template or the token
+    """
+
+    results: tuple[Result, ...]
+    error: CirrusError | None = None
+    stop: bool = False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of messages by outcome, without the outcomes that nobody had."""
+        return dict(Counter(result.outcome.value for result in self.results))
+
+
+class Upload(Answer):
+    """A file that Cirrus took; the id belongs to the sending number and lives 30 days (Meta)."""
+
+    id: Opaque = Field(min_length=1)
+    filename: str | None = None
+
+
+class ContactCheck(Answer):
+    """
+    Whether a number is on WhatsApp, as far as Cirrus says.
+
+    ``valid`` is None where it did not decide (an older deployment's ``processing`` or ``failed``).
+    """
+
+    valid: bool | None
+    status: str | None = None
+    wa_id: Opaque | None = None
+
+
+class ChildMessage(Answer):
+    """One message of a conversation."""
+
+    id: Opaque | None = None
+    message: str | None = None
+    created_time: str | None = Field(default=None, alias="createdTime")
+    user: dict[str, Any] | None = None
+
+    @property
+    def from_customer(self) -> bool:
+        """Whether the customer wrote it."""
+        return not (self.user or {}).get("isManager", False)
+
+
+class Conversation(Answer):
+    """A conversation (in Cirrus: object). ``status_id``: see :class:`~.models.ObjectData`."""
+
+    object_id: Opaque = Field(alias="objectId")
+    stream_id: Opaque | None = Field(default=None, alias="streamid")
+    status_id: int | None = Field(default=None, alias="statusId")
+    message: str | None = None
+    created_time: str | None = Field(default=None, alias="createdTime")
+    updated_time: str | None = Field(default=None, alias="updatedTime")
+    assigned_manager_id: Opaque | None = Field(default=None, alias="assignedManagerId")
+    user: dict[str, Any] | None = None
+    childs: list[ChildMessage] = Field(default_factory=list)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Conversation:
+        """Return a conversation; its messages are documented under ``user`` and shown beside it: both are read."""
+        user = data.get("user")
+        beneath = user.get("childs") if isinstance(user, Mapping) else None
+        return cls.model_validate({**data, "childs": data.get("childs") or beneath or []})

@@ -1,0 +1,73 @@
+"""Text parameters: what becomes text, and which texts WhatsApp takes."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+#: Most characters of each place that holds text (Meta, template components).
+HEADER_LIMIT = 60
+BODY_LIMIT = 1024
+URL_SUFFIX_LIMIT = 2000
+PAYLOAD_LIMIT = 256
+COUPON_LIMIT = 15
+
+_RUN_OF_SPACES = re.compile(r" {5,}")
+
+
+def as_text(value: Any) -> str:
+    """
+    Return a parameter's value as text: the one place where values become text.
+
+    Text stays as it is; int, float and Decimal are written in full (``1200``, ``19.9``, never ``1E+3``);
+    dates and times in ISO 8601. Format anything else yourself, for the reader's eyes.
+
+    :raises ValueError: None, bool, a number that is not finite, or another type
+    """
+    match value:
+        case str():
+            return value
+        case bool():
+            raise ValueError("is a bool; write the text that the recipient is to read.")
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):
+            return format(Decimal(repr(value)), "f")
+        case Decimal() if value.is_finite():
+            return format(value, "f")
+        case datetime() | date() | time():
+            return value.isoformat()
+        case None:
+            raise ValueError("is None; every parameter of a template needs a value.")
+        case float() | Decimal():
+            raise ValueError("is not a finite number.")
+        case _:
+            raise ValueError(f"is of type {type(value).__name__}; write it as text.")
+
+
+def check_text(text: str, limit: int) -> str:
+    """
+    Return a text parameter if WhatsApp takes it.
+
+    :param text: the parameter
+    :param limit: most characters in this place
+    :raises ValueError: empty, too long, or holding what Meta refuses (errors 132000 and 132018)
+    """
+    if not text.strip():
+        raise ValueError("is empty; WhatsApp refuses empty parameters.")
+    for character, name in (("\n", "a newline"), ("\r", "a carriage return"), ("\t", "a tab")):
+        if character in text:
+            raise ValueError(
+                f"holds {name} at character {text.index(character) + 1} of {len(text)}; "
+                "WhatsApp refuses it in a parameter: use a space or a comma."
+            )
+    if run := _RUN_OF_SPACES.search(text):
+        raise ValueError(
+            f"holds {len(run[0])} spaces in a row at character {run.start() + 1}; WhatsApp takes at most 4."
+        )
+    if len(text) > limit:
+        raise ValueError(f"is {len(text)} characters long; at most {limit} fit here.")
+    return text

@@ -1,0 +1,479 @@
+"""
+Messages to requests, responses to outcomes: pure functions, shared by the sync and the async client.
+
+Nothing here does I/O. Facts: cirrus-api ("Transport", "Send", "Upload", "Validate", "Conversations").
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
+
+from pydantic import ValidationError
+
+from airflow_provider_cirrus.api import errors
+from airflow_provider_cirrus.api.errors import CirrusError, Disposition, InvalidInput
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import mask_all
+from airflow_provider_cirrus.api.results import (
+    ContactCheck,
+    Conversation,
+    Envelope,
+    Outcome,
+    Result,
+    SendResult,
+    Upload,
+)
+
+#: Most messages in one request.
+MAX_BATCH = 20
+
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, below the base URL."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | MultipartFile | None = None
+    #: True where the server counts or sends something: never repeated once it may have arrived.
+    has_effect: bool = False
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def encode_id(identifier: str) -> str:
+    """
+    Return an id for a path, percent-encoded exactly once.
+
+    The console shows stream ids already encoded (``…%3d%3d``), and people paste either form.
+    """
+    return quote(unquote(identifier), safe="")
+
+
+# ---- send
+
+
+def send_request(messages: Sequence[Message], stream_id: str, api_version: str = "") -> Request:
+    """
+    Return the request that sends 1 to 20 messages.
+
+    :param stream_id: encoded or not
+    :param api_version: ``""`` or ``"v2"``
+    :raises InvalidInput: no messages, or more than fit
+    """
+    if not 1 <= len(messages) <= MAX_BATCH:
+        raise InvalidInput("messages", f"{len(messages)} in one request.", hint=f"Send 1 to {MAX_BATCH} at a time.")
+    prefix = f"/{api_version}" if api_version else ""
+    return Request(
+        "POST",
+        f"{prefix}/whatsapp/sendtemplatedmessage/{encode_id(stream_id)}",
+        headers={"Content-Type": "application/json"},
+        body=json.dumps({"data": [wire_entry(message) for message in messages]}, ensure_ascii=False).encode(),
+        has_effect=True,
+    )
+
+
+def wire_entry(message: Message) -> dict[str, Any]:
+    """Return one message as it stands in the request's ``data``."""
+    entry: dict[str, Any] = {} if message.schedule is None else {"schedule": message.schedule}
+    entry["template_data"] = {
+        "to": message.to,
+        "template": {
+            "name": message.template.name,
+            "language": {"code": message.template.language},
+            "components": message.template.wire_components(),
+        },
+    }
+    if message.object_data:
+        entry["object_data"] = message.object_data.wire()
+    return entry
+
+
+def read_send(messages: Sequence[Message], response: Response, *, hide: Sequence[str] = ()) -> SendResult:
+    """
+    Return what a send came to: one result per message, whatever the answer.
+
+    :param messages: those of the request, in its order
+    :param hide: secrets that must not stand in any reason
+    """
+    envelope = _envelope(response)
+    if response.status in (200, 206, 400) and envelope and _has_entries(envelope):
+        return _judge_each(messages, envelope.data, hide)
+    if response.status in (200, 206):
+        error: CirrusError = errors.UnreadableAnswer(
+            f"Cirrus answered {response.status} without saying what became of the messages"
+            f"{_quoted(envelope, response, hide)}.",
+            hint="Check that the host is Cirrus itself and not a proxy's page.",
+            status=response.status,
+        )
+    else:
+        error = error_for(response, hide=hide)
+    return failed_send(messages, error)
+
+
+def failed_send(messages: Sequence[Message], error: CirrusError) -> SendResult:
+    """
+    Return the results of a request that failed as a whole.
+
+    What certainly had no effect leaves its messages unsent, a 400 rejects them, and everything else leaves
+    them unknown: they may have been sent.
+    """
+    if isinstance(error, errors.BadRequest) and not isinstance(error, errors.WrongVersion):
+        outcome = Outcome.REJECTED
+    elif error.had_no_effect:
+        outcome = Outcome.UNSENT
+    else:
+        outcome = Outcome.UNKNOWN
+    return SendResult(
+        tuple(Result(recipient=m.to, outcome=outcome, reason=error.message) for m in messages),
+        error,
+        stop=isinstance(error, errors.Unauthorized | errors.NotFound | errors.WrongVersion | errors.TlsFailed),
+    )
+
+
+def _has_entries(envelope: Envelope) -> bool:
+    return isinstance(envelope.data, list) and any(isinstance(entry, Mapping) for entry in envelope.data)
+
+
+def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Sequence[str]) -> SendResult:
+    # By the digits of the number, never by position: the order of the answer is not documented.
+    answered: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            answered["".join(c for c in str(entry.get("recipient", "")) if c.isdecimal())].append(entry)
+    asked = Counter(message.to for message in messages)
+    results: list[Result] = []
+    stop = False
+    for message in messages:
+        mine = answered[message.to]
+        if len(mine) == asked[message.to] and len({_verdict(entry) for entry in mine}) == 1:
+            # Several messages to one number with one verdict: which entry is whose makes no difference.
+            taken = mine[sum(result.recipient == message.to for result in results)]
+            result, disposition = _read_entry(message, taken, hide)
+            stop = stop or disposition is Disposition.STOP
+        elif not mine:
+            result = _unknown(message, "Cirrus did not mention it in its answer.")
+        else:
+            result = _unknown(
+                message,
+                f"Cirrus answered {len(mine)} times for {asked[message.to]} messages to this number, "
+                "and not which is which.",
+            )
+        results.append(result)
+    return SendResult(tuple(results), stop=stop)
+
+
+def _verdict(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("status")) == "200" and not entry.get("failed")
+
+
+def _read_entry(message: Message, entry: Mapping[str, Any], hide: Sequence[str]) -> tuple[Result, Disposition | None]:
+    if _verdict(entry):
+        return Result(
+            recipient=message.to,
+            outcome=Outcome.ACCEPTED,
+            message_id=_opaque(entry.get("id")),
+            object_id=_opaque(entry.get("object_id")),
+        ), None
+    code, reason = _read_failed(entry.get("failed"), hide)
+    status = str(entry.get("status", ""))
+    if status.startswith(("2", "5")) or (not status.startswith("4") and not reason):
+        return _unknown(message, reason or f"Cirrus answered for it with status {status or 'none'}."), None
+    disposition = Disposition.THROTTLE if status == "429" else errors.disposition(code)
+    # Only a throttle is certain not to have been sent and certain to pass.
+    outcome = Outcome.UNSENT if disposition is Disposition.THROTTLE else Outcome.REJECTED
+    return Result(
+        recipient=message.to, outcome=outcome, code=code, reason=reason or "refused without a reason"
+    ), disposition
+
+
+def _read_failed(failed: Any, hide: Sequence[str]) -> tuple[int | None, str | None]:
+    """Read ``failed``, which is documented as an object and shown as text."""
+    if isinstance(failed, Mapping):
+        code = failed.get("code")
+        text = next(
+            (str(failed[key]) for key in ("message", "title", "description", "reason") if failed.get(key)),
+            json.dumps(failed, ensure_ascii=False),
+        )
+        number = int(str(code)) if str(code).isdecimal() else errors.find_code(text)
+        return number, _clean(text, hide)
+    if failed in (None, ""):
+        return None, None
+    return errors.find_code(str(failed)), _clean(str(failed), hide)
+
+
+def _unknown(message: Message, reason: str) -> Result:
+    return Result(recipient=message.to, outcome=Outcome.UNKNOWN, reason=reason)
+
+
+def _opaque(value: Any) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+# ---- upload
+
+
+class MultipartFile:
+    """
+    A multipart body with one file, read in chunks: memory does not grow with the file.
+
+    It can be sent again only after its file was rewound, which :meth:`__iter__` does.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, filename: str, media_type: str, size: int) -> None:
+        self.boundary = secrets.token_hex(16)
+        # RFC 7578 with the escapes of HTML 5: the header cannot be left through a file's name.
+        escaped = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        self._head = (
+            f"--{self.boundary}\r\n"
+            f'Content-Disposition: form-data; name="{name}"; filename="{escaped}"\r\n'
+            f"Content-Type: {media_type}\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._head) + self._size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        yield self._head
+        left = self._size
+        while left > 0:
+            chunk = self._file.read(min(_CHUNK, left))
+            if not chunk:
+                raise InvalidInput("file", f"ended {left} bytes early.", hint="It changed while it was being read.")
+            left -= len(chunk)
+            yield chunk
+        yield self._tail
+
+
+def upload_request(stream_id: str, file: BinaryIO, filename: str, media_type: str) -> Request:
+    """
+    Return the request that uploads a media file.
+
+    :param file: open for reading in binary, seekable
+    :param filename: as the recipient of a document sees it
+    :param media_type: such as ``image/png``
+    """
+    size = file.seek(0, 2)
+    # The file's field is called `pic`, whatever it holds.
+    body = MultipartFile("pic", file, filename, media_type, size)
+    return Request(
+        "POST",
+        f"/whatsapp/uploadmedia/{encode_id(stream_id)}",
+        headers={"Content-Type": f"multipart/form-data; boundary={body.boundary}"},
+        body=body,
+        has_effect=True,
+    )
+
+
+def read_upload(response: Response, *, hide: Sequence[str] = ()) -> Upload:
+    """
+    Return the upload that Cirrus confirms.
+
+    :raises CirrusError: it did not
+    """
+    data = _data(response, hide)
+    first = data[0] if isinstance(data, list) and data else data
+    try:
+        return Upload.model_validate(first)
+    except ValidationError:
+        raise _unexpected(response, "an upload's id", hide) from None
+
+
+# ---- contacts
+
+
+def validate_request(stream_id: str, number: str) -> Request:
+    """Return the request that asks whether a number is on WhatsApp; asking too often gets a business banned."""
+    return Request("GET", f"/whatsapp/validatecontact/{encode_id(stream_id)}/{quote(number, safe='')}", has_effect=True)
+
+
+def read_validate(response: Response, *, hide: Sequence[str] = ()) -> ContactCheck:
+    """
+    Return what Cirrus says of a number, in the documented form or in the older deployments' one.
+
+    :raises CirrusError: it said nothing
+    """
+    data = _data(response, hide)
+    if isinstance(data, Mapping):
+        if isinstance(data.get("valid"), bool):
+            return ContactCheck(valid=data["valid"])
+        contacts = data.get("contacts")
+        if isinstance(contacts, list) and len(contacts) == 1 and isinstance(contacts[0], Mapping):
+            status = str(contacts[0].get("status"))
+            return ContactCheck(
+                valid={"valid": True, "invalid": False}.get(status),
+                status=status,
+                wa_id=contacts[0].get("wa_id"),
+            )
+    raise _unexpected(response, "whether the number is valid", hide)
+
+
+# ---- conversations and streams
+
+
+def conversation_request(stream_id: str, object_id: str | int) -> Request:
+    """Return the request that reads one conversation with its messages."""
+    path = f"/streams/{encode_id(stream_id)}/objects/{encode_id(str(object_id))}"
+    return Request("GET", f"{path}?includeChilds=true")
+
+
+def read_conversation(response: Response, *, hide: Sequence[str] = ()) -> Conversation:
+    """
+    Return the conversation.
+
+    :raises CirrusError: there is none to read
+    """
+    data = _data(response, hide)
+    first = data[0] if isinstance(data, list) and data else data
+    try:
+        if isinstance(first, Mapping):
+            return Conversation.read(first)
+    except ValidationError:
+        pass
+    raise _unexpected(response, "the conversation", hide)
+
+
+def availability_request(stream_id: str) -> Request:
+    """Return an authenticated read of the stream that has no side effect."""
+    return Request("GET", f"/streams/{encode_id(stream_id)}/streamavailability")
+
+
+def read_availability(response: Response, *, hide: Sequence[str] = ()) -> Any:
+    """
+    Return what Cirrus says of the stream; its shape is not documented.
+
+    :raises CirrusError: token, stream or host are wrong
+    """
+    return _data(response, hide)
+
+
+# ---- answers in general
+
+
+def error_for(response: Response, *, hide: Sequence[str] = ()) -> CirrusError:
+    """Return the error that an answer without a result means, with what to do about it."""
+    status = response.status
+    said = _quoted(_envelope(response), response, hide)
+    wait = retry_after(response.headers)
+    if status == 400:
+        if "missing parameter template_name" in said.lower():
+            return errors.WrongVersion(f"Cirrus refused the request (400){said}.", hint=_V2_HINT, status=status)
+        return errors.BadRequest(
+            f"Cirrus refused the request (400){said}.",
+            hint="Check the template's name, language and parameters in the console.",
+            status=status,
+        )
+    if status == 401:
+        return errors.Unauthorized(
+            "Cirrus did not accept the token (401).",
+            hint="Put a current token into the connection's password; a revoked one stops working after 30 days.",
+            status=status,
+        )
+    if status == 404:
+        return errors.NotFound(
+            f"Cirrus does not know this address (404){said}.",
+            hint=f"Check the stream id and the host of the connection. {_V2_HINT}",
+            status=status,
+        )
+    if status == 429:
+        asked = f"; it asks to wait {wait:.0f} s" if wait is not None else ""
+        return errors.Throttled(
+            f"Cirrus asks to slow down (429){asked}.",
+            hint="Nothing of this request was sent; lower messages_per_second or try again later.",
+            status=status,
+            retry_after=wait,
+        )
+    if 300 <= status < 400:
+        return errors.UnreadableAnswer(
+            f"The host redirects elsewhere ({status}), which is not followed.",
+            hint="Put the address that it redirects to into the connection's host, if you trust it.",
+            status=status,
+        )
+    if status >= 500:
+        return errors.ServerError(
+            f"Cirrus failed ({status}){said}.",
+            hint="Whether it did anything cannot be known from here; look in the console.",
+            status=status,
+            retry_after=wait,
+        )
+    return errors.UnreadableAnswer(
+        f"Cirrus answered with the undocumented status {status}{said}.",
+        hint="Check the host, and any proxy in between.",
+        status=status,
+    )
+
+
+_V2_HINT = 'If the deployment serves the API under /v2, set api_version to "v2" in the connection.'
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, in either of its forms, or None."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def _envelope(response: Response) -> Envelope | None:
+    try:
+        return Envelope.model_validate(json.loads(response.body))
+    except ValueError:  # not JSON, not text, or not an object: pydantic's error is a ValueError, too
+        return None
+
+
+def _data(response: Response, hide: Sequence[str]) -> Any:
+    if response.status != 200:
+        raise error_for(response, hide=hide)
+    envelope = _envelope(response)
+    if envelope is None:
+        raise _unexpected(response, "JSON", hide)
+    return envelope.data
+
+
+def _unexpected(response: Response, wanted: str, hide: Sequence[str]) -> CirrusError:
+    return errors.UnreadableAnswer(
+        f"Cirrus answered {response.status}, but not with {wanted}{_quoted(None, response, hide)}.",
+        hint="Check that the host is Cirrus itself and not a proxy's page.",
+        status=response.status,
+    )
+
+
+def _quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) -> str:
+    text = (envelope.description if envelope else None) or response.body[:2000].decode("utf-8", "replace")
+    text = _clean(text, hide)
+    return f": {mask_all(text)}" if text else ""
+
+
+def _clean(text: str, hide: Sequence[str]) -> str:
+    for secret in hide:
+        text = text.replace(secret, "***")
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -1,0 +1,248 @@
+"""The hook: from an Airflow connection to a Cirrus client."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
+    from airflow_provider_cirrus.api.client import CirrusClient
+
+DEFAULT_MESSAGES_PER_SECOND = 80
+
+# Encrypted ids look like this; anything else given as a stream is a name, or a slip in one.
+_STREAM_ID = re.compile(r"[A-Za-z0-9_+/\-]{16,}(={1,2}|(%3[dD]){1,2})?|.*%[0-9A-Fa-f]{2}.*|.*=")
+
+
+class CirrusHook(BaseHook):
+    """
+    Connects Airflow to Cirrus.
+
+    The connection's password is the API token, its host the deployment (default
+    ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
+    ``messages_per_second``, ``timeout`` and ``console_url``. See docs/connection.md.
+
+    :param cirrus_conn_id: id of the connection
+    :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the
+        connection's ``stream_id``
+    """
+
+    conn_name_attr = "cirrus_conn_id"
+    default_conn_name = "cirrus_default"
+    conn_type = "cirrus"
+    hook_name = "Cirrus (WhatsApp)"
+
+    def __init__(self, cirrus_conn_id: str = default_conn_name, stream: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cirrus_conn_id = cirrus_conn_id
+        self.stream = stream
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields for Airflow 2.11 to 3.1; later ones read the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import IntegerField, StringField
+        from wtforms.validators import Optional
+
+        from airflow_provider_cirrus.get_provider_info import CONNECTION_FIELDS
+
+        return {
+            name: (IntegerField if "integer" in field["schema"]["type"] else StringField)(
+                lazy_gettext(field["label"]),
+                description=field["description"],
+                widget=BS3TextFieldWidget(),
+                # Without it the form would not let an empty number pass.
+                validators=[Optional()],
+            )
+            for name, field in CONNECTION_FIELDS.items()
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the standard fields, for Airflow 2.11 to 3.1."""
+        from airflow_provider_cirrus.get_provider_info import FIELD_BEHAVIOUR
+
+        return {key.replace("-", "_"): value for key, value in FIELD_BEHAVIOUR.items()}
+
+    def get_conn(self) -> CirrusClient:
+        """
+        Return the client of the connection and the stream, made once.
+
+        :raises InvalidInput: the connection lacks something, or something in it cannot be right
+        """
+        return self.client
+
+    @cached_property
+    def client(self) -> CirrusClient:
+        """The client that :meth:`get_conn` returns."""
+        from airflow_provider_cirrus.api.client import CirrusClient
+
+        return CirrusClient(**self._client_options(self._connection))
+
+    async def aget_conn(self) -> AsyncCirrusClient:
+        """
+        Return a new async client, for triggers and async callbacks; the caller closes it.
+
+        On an event loop only this may look the connection up: the synchronous way deadlocks there.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
+
+        connection = await get_async_connection(self.cirrus_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        return AsyncCirrusClient(**self._client_options(connection, extra))
+
+    def close(self) -> None:
+        """Close the client's connections, if one was made."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def upload_media(self, path: Any, filename: str | None = None) -> dict[str, str]:
+        """
+        Upload a media file, after checking that WhatsApp takes it.
+
+        :param path: local path, ``ObjectStoragePath`` or URI of one; read as a stream
+        :param filename: with extension; None: that of the path
+        :return: ``{"id", "filename", "type"}``, as a template's header takes it
+        :raises CirrusError: WhatsApp or Cirrus do not take the file, or no answer came
+        """
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        from airflow_provider_cirrus.api import media
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        if not path or not str(path).strip():
+            raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
+        source = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+        name = filename or source.name
+        try:
+            size = source.stat().st_size
+            with source.open("rb") as file:  # type: ignore[no-untyped-call]
+                kind = media.check(file, name, size)
+                upload = self.get_conn().upload_media(file, name, kind.mime)
+        except FileNotFoundError:
+            raise InvalidInput("path", f"{str(path)!r} does not exist.", hint="The worker must see the file.") from None
+        except IsADirectoryError:
+            raise InvalidInput("path", f"{str(path)!r} is a folder.", hint="Give one file.") from None
+        return {"id": upload.id, "filename": name, "type": kind.kind}
+
+    @property
+    def messages_per_second(self) -> int:
+        """Most messages that a task sends in one second, by the connection."""
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        value = self._extra(self._connection).get("messages_per_second") or DEFAULT_MESSAGES_PER_SECOND
+        if not str(value).isdecimal() or int(value) < 1:
+            raise InvalidInput("messages_per_second", f"{value!r} in {self._where} is no whole number above 0.")
+        return int(value)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check host, token and stream with a read that has no side effect; the message is for a person."""
+        from airflow_provider_cirrus.api.errors import CirrusError
+
+        try:
+            self.get_conn().stream_availability()
+        except (CirrusError, AirflowException) as error:
+            return False, str(error)
+        return True, f"Cirrus at {self.client.endpoint.base_url} knows the token and the stream."
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return self.get_connection(self.cirrus_conn_id)
+
+    @property
+    def _where(self) -> str:
+        return f"connection {self.cirrus_conn_id!r}"
+
+    def _client_options(self, connection: Connection, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Turn a connection into the client's arguments: argument first, then extra, then default."""
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        extra = self._extra(connection) if extra is None else extra
+        if not connection.password:
+            raise InvalidInput(
+                "token",
+                f"is missing in {self._where}.",
+                hint="Put the API token into the connection's password.",
+            )
+        options = {
+            "token": connection.password,
+            "stream_id": self._stream_id(extra),
+            "base_url": _base_url(connection),
+            "api_version": extra.get("api_version") or None,
+            "timeout": _number(extra.get("timeout"), "timeout"),
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _extra(self, connection: Connection) -> Mapping[str, Any]:
+        extra: Mapping[str, Any] = connection.extra_dejson
+        return extra
+
+    def _stream_id(self, extra: Mapping[str, Any]) -> str:
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        streams = _streams(extra.get("streams"))
+        known = f"Known streams: {', '.join(sorted(streams))}." if streams else f"{self._where} names no streams."
+        if not self.stream:
+            stream_id = extra.get("stream_id")
+            if not stream_id:
+                raise InvalidInput(
+                    "stream",
+                    f"is missing: {self._where} has no stream_id.",
+                    hint=f"Put the encrypted stream id into the connection's extra, or pass stream=. {known}",
+                )
+            return str(stream_id)
+        if self.stream in streams:
+            return streams[self.stream]
+        if _STREAM_ID.fullmatch(self.stream):
+            return self.stream
+        raise InvalidInput("stream", f"{self.stream!r} is neither a name in {self._where} nor an id.", hint=known)
+
+
+def _streams(value: Any) -> dict[str, str]:
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    if not value:
+        return {}
+    if isinstance(value, str):
+        # The forms of Airflow 2.11 to 3.1, and connection URIs, hold it as text.
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping) or not all(isinstance(stream, str) and stream for stream in value.values()):
+        raise InvalidInput(
+            "streams", "is no JSON object of names and ids.", hint='Write {"support": "<encrypted ID>"}.'
+        )
+    return dict(value)
+
+
+def _base_url(connection: Connection) -> str | None:
+    if not connection.host:
+        return None
+    host: str = connection.host
+    if "://" not in host:
+        # A connection URI holds the scheme as its path: cirrus://:token@127.0.0.1:8787/http
+        host = f"{connection.schema or 'https'}://{host}"
+    return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
+
+
+def _number(value: Any, field: str) -> float | None:
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    if value in (None, ""):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidInput(field, f"{value!r} is no number of seconds.") from None
