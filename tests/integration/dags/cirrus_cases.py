@@ -1,0 +1,72 @@
+"""The DAGs of tests/integration; what varies comes in by the run's conf."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_cirrus.operators import SendTemplateOperator, UploadMediaOperator, ValidateContactOperator
+
+COMMON: dict[str, Any] = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "catchup": False}
+ORDER: dict[str, Any] = {"template": "order_update", "language": "en"}
+PICTURE = str(Path(__file__).with_name("example_cirrus_picture.png"))
+
+with DAG("mapped", **COMMON):
+    uploads = UploadMediaOperator.partial(task_id="upload").expand(path=[PICTURE, PICTURE])
+    # One send a picture, each to the same two people.
+    SendTemplateOperator.partial(task_id="by_header", **ORDER, to=["+447700900101", "+447700900102"]).expand(
+        header=uploads.output
+    )
+    SendTemplateOperator.partial(task_id="by_recipient", **ORDER).expand(to=["+447700900103", ["+447700900104"]])
+
+    @task
+    def rows() -> list[dict[str, Any]]:
+        return [
+            {"to": "+44 7700 900105", "body": ["{{ not_a_template }}"], "message_key": "order-1"},
+            {"to": 447700900106, "body": ["see report.sql"], "schedule": "2090-01-01T00:00:00Z"},
+        ]
+
+    SendTemplateOperator(task_id="by_message", **ORDER, messages=rows())
+
+with DAG("conf_send", render_template_as_native_obj=True, **COMMON):
+    send = SendTemplateOperator(
+        task_id="send",
+        template="{{ dag_run.conf.get('template', 'order_update') }}",
+        language="en",
+        to="{{ dag_run.conf['to'] }}",
+        body="{{ dag_run.conf.get('body') }}",
+        schedule="{{ dag_run.conf.get('schedule') }}",
+        stream="{{ dag_run.conf.get('stream') }}",
+        cirrus_conn_id="{{ dag_run.conf.get('connection', 'cirrus_default') }}",
+        retries=2,
+        retry_delay=timedelta(seconds=0),
+    )
+
+    @task(trigger_rule="all_done")
+    def after(sent: dict[str, Any]) -> dict[str, Any]:
+        return sent
+
+    after(send.output)
+
+with DAG("tolerant", **COMMON):
+    SendTemplateOperator(task_id="one", **ORDER, to=["+447700900101", "+447700900190"], max_failed=1)
+    SendTemplateOperator(task_id="half", **ORDER, to=["+447700900102", "+447700900191"], max_failed=0.5)
+    SendTemplateOperator(task_id="fewer", **ORDER, to=["+447700900103", "+447700900191"], max_failed=0.4)
+
+with DAG("validations", **COMMON):
+    ValidateContactOperator.partial(task_id="same").expand(phone_number=["+447700900101", "+44 7700 900-101"])
+    ValidateContactOperator(task_id="skipping", phone_number="+447700900199", skip_if_invalid=True)
+    ValidateContactOperator(task_id="failing", phone_number="+447700900190", fail_if_invalid=True)
+    ValidateContactOperator(task_id="saying", phone_number="+447700900290")
+
+with DAG("validate_again", **COMMON):
+    ValidateContactOperator(
+        task_id="validate", phone_number="+447700900101", retries=1, retry_delay=timedelta(seconds=0)
+    )
+
+with DAG("upload_conf", **COMMON):
+    UploadMediaOperator(task_id="upload", path="{{ dag_run.conf['path'] }}", retries=1, retry_delay=timedelta(0))

@@ -1,0 +1,42 @@
+"""The example DAGs, run as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_cirrus.sandbox import Sandbox
+
+
+def test_the_main_example_sends_the_picture_to_everybody(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_send_template")
+    assert set(run.states.values()) == {"success"}, run.states
+    media_id = run.xcom("upload_picture", key="media_id")
+    by_number = {message["recipient"]: message for message in sandbox.messages}
+    assert sorted(by_number) == ["12025550143", "447700900123", "447700900124", "447700900125", "447700900126"]
+    for number in ("447700900123", "447700900124", "12025550143"):
+        header = by_number[number]["components"][0]["parameters"][0]
+        assert header == {"type": "image", "image": {"id": media_id}}
+    assert by_number["447700900126"]["schedule"] is not None
+    assert by_number["447700900125"]["schedule"] is None
+    assert run.xcom("send_with_picture")["accepted"] == 3
+
+
+def test_the_contacts_example_asks_for_one_and_sends_to_that_one(
+    run_dag: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    run = run_dag("example_cirrus_contacts")
+    assert run.states["send_welcome"] == "success", run.states
+    assert run.states["write_a_letter"] == "skipped"
+    assert [message["recipient"] for message in sandbox.messages] == ["447700900132"]
+    assert len(sandbox.validations) == 1
+
+
+def test_the_contacts_example_takes_the_other_branch_for_who_is_not_on_whatsapp(
+    run_dag: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    sandbox.add_fault(on="validate", status=200, body={"status": "200", "data": {"valid": False}})
+    run = run_dag("example_cirrus_contacts")
+    assert run.states["write_a_letter"] == "success", run.states
+    assert run.states["send_welcome"] == "skipped"
+    assert sandbox.messages == []

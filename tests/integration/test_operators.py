@@ -1,0 +1,149 @@
+"""The operators in real DAG runs, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_cirrus.sandbox import Sandbox
+
+RunDag = Callable[..., Any]
+
+
+def numbers(sandbox: Sandbox) -> list[str]:
+    return [message["recipient"] for message in sandbox.messages]
+
+
+def test_mapped_uploads_feed_mapped_sends(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "mapped")
+    assert run.state == "success", run.states
+    ids = [run.xcom("upload", index)["id"] for index in (0, 1)]
+    assert [run.xcom("upload", index, "media_id") for index in (0, 1)] == ids
+    pictures = [
+        (message["recipient"], message["components"][0]["parameters"][0]["image"]["id"])
+        for message in sandbox.messages
+        if message["components"] and message["components"][0]["type"] == "header"
+    ]
+    assert sorted(pictures) == sorted((n, i) for n in ("447700900101", "447700900102") for i in ids)
+    assert sorted(numbers(sandbox))[4:] == ["447700900103", "447700900104", "447700900105", "447700900106"]
+    assert run.xcom("by_recipient", 1)["accepted"] == 1
+
+
+def test_row_data_is_never_rendered(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run_dag("cirrus_cases", "mapped")
+    texts = {m["recipient"]: m["components"][0]["parameters"][0].get("text") for m in sandbox.messages if m["components"]}
+    assert texts["447700900105"] == "{{ not_a_template }}"
+    assert texts["447700900106"] == "see report.sql"
+
+
+def test_a_template_is_rendered_to_native_values(run_dag: RunDag, sandbox: Sandbox) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
+    conf = {"to": "447700900101", "body": {"order": "A-1"}, "schedule": ahead.isoformat(), "template": "Order update"}
+    run = run_dag("cirrus_cases", "conf_send", conf)
+    assert run.state == "success", run.states
+    (message,) = sandbox.messages
+    assert (message["template"], message["schedule"]) == ("Order update", int(ahead.timestamp()))
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        pytest.param({"to": []}, id="nobody"),
+        pytest.param({"to": ["+447700900101", "07700 900123"]}, id="one-bad-recipient"),
+        pytest.param({"to": "+447700900101", "body": ["a\nb"]}, id="newline"),
+        pytest.param({"to": "+447700900101", "schedule": "2020-01-01T00:00:00Z"}, id="past"),
+        pytest.param({"to": "+447700900101", "schedule": "2090-01-01T00:00:00"}, id="naive"),
+        pytest.param({"to": "+447700900101", "stream": "nowhere"}, id="unknown-stream"),
+    ],
+)
+def test_bad_input_fails_the_task_before_anything_is_sent(
+    run_dag: RunDag, sandbox: Sandbox, conf: dict[str, Any]
+) -> None:
+    run = run_dag("cirrus_cases", "conf_send", conf)
+    assert run.states["send"] == "failed"
+    assert sandbox.requests == []
+
+
+def test_a_retry_sends_what_is_unsent_and_nothing_else(run_dag: RunDag, sandbox: Sandbox) -> None:
+    everyone = [f"4477009{place:05d}" for place in range(50)]
+    sandbox.add_fault("unauthorized", on="send", skip=1)
+    run = run_dag("cirrus_cases", "conf_send", {"to": everyone})
+    assert run.state == "success", run.states
+    assert numbers(sandbox) == everyone
+    assert run.xcom("send")["accepted"] == 50
+    assert [request["status"] for request in sandbox.requests] == [200, 401, 200, 200]
+
+
+def test_an_unknown_outcome_is_never_repeated_and_the_result_is_kept(run_dag: RunDag, sandbox: Sandbox) -> None:
+    sandbox.add_fault("drop_after")
+    run = run_dag("cirrus_cases", "conf_send", {"to": ["+447700900101", "+447700900102"]})
+    assert run.states["send"] == "failed"
+    assert len(sandbox.requests) == 1, "it was tried again"
+    assert run.xcom("send")["unknown"] == 2
+    assert run.xcom("after")["unknown"] == 2, "what follows cannot see the result of a failed send"
+
+
+def test_tolerated_failures_do_not_fail_the_task(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "tolerant")
+    assert run.states == {"one": "success", "half": "success", "fewer": "failed"}
+    assert sorted(numbers(sandbox)) == ["447700900101", "447700900102", "447700900103"]
+
+
+def test_a_number_is_asked_for_once_in_a_run(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "validations")
+    assert run.xcom("same", 0) == run.xcom("same", 1) == {"valid": True, "phone_number": "447700900101"}
+    asked = [request["path"].rsplit("/", 1)[-1] for request in sandbox.requests]
+    assert sorted(asked) == ["447700900101", "447700900190", "447700900199", "447700900290"]
+
+
+def test_an_invalid_number_skips_fails_or_says_so(run_dag: RunDag) -> None:
+    run = run_dag("cirrus_cases", "validations")
+    assert {name: run.states[name] for name in ("skipping", "failing", "saying")} == {
+        "skipping": "skipped",
+        "failing": "failed",
+        "saying": "success",
+    }
+    assert run.xcom("saying") == {"valid": False, "phone_number": "447700900290"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked", "state"),
+    [
+        pytest.param({"action": "drop"}, 1, "failed", id="answer-lost"),
+        pytest.param({"status": 500}, 1, "failed", id="server-error"),
+        pytest.param({"status": 429, "retry_after": 3600}, 2, "success", id="certainly-not-asked"),
+    ],
+)
+def test_a_retry_asks_again_only_where_nobody_was_asked(
+    run_dag: RunDag, sandbox: Sandbox, fault: dict[str, Any], asked: int, state: str
+) -> None:
+    sandbox.add_fault(on="validate", **fault)
+    run = run_dag("cirrus_cases", "validate_again")
+    assert run.states["validate"] == state
+    assert len(sandbox.requests) == asked
+
+
+def test_an_upload_is_repeated_after_a_lost_answer(run_dag: RunDag, sandbox: Sandbox, tmp_path: Any) -> None:
+    (tmp_path / "menu.pdf").write_bytes(b"%PDF-1.4 soup")
+    sandbox.add_fault(on="upload", action="drop", when="after")
+    run = run_dag("cirrus_cases", "upload_conf", {"path": str(tmp_path / "menu.pdf")})
+    assert run.states["upload"] == "success"
+    assert run.xcom("upload", key="media_id") == sandbox.uploads[-1]["id"]
+
+
+def test_a_bad_file_is_not_uploaded_and_not_retried(
+    run_dag: RunDag, sandbox: Sandbox, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = run_dag("cirrus_cases", "upload_conf", {"path": str(tmp_path / "gone.pdf")})
+    assert run.states["upload"] == "failed"
+    assert sandbox.requests == []
+
+
+def test_results_are_plain_json(run_dag: RunDag) -> None:
+    found = run_dag("cirrus_cases", "conf_send", {"to": ["+447700900101"]}).xcom("send")
+    assert json.loads(json.dumps(found)) == found
+    assert [outcome["recipient"] for outcome in found["outcomes"]] == ["447700900101"]

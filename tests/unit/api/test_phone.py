@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, to_digits
+
+
+@pytest.mark.parametrize(
+    ("written", "digits"),
+    [
+        pytest.param("+447700900123", "447700900123", id="plus"),
+        pytest.param("447700900123", "447700900123", id="digits"),
+        pytest.param(447700900123, "447700900123", id="int-from-native-rendering"),
+        pytest.param("  +44 7700 900 123 ", "447700900123", id="spaces"),
+        pytest.param("+1 (202) 555-0143", "12025550143", id="parentheses-and-dash"),
+        pytest.param("+1.202.555.0143", "12025550143", id="dots"),
+        pytest.param("+44\u00a07700\u2011900\u2013123", "447700900123", id="no-break-space-and-typographic-dashes"),
+        pytest.param("+39 06 1234 5678", "390612345678", id="italy-keeps-its-leading-zero"),
+        pytest.param("+52 1 55 1234 5678", "5215512345678", id="mexico-with-1-goes-out-as-it-came"),
+        pytest.param("+52 55 1234 5678", "525512345678", id="mexico-without-1"),
+        pytest.param("+54 9 11 2345-6789", "5491123456789", id="argentina-with-9"),
+    ],
+)
+def test_a_number_leaves_as_digits(written: object, digits: str) -> None:
+    assert to_digits(written) == digits
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        pytest.param("", "is empty", id="empty"),
+        pytest.param(" + ", "is empty", id="only-signs"),
+        pytest.param("+44 7700 90O 123", "a letter", id="letter-O-for-zero"),
+        pytest.param("+44*7700900123", "U+002A", id="strange-character"),
+        pytest.param("٤٤٧٧٠٠٩٠٠١٢٣", "U+0664", id="digits-of-another-script"),
+        pytest.param("07700 900123", "no country code", id="national"),
+        pytest.param("0044 7700 900123", "starts with 00", id="double-zero"),
+        pytest.param("+44 (0) 7700 900123", "a 0 between country code and number", id="trunk-zero"),
+        pytest.param("+44 7700", "too short", id="too-short"),
+        pytest.param("+44 7700 900123 456", "too long", id="too-long"),
+        pytest.param("+999 123456789", "country code", id="no-such-country"),
+        pytest.param(447700900123.0, "is a float", id="float"),
+        pytest.param(True, "of type bool", id="bool"),
+        pytest.param(None, "of type NoneType", id="none"),
+        pytest.param("['447700900123', '447700900124']", "list written as text", id="list-rendered-to-text"),
+    ],
+)
+def test_what_is_no_number_is_refused_with_its_shape(written: object, problem: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        to_digits(written, "to[3]")
+    assert caught.value.field == "to[3]"
+    assert problem in str(caught.value)
+    assert "7700900123" not in str(caught.value), "a whole number stands in the error"
+
+
+def test_masking_keeps_country_and_last_four() -> None:
+    assert mask("447700900123") == "+44******0123"
+    assert mask("12") == "+******"
+    assert mask_all("no user +447700900123, code 131026") == "no user +44******0123, code 131026"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("5215512345678", "525512345678", id="mexico"),
+        pytest.param("5491123456789", "541123456789", id="argentina"),
+        pytest.param("5511987654321", "551187654321", id="brazil"),
+    ],
+)
+def test_two_spellings_are_one_account(one: str, other: str) -> None:
+    assert account_of(one) == account_of(other)
+
+
+def test_other_countries_have_one_spelling() -> None:
+    assert account_of("447700900123") == "447700900123"

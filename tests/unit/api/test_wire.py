@@ -1,0 +1,200 @@
+"""What only a crafted answer can show; the documented answers are in test_client over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_cirrus.api import wire
+from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, disposition, find_code
+from airflow_provider_cirrus.api.models import Message
+
+
+def message(to: str, **rest: Any) -> Message:
+    return Message.build(to, {"name": "order_update", "language": "en"}, **rest)
+
+
+ANN, BEN = message("447700900123"), message("447700900124")
+
+
+def read(messages: list[Message], data: Any, status: int = 200, envelope_status: Any = "200") -> list[tuple[Any, ...]]:
+    body = json.dumps({"status": envelope_status, "description": "", "response_time": "x", "data": data}).encode()
+    sent = wire.read_send(messages, wire.Response(status, {}, body))
+    return [(r.outcome.value, r.message_id or r.code or r.reason) for r in sent.results]
+
+
+OK = {"status": 200}
+NO = {"status": 400}
+
+
+@pytest.mark.parametrize("identifier", ["hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hNyRN_fLUy7rrOrN9jLpipA=="])
+def test_a_stream_id_is_encoded_exactly_once(identifier: str) -> None:
+    assert wire.encode_id(identifier) == "hNyRN_fLUy7rrOrN9jLpipA%3D%3D"
+
+
+def test_a_slash_in_an_id_does_not_become_a_path() -> None:
+    assert wire.encode_id("a/b+c==") == "a%2Fb%2Bc%3D%3D"
+    assert wire.encode_id("a%2fb%2Bc%3d%3d") == "a%2Fb%2Bc%3D%3D"
+
+
+@pytest.mark.parametrize("count", [0, 21])
+def test_a_request_holds_1_to_20_messages(count: int) -> None:
+    with pytest.raises(InvalidInput, match="Send 1 to 20"):
+        wire.send_request([ANN] * count, "s" * 22)
+
+
+def test_entries_are_matched_by_number_not_by_position() -> None:
+    data = [{"recipient": "+447700900124", "id": 7, **OK}, {"recipient": 447700900123, "id": "a-b", **OK}]
+    assert read([ANN, BEN], data) == [("accepted", "a-b"), ("accepted", "7")]
+
+
+def test_an_entry_that_does_not_come_back_is_unknown() -> None:
+    assert read([ANN, BEN], [{"recipient": "447700900123", "id": "1", **OK}])[1][0] == "unknown"
+
+
+def test_two_messages_to_one_number_with_one_verdict_each_get_an_id() -> None:
+    data = [{"recipient": "447700900123", "id": "1", **OK}, {"recipient": "447700900123", "id": "2", **OK}]
+    assert read([ANN, message("447700900123", message_key="b")], data) == [("accepted", "1"), ("accepted", "2")]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([{"id": "1", **OK}, {"failed": "x", **NO}], id="one-accepted-one-refused"),
+        pytest.param([{"id": "1", **OK}], id="one-missing"),
+        pytest.param([{"id": "1", **OK}] * 3, id="one-too-many"),
+    ],
+)
+def test_messages_to_one_number_that_cannot_be_told_apart_are_unknown(entries: list[dict[str, Any]]) -> None:
+    data = [{"recipient": "447700900123", **entry} for entry in entries]
+    outcomes = [outcome for outcome, _ in read([ANN, message("447700900123", message_key="b")], data)]
+    assert outcomes == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "outcome"),
+    [
+        pytest.param({"status": "200", "id": "1"}, "accepted", id="status-as-text"),
+        pytest.param({"status": 200}, "accepted", id="without-id"),
+        pytest.param({"status": 400, "failed": "invalid — Not a valid WhatsApp user"}, "rejected", id="as-text"),
+        pytest.param({"status": 400, "failed": {"code": 131026, "title": "x"}}, "rejected", id="as-object"),
+        pytest.param({"status": 400}, "rejected", id="without-reason"),
+        pytest.param({"status": 400, "failed": "(#130429) too fast"}, "unsent", id="throttle"),
+        pytest.param({"status": 429, "failed": "slow down"}, "unsent", id="status-429"),
+        pytest.param({"status": 500, "failed": "oops"}, "unknown", id="status-500"),
+        pytest.param({"status": 200, "failed": "but no"}, "unknown", id="accepted-and-failed"),
+        pytest.param({"failed": "no"}, "rejected", id="no-status"),
+        pytest.param({}, "unknown", id="nothing-said"),
+    ],
+)
+def test_an_entry_has_one_outcome(entry: dict[str, Any], outcome: str) -> None:
+    assert read([ANN], [{"recipient": "447700900123", **entry}], status=206)[0][0] == outcome
+
+
+@pytest.mark.parametrize("data", [None, [], {}, "ok", [1, 2], {"valid": True}])
+def test_an_answer_that_names_nobody_leaves_all_unknown(data: Any) -> None:
+    assert read([ANN], data)[0][0] == "unknown"
+
+
+def test_a_500_with_a_list_proves_nothing() -> None:
+    assert read([ANN], [{"recipient": "447700900123", "id": "1", **OK}], status=500)[0][0] == "unknown"
+
+
+@pytest.mark.parametrize("envelope_status", ["200", 200, None, "OK"])
+def test_the_envelopes_own_status_may_be_anything(envelope_status: Any) -> None:
+    data = [{"recipient": "447700900123", "id": "1", **OK}]
+    assert read([ANN], data, envelope_status=envelope_status or "") == [("accepted", "1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        pytest.param("(#130429) Rate limit hit", 130429, id="hash"),
+        pytest.param("131026: undeliverable", 131026, id="bare"),
+        pytest.param("error code 190, token expired", 190, id="short-code-marked"),
+        pytest.param("4 parameters expected, 3 given", None, id="a-count-is-no-code"),
+        pytest.param("no user 447700131026", None, id="inside-a-number"),
+        pytest.param("+131026", None, id="behind-a-plus"),
+        pytest.param("invalid — Not a valid WhatsApp user", None, id="none"),
+    ],
+)
+def test_metas_code_is_found_in_free_text(text: str, code: int | None) -> None:
+    assert find_code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        pytest.param(131056, Disposition.THROTTLE, id="pair-rate"),
+        pytest.param(131049, Disposition.LATER, id="ecosystem"),
+        pytest.param(131031, Disposition.STOP, id="locked"),
+        pytest.param(132001, Disposition.STOP, id="no-such-template"),
+        pytest.param(132000, Disposition.PERMANENT, id="parameters"),
+        pytest.param(999999, Disposition.PERMANENT, id="unknown-code"),
+        pytest.param(None, Disposition.PERMANENT, id="no-code"),
+    ],
+)
+def test_a_code_means_what_to_do(code: int | None, meaning: Disposition) -> None:
+    assert disposition(code) is meaning
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param("Tue, 01 Jan 2030 00:00:30 GMT", 30.0, id="date"),
+        pytest.param("Mon, 31 Dec 2029 23:59:00 GMT", 0.0, id="date-that-is-past"),
+        pytest.param("soon", None, id="words"),
+        pytest.param("-5", None, id="negative"),
+        pytest.param("", None, id="empty"),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(header: str, seconds: float | None) -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    assert wire.retry_after({"retry-after": header}, now) == seconds
+
+
+def test_a_secret_that_the_server_repeats_is_hidden() -> None:
+    answer = wire.Response(400, {}, b'{"description": "bad token s3cret for +447700900123", "data": null}')
+    sent = wire.read_send([ANN], answer, hide=["s3cret"])
+    assert "s3cret" not in str(sent.error)
+    assert "447700900123" not in str(sent.error)
+
+
+@pytest.mark.parametrize(
+    ("data", "valid", "status"),
+    [
+        pytest.param({"valid": True}, True, None, id="documented-yes"),
+        pytest.param({"valid": False}, False, None, id="documented-no"),
+        pytest.param({"contacts": [{"input": "1", "status": "valid", "wa_id": "1"}]}, True, "valid", id="older-yes"),
+        pytest.param({"contacts": [{"input": "1", "status": "invalid"}]}, False, "invalid", id="older-no"),
+        pytest.param({"contacts": [{"input": "1", "status": "processing"}]}, None, "processing", id="undecided"),
+    ],
+)
+def test_a_contacts_answer_is_read_in_both_forms(data: Any, valid: bool | None, status: str | None) -> None:
+    found = wire.read_validate(wire.Response(200, {}, json.dumps({"status": "200", "data": data}).encode()))
+    assert (found.valid, found.status) == (valid, status)
+
+
+@pytest.mark.parametrize("place", ["beside", "under"])
+def test_a_conversations_messages_are_read_beside_and_under_its_user(place: str) -> None:
+    child = {"id": 1, "message": "Thanks", "createdTime": "2026-01-01T00:00:00", "user": {"isManager": False}}
+    data: dict[str, Any] = {"objectId": 5, "statusId": 1, "user": {"Phone1": "447700900123"}}
+    (data if place == "beside" else data["user"])["childs"] = [child]
+    body = json.dumps({"status": 200, "data": [data]}).encode()
+    found = wire.read_conversation(wire.Response(200, {}, body))
+    assert found.object_id == "5"
+    assert [(c.message, c.from_customer) for c in found.childs] == [("Thanks", True)]
+
+
+def test_a_file_name_cannot_leave_its_header() -> None:
+    import io
+
+    request = wire.upload_request("s" * 22, io.BytesIO(b"x"), 'a"; name="b\r\nX: y.png', "image/png")
+    assert isinstance(request.body, wire.MultipartFile)
+    head = b"".join(request.body).split(b"\r\n\r\n")[0]
+    assert head.count(b"\r\n") == 2
+    assert b'filename="a%22; name=%22b%0D%0AX: y.png"' in head

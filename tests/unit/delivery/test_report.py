@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+
+from airflow_provider_cirrus.api.results import Outcome, Result
+from airflow_provider_cirrus.delivery import report
+from airflow_provider_cirrus.delivery.dispatch import Delivery
+
+
+def delivery(accepted: int, rejected: int = 0) -> Delivery:
+    yes = Result(recipient="447700900123", outcome=Outcome.ACCEPTED, message_id="m")
+    no = Result(recipient="447700900124", outcome=Outcome.REJECTED, reason="no user +447700900124")
+    return Delivery([yes] * accepted + [no] * rejected, seconds=1.23456)
+
+
+def test_the_counts_add_up_and_the_outcomes_are_plain() -> None:
+    found = report.summary(delivery(2, 1))
+    assert found["total"] == 3 == sum(found[outcome.value] for outcome in Outcome)
+    assert json.loads(json.dumps(found)) == found
+    assert found["outcomes"][2] == {
+        "index": 2,
+        "recipient": "447700900124",
+        "outcome": "rejected",
+        "message_id": None,
+        "object_id": None,
+        "code": None,
+        "reason": "no user +447700900124",
+    }
+
+
+def test_outcomes_are_left_out_of_a_large_summary() -> None:
+    assert len(report.summary(delivery(100))["outcomes"]) == 100
+    assert "outcomes" not in report.summary(delivery(101))
+
+
+def test_words_for_people_are_masked_and_short() -> None:
+    assert report.in_words(delivery(2, 1)) == "3 messages: 2 accepted, 1 rejected"
+    said = report.complaints(delivery(0, 8))
+    assert "447700900124" not in said
+    assert said.endswith("and 3 more")
+    assert report.complaints(delivery(3)) == ""

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.sandbox import Sandbox
+
+MAIN, SUPPORT = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hAbCdEfGhIjKlMnOpQrStUv%3d%3d"
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set the connection ``cirrus_default``."""
+
+    def make(**fields: Any) -> None:
+        extra = fields.pop("extra", {"stream_id": MAIN})
+        given = {"conn_type": "cirrus", "password": "s3cret", "extra": extra, **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", json.dumps(given))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        pytest.param({}, "https://api.commbox.io", id="default"),
+        pytest.param({"host": "cirrus.example.com"}, "https://cirrus.example.com", id="bare-host"),
+        pytest.param({"host": "https://cirrus.example.com/api/"}, "https://cirrus.example.com/api", id="with-path"),
+        pytest.param({"host": "cirrus.example.com", "port": 8443}, "https://cirrus.example.com:8443", id="port"),
+        pytest.param({"host": "127.0.0.1", "port": 8787, "schema": "http"}, "http://127.0.0.1:8787", id="as-in-a-uri"),
+    ],
+)
+def test_the_host_comes_from_the_connection(connection: Any, fields: dict[str, Any], url: str) -> None:
+    connection(**fields)
+    assert CirrusHook().get_conn().endpoint.base_url == url
+
+
+@pytest.mark.parametrize("streams", [{"support": SUPPORT}, json.dumps({"support": SUPPORT})])
+@pytest.mark.parametrize(
+    ("stream", "stream_id"),
+    [
+        pytest.param(None, MAIN, id="the-connections-own"),
+        pytest.param("support", SUPPORT, id="by-name"),
+        pytest.param("hZZZZ_fLUy7rrOrN9jLpipA==", "hZZZZ_fLUy7rrOrN9jLpipA==", id="by-id"),
+    ],
+)
+def test_a_stream_is_found_by_name_or_id(connection: Any, streams: Any, stream: str | None, stream_id: str) -> None:
+    connection(extra={"stream_id": MAIN, "streams": streams})
+    assert CirrusHook(stream=stream).get_conn().endpoint.stream_id == stream_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "stream", "problem"),
+    [
+        pytest.param({"password": ""}, None, "token: is missing in connection 'cirrus_default'", id="no-token"),
+        pytest.param({"extra": {}}, None, "has no stream_id", id="no-stream"),
+        pytest.param({"extra": {"streams": {"a": MAIN}}}, "suport", "neither a name .* Known streams: a", id="slip"),
+        pytest.param({"extra": {"stream_id": MAIN}}, "sales", "names no streams", id="no-names"),
+        pytest.param({"extra": {"streams": "support"}}, "x", "no JSON object", id="streams-no-json"),
+        pytest.param({"extra": {"streams": {"a": 5}}}, "a", "no JSON object", id="streams-no-text"),
+        pytest.param({"host": "http://cirrus.example.com"}, None, "in the clear", id="plain-http"),
+        pytest.param({"extra": {"stream_id": MAIN, "timeout": "soon"}}, None, "timeout: 'soon'", id="timeout"),
+        pytest.param({"extra": {"stream_id": MAIN, "api_version": "v9"}}, None, "'v9' is unknown", id="version"),
+    ],
+)
+def test_a_connection_that_cannot_work_says_what_to_mend(
+    connection: Any, fields: dict[str, Any], stream: str | None, problem: str
+) -> None:
+    connection(**fields)
+    with pytest.raises(InvalidInput, match=problem) as caught:
+        CirrusHook(stream=stream).get_conn()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_settings_reach_the_client(connection: Any) -> None:
+    connection(extra={"stream_id": MAIN, "api_version": "v2", "timeout": "7.5", "messages_per_second": "250"})
+    hook = CirrusHook()
+    assert (hook.client.endpoint.api_version, hook.client.endpoint.timeout) == ("v2", 7.5)
+    assert hook.messages_per_second == 250
+
+
+def test_the_rate_is_whatsapps_unless_told_otherwise(connection: Any) -> None:
+    connection()
+    assert CirrusHook().messages_per_second == 80
+    connection(extra={"stream_id": MAIN, "messages_per_second": "fast"})
+    with pytest.raises(InvalidInput, match="no whole number"):
+        _ = CirrusHook().messages_per_second
+
+
+def test_making_a_hook_looks_nothing_up() -> None:
+    CirrusHook("there_is_no_such_connection", stream="nor_such_a_stream")
+
+
+def test_the_client_is_made_once(connection: Any) -> None:
+    connection()
+    hook = CirrusHook()
+    assert hook.get_conn() is hook.get_conn()
+
+
+def test_the_connection_is_tested_by_a_read(cirrus_default: Sandbox) -> None:
+    assert CirrusHook().test_connection()[0] is True
+    (request,) = cirrus_default.requests
+    assert (request["method"], request["path"].rsplit("/", 1)[-1]) == ("GET", "streamavailability")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(("sandbox-token", "wrong-token"), "did not accept the token", id="token"),
+        pytest.param(("stream_id=h", "stream_id=x"), "Check the stream id", id="stream"),
+        pytest.param(("127.0.0.1", "cirrus.invalid"), "in the clear", id="host"),
+    ],
+)
+def test_a_connection_that_does_not_work_is_told_so(
+    cirrus_default: Sandbox, change: tuple[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", cirrus_default.connection_uri.replace(*change))
+    works, message = CirrusHook().test_connection()
+    assert not works
+    assert said in message
+    assert "wrong-token" not in message
+
+
+def test_a_connection_that_is_not_there_is_told_so() -> None:
+    works, message = CirrusHook("nowhere_to_be_found").test_connection()
+    assert not works
+    assert "nowhere_to_be_found" in message
+
+
+def test_the_async_client_leads_to_the_same_place(cirrus_default: Sandbox) -> None:
+    async def availability() -> Any:
+        async with await CirrusHook().aget_conn() as client:
+            return await client.stream_availability()
+
+    assert asyncio.run(availability()) is not None
+    assert len(cirrus_default.requests) == 1
+
+
+@pytest.mark.parametrize("spelling", [str, Path, lambda path: f"file://{path}"])
+def test_a_file_is_uploaded_from_a_path_or_a_uri(cirrus_default: Sandbox, tmp_path: Path, spelling: Any) -> None:
+    path = tmp_path / "menu.pdf"
+    path.write_bytes(b"%PDF-1.4 soup")
+    found = CirrusHook().upload_media(spelling(path))
+    (upload,) = cirrus_default.uploads
+    assert found == {"id": upload["id"], "filename": "menu.pdf", "type": "document"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        pytest.param("gone.pdf", None, "does not exist", id="missing"),
+        pytest.param("empty.pdf", b"", "is empty", id="empty"),
+        pytest.param("photo.png", b"%PDF-1.4", "holds a PDF document", id="mistyped"),
+        pytest.param("big.png", b"\x89PNG\r\n\x1a\n" + b"\0" * (5 * 1024 * 1024), "too large for image", id="oversized"),
+        pytest.param("", None, "is a folder|does not exist", id="folder"),
+    ],
+)
+def test_a_file_that_whatsapp_does_not_take_is_not_uploaded(
+    cirrus_default: Sandbox, tmp_path: Path, name: str, content: bytes | None, problem: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput, match=problem):
+        CirrusHook().upload_media(str(tmp_path / name))
+    assert cirrus_default.requests == []
+
+
+@pytest.mark.parametrize("path", [None, "", "  "])
+def test_an_upload_needs_a_path(cirrus_default: Sandbox, path: Any) -> None:
+    with pytest.raises(InvalidInput, match="path: is missing"):
+        CirrusHook().upload_media(path)
+
+
+def test_the_token_is_not_logged(
+    cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_CIRRUS_DEFAULT", cirrus_default.connection_uri.replace("sandbox-token", "s3cret-token")
+    )
+    with caplog.at_level(logging.DEBUG), pytest.raises(CirrusError):
+        CirrusHook().get_conn().stream_availability()
+    assert "s3cret-token" not in caplog.text
+
+
+def test_a_connection_uri_is_read_as_airflow_reads_it(sandbox: Sandbox) -> None:
+    connection = Connection.from_uri(sandbox.connection_uri, conn_id="c") if hasattr(Connection, "from_uri") else None
+    assert connection is not None
+    assert (connection.conn_type, connection.password) == ("cirrus", sandbox.token)

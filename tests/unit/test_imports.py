@@ -1,0 +1,56 @@
+"""What importing costs: every DAG file that uses an operator pays it at every parse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "airflow_provider_cirrus"
+HEAVY = {"requests", "aiohttp", "pandas", "pyarrow", "phonenumbers"}
+
+
+def modules_after(*statements: str) -> list[str]:
+    """The names of the modules that the last statement adds to those before it, in a fresh process."""
+    program = "\n".join(
+        ["import sys, json", *statements[:-1], "before = set(sys.modules)", statements[-1]]
+        + ["print(json.dumps(sorted(set(sys.modules) - before)))"]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", ["operators.cirrus", "hooks.cirrus"])
+def test_importing_adds_few_modules_to_airflows_own(name: str) -> None:
+    added = modules_after("import airflow.sdk", f"import airflow_provider_cirrus.{name}")
+    assert len(added) <= 30, added
+    assert {module.partition(".")[0] for module in added} & HEAVY == set()
+
+
+def test_the_provider_info_needs_no_airflow() -> None:
+    added = modules_after("import airflow_provider_cirrus.get_provider_info")
+    assert not any(module.partition(".")[0] == "airflow" for module in added)
+
+
+@pytest.mark.parametrize("package", ["api", "delivery", "sandbox"])
+def test_what_lies_below_the_hook_works_without_airflow(package: str) -> None:
+    names = [
+        f"airflow_provider_cirrus.{package}.{path.stem}"
+        for path in sorted((PACKAGE / package).glob("*.py"))
+        if path.stem not in ("__init__", "__main__")
+    ]
+    assert names
+    added = modules_after("\n".join(f"import {name}" for name in names))
+    assert not any(module.partition(".")[0] == "airflow" for module in added)
+
+
+@pytest.mark.parametrize("package", ["api", "delivery"])
+def test_arrows_point_down_only(package: str) -> None:
+    above = {"hooks", "operators", "sandbox"} | ({"delivery"} if package == "api" else set())
+    for path in (PACKAGE / package).glob("*.py"):
+        for layer in above:
+            assert f"airflow_provider_cirrus.{layer}" not in path.read_text(), f"{path.name} reaches up to {layer}"

@@ -1,0 +1,74 @@
+"""What Airflow reads of the provider, held against Airflow's own schemas."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import distribution
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from airflow_provider_cirrus import __version__
+from airflow_provider_cirrus.get_provider_info import CONNECTION_FIELDS, get_provider_info
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+
+
+@pytest.mark.parametrize("schema", ["provider_info.schema.json", "provider.yaml.schema.json"])
+def test_the_metadata_is_valid_under_airflows_schemas(schema: str) -> None:
+    jsonschema.validate(get_provider_info(), json.loads(files("airflow").joinpath(schema).read_text()))
+
+
+def test_no_key_is_one_that_airflow_would_ignore() -> None:
+    known = json.loads(files("airflow").joinpath("provider.yaml.schema.json").read_text())["properties"]
+    assert set(get_provider_info()) <= set(known)
+
+
+def test_the_package_name_is_the_distributions() -> None:
+    assert get_provider_info()["package-name"] == distribution("airflow-provider-cirrus").metadata["Name"]
+    assert get_provider_info()["versions"][0] == __version__
+
+
+def test_every_module_and_class_that_is_named_exists() -> None:
+    info = get_provider_info()
+    for kind in ("hooks", "operators"):
+        for entry in info[kind]:
+            for module in entry["python-modules"]:
+                importlib.import_module(module)
+    (connection,) = info["connection-types"]
+    module, name = connection["hook-class-name"].rsplit(".", 1)
+    hook = getattr(importlib.import_module(module), name)
+    assert hook is CirrusHook
+    assert (hook.conn_type, hook.hook_name) == (connection["connection-type"], connection["hook-name"])
+
+
+def test_no_field_is_shown_as_required() -> None:
+    assert [name for name, field in CONNECTION_FIELDS.items() if "null" not in field["schema"]["type"]] == []
+
+
+def test_airflow_lists_the_provider_and_its_connection() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    assert manager.providers["airflow-provider-cirrus"].version == __version__
+    assert manager.hooks["cirrus"].hook_class_name.endswith("CirrusHook")
+
+
+def test_the_connection_forms_api_shows_ours() -> None:
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (found,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "cirrus"]
+    assert found.hook_name == "Cirrus (WhatsApp)"
+    fields: dict[str, Any] = dict(found.extra_fields or {})
+    assert list(fields) == list(CONNECTION_FIELDS)
+    assert {name: field["schema"]["title"] for name, field in fields.items()} == {
+        name: field["label"] for name, field in CONNECTION_FIELDS.items()
+    }
+    standard = found.standard_fields
+    assert standard is not None
+    assert standard.password is not None
+    assert standard.password.title == "API token"
+    assert standard.login is not None
+    assert standard.login.hidden
