@@ -26,7 +26,9 @@ _OTHER_LIMITS = {"payload": text.PAYLOAD_LIMIT, "coupon_code": text.COUPON_LIMIT
 
 def check_component(component: Any) -> dict[str, Any]:
     """
-    Return one raw component, unchanged, if WhatsApp could take it.
+    Return one raw component if WhatsApp could take it: unchanged, but for a button's index.
+
+    Meta's own examples write the index as text, Cirrus documents a number.
 
     :param component: a dict such as ``{"type": "body", "parameters": [{"type": "text", "text": "Ann"}]}``
     :raises ValueError: unknown type, or a part that Meta refuses
@@ -48,7 +50,7 @@ def check_component(component: Any) -> dict[str, Any]:
             except ValueError as error:
                 raise ValueError(f"parameters[{place}] {error}") from None
         _check_shape(component, kind, parameters)
-    return dict(component)
+    return {**component, "index": int(component["index"])} if kind == "button" else dict(component)
 
 
 def check_together(components: Sequence[Mapping[str, Any]]) -> None:
@@ -60,7 +62,7 @@ def check_together(components: Sequence[Mapping[str, Any]]) -> None:
     for kind in ("header", "body"):
         if sum(component["type"] == kind for component in components) > 1:
             raise ValueError(f"there are two {kind} components; a message has at most one.")
-    places = [int(component["index"]) for component in components if component["type"] == "button"]
+    places = [component["index"] for component in components if component["type"] == "button"]
     if len(places) > MAX_BUTTONS:
         raise ValueError(f"there are {len(places)} buttons; a template has at most {MAX_BUTTONS}.")
     for place in places:

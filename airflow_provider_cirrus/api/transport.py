@@ -77,7 +77,7 @@ def retrying_options(
             and (error.retry_after or 0) <= longest_wait
         )
 
-    backoff = tenacity.wait_exponential_jitter(initial=0.5, max=10)
+    backoff = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_random(0, 0.5)
 
     def wait(state: tenacity.RetryCallState) -> float:
         asked = getattr(state.outcome.exception(), "retry_after", None) if state.outcome else None

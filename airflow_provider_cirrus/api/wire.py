@@ -6,7 +6,9 @@ Nothing here does I/O. Facts: cirrus-api ("Transport", "Send", "Upload", "Valida
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +38,7 @@ from airflow_provider_cirrus.api.results import (
 MAX_BATCH = 20
 
 _CHUNK = 64 * 1024
+_TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True)
@@ -475,5 +478,8 @@ def _quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) 
 def _clean(text: str, hide: Sequence[str]) -> str:
     for secret in hide:
         text = text.replace(secret, "***")
+    if text.lstrip().startswith("<"):
+        # A proxy's page: its words are worth more than its tags.
+        text = html.unescape(_TAG.sub(" ", text))
     text = " ".join(text.split())
     return text if len(text) <= 300 else f"{text[:300]}…"

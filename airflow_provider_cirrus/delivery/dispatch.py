@@ -78,11 +78,14 @@ class Dispatcher:
         error: CirrusError | None = None
         failures, next_start, told = 0, begun, begun
         to_send = [place for place in range(len(messages)) if place not in results]
-        for number, batch in enumerate(batches(to_send, messages)):
+        # A request above the account's limit for one second would be refused for ever.
+        size = max(1, min(MAX_BATCH, int(self.messages_per_second)))
+        for number, batch in enumerate(batches(to_send, messages, size)):
             if self.stop.wait(max(0.0, next_start - self.clock())) or self.stop.is_set():
                 break
-            next_start = self.clock() + len(batch) / self.messages_per_second
             sent = self._send(number, batch, messages, keys)
+            # From the answer on, as Cirrus counts from when it took them, which was at some time before.
+            next_start = self.clock() + len(batch) / self.messages_per_second
             results.update(zip(batch, sent.results, strict=True))
             error = sent.error or error
             # An error here means that Cirrus did not judge the messages one by one.
@@ -129,9 +132,9 @@ class Dispatcher:
         return sent
 
 
-def batches(places: Sequence[int], messages: Sequence[Message]) -> Iterator[list[int]]:
+def batches(places: Sequence[int], messages: Sequence[Message], size: int = MAX_BATCH) -> Iterator[list[int]]:
     """
-    Yield the places of the messages in batches of up to 20, no account twice in one.
+    Yield the places of the messages in batches of up to ``size``, no account twice in one.
 
     Cirrus answers by number: two messages to one number in one request could not be told apart.
     """
@@ -141,7 +144,7 @@ def batches(places: Sequence[int], messages: Sequence[Message]) -> Iterator[list
         left: list[int] = []
         accounts: set[str] = set()
         for at, place in enumerate(waiting):
-            if len(batch) == MAX_BATCH:
+            if len(batch) == size:
                 left += waiting[at:]
                 break
             account = account_of(messages[place].to)

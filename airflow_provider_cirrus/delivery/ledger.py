@@ -16,7 +16,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.api.wire import wire_entry
+from airflow_provider_cirrus.api.wire import encode_id, wire_entry
 
 _FORMAT = 1
 
@@ -36,7 +36,7 @@ def key_of(message: Message, stream_id: str) -> str:
     :param stream_id: the stream that it is sent through
     """
     template = wire_entry(message)["template_data"]["template"]
-    identity = [stream_id, account_of(message.to), template, message.message_key]
+    identity = [encode_id(stream_id), account_of(message.to), template, message.message_key]
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -234,7 +234,7 @@ class SendTemplateOperator(_CirrusOperator):
 
         ti = context["ti"]
         # Airflow raises max_tries with every clear: this is the first try since then.
-        first_try = ti.try_number == (ti.max_tries or 0) - self.retries + 1
+        first_try = ti.try_number == (ti.max_tries or 0) - (self.retries or 0) + 1
         resend = _is_true(self.resend)
         store = context.get("task_state_store")
         if store is not None:

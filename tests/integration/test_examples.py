@@ -22,9 +22,7 @@ def test_the_main_example_sends_the_picture_to_everybody(run_dag: Callable[..., 
     assert run.xcom("send_with_picture")["accepted"] == 3
 
 
-def test_the_contacts_example_asks_for_one_and_sends_to_that_one(
-    run_dag: Callable[..., Any], sandbox: Sandbox
-) -> None:
+def test_the_contacts_example_asks_for_one_and_sends_to_that_one(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
     run = run_dag("example_cirrus_contacts")
     assert run.states["send_welcome"] == "success", run.states
     assert run.states["write_a_letter"] == "skipped"

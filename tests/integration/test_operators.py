@@ -35,7 +35,9 @@ def test_mapped_uploads_feed_mapped_sends(run_dag: RunDag, sandbox: Sandbox) -> 
 
 def test_row_data_is_never_rendered(run_dag: RunDag, sandbox: Sandbox) -> None:
     run_dag("cirrus_cases", "mapped")
-    texts = {m["recipient"]: m["components"][0]["parameters"][0].get("text") for m in sandbox.messages if m["components"]}
+    texts = {
+        m["recipient"]: m["components"][0]["parameters"][0].get("text") for m in sandbox.messages if m["components"]
+    }
     assert texts["447700900105"] == "{{ not_a_template }}"
     assert texts["447700900106"] == "see report.sql"
 

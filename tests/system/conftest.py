@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.local_airflow import LocalAirflow
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parent.parent / "example_dags"
@@ -26,24 +23,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    """The Cirrus that `cirrus_default` leads to; tests call `sandbox.reset()` first."""
-    with Sandbox() as sandbox:
-        yield sandbox
+def process_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tasks leave the id of their process."""
+    return tmp_path_factory.mktemp("pids")
 
 
 @pytest.fixture(scope="session")
-def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the Airflow reads its DAG files: the examples, and what tests copy there."""
-    folder = tmp_path_factory.mktemp("dags")
-    shutil.copytree(EXAMPLE_DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def airflow(
-    tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, sandbox: Sandbox
-) -> Iterator[LocalAirflow]:
-    env = {"AIRFLOW_CONN_CIRRUS_DEFAULT": sandbox.connection_uri}
-    with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags_folder, env=env) as airflow:
+def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox, process_ids: Path) -> Iterator[LocalAirflow]:
+    """An Airflow with the examples and the DAGs of these tests, whose ``cirrus_default`` leads to the sandbox."""
+    dags = tmp_path_factory.mktemp("dags")
+    for source in (EXAMPLE_DAGS, HERE / "dags"):
+        shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    env = {
+        "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "CIRRUS_TEST_PIDS": str(process_ids),
+    }
+    with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env) as airflow:
         yield airflow

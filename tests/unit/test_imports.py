@@ -15,10 +15,15 @@ HEAVY = {"requests", "aiohttp", "pandas", "pyarrow", "phonenumbers"}
 
 def modules_after(*statements: str) -> list[str]:
     """The names of the modules that the last statement adds to those before it, in a fresh process."""
-    program = "\n".join(
-        ["import sys, json", *statements[:-1], "before = set(sys.modules)", statements[-1]]
-        + ["print(json.dumps(sorted(set(sys.modules) - before)))"]
-    )
+    *preparing, measured = statements
+    lines = [
+        "import sys, json",
+        *preparing,
+        "before = set(sys.modules)",
+        measured,
+        "print(json.dumps(sorted(set(sys.modules) - before)))",
+    ]
+    program = "\n".join(lines)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found: list[str] = json.loads(done.stdout.splitlines()[-1])
     return found

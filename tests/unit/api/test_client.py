@@ -153,7 +153,9 @@ def test_400_with_a_list_rejects_each_with_its_reason(connect: Connect, sandbox:
 
 
 def test_400_without_data_rejects_all_with_the_description(connect: Connect, sandbox: Sandbox) -> None:
-    sandbox.add_fault("server_error_before", status=400, body={"status": "400", "description": "Bad language", "data": None})
+    sandbox.add_fault(
+        "server_error_before", status=400, body={"status": "400", "description": "Bad language", "data": None}
+    )
     sent = connect().send([message()])
     assert outcomes(sent) == ["rejected"]
     assert isinstance(sent.error, errors.BadRequest)
@@ -397,4 +399,3 @@ def test_a_server_may_answer_before_it_read_the_whole_file(connect: Connect, san
     large = io.BytesIO(b"%PDF-1.4 " + b"\0" * 20_000_000)
     with pytest.raises((errors.Unauthorized, errors.NoAnswer)):
         connect(token="wrong").upload_media(large, "a.pdf", "application/pdf")
-

@@ -116,11 +116,16 @@ def test_an_authentication_code_stands_in_body_and_button() -> None:
         pytest.param(
             {"type": "header", "parameters": [{"type": "location", "location": {"latitude": "1"}}]}, id="location"
         ),
-        pytest.param({"type": "button", "sub_type": "mpm", "index": "0", "parameters": []}, id="multi-product"),
+        pytest.param({"type": "button", "sub_type": "mpm", "index": 0, "parameters": []}, id="multi-product"),
     ],
 )
 def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dict[str, Any]) -> None:
     assert components(components=[component]) == [component]
+
+
+def test_a_raw_buttons_index_may_be_text_as_in_metas_examples() -> None:
+    (button,) = components(components=[{"type": "button", "sub_type": "mpm", "index": "3", "parameters": []}])
+    assert button["index"] == 3
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,9 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
         pytest.param({"name": ""}, "template", "is missing", id="no-name"),
         pytest.param({"name": None}, "template", "is missing", id="name-none"),
         pytest.param({"language": "  "}, "language", "is missing", id="no-language"),
-        pytest.param({"header": ["a", "b"]}, "header", "is a list of 2; a header takes exactly one", id="two-in-header"),
+        pytest.param(
+            {"header": ["a", "b"]}, "header", "is a list of 2; a header takes exactly one", id="two-in-header"
+        ),
         pytest.param({"header": ""}, "header.text", "is empty", id="empty-header"),
         pytest.param({"header": "x" * 61}, "header.text", "at most 60", id="long-header"),
         pytest.param({"header": {"type": "image"}}, "header", "neither link nor id", id="no-source"),
@@ -172,9 +179,7 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
             "two buttons have the index 1",
             id="two-buttons-in-one-place",
         ),
-        pytest.param(
-            {"buttons": [{"type": "url", "text": "a"}] * 11}, "template", "at most 10", id="11-buttons"
-        ),
+        pytest.param({"buttons": [{"type": "url", "text": "a"}] * 11}, "template", "at most 10", id="11-buttons"),
         pytest.param({"components": [{"type": "bdoy"}]}, "components[0]", "did you mean 'body'", id="bdoy"),
         pytest.param({"components": [{"type": "footer"}]}, "components[0]", "static text", id="footer"),
         pytest.param({"components": ["body"]}, "components[0]", "is of type str", id="component-no-dict"),
@@ -191,7 +196,11 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
             id="raw-header-without-source",
         ),
         pytest.param(
-            {"components": [{"type": "header", "parameters": [{"type": "image", "image": {"id": "1", "caption": "c"}}]}]},
+            {
+                "components": [
+                    {"type": "header", "parameters": [{"type": "image", "image": {"id": "1", "caption": "c"}}]}
+                ]
+            },
             "components[0]",
             "unknown key 'caption'",
             id="raw-caption",
@@ -213,7 +222,10 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
                 "components": [
                     {
                         "type": "body",
-                        "parameters": [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "parameter_name": "n"}],
+                        "parameters": [
+                            {"type": "text", "text": "a"},
+                            {"type": "text", "text": "b", "parameter_name": "n"},
+                        ],
                     }
                 ]
             },
@@ -228,7 +240,10 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
             id="raw-unknown-button",
         ),
         pytest.param(
-            {"components": [{"type": "button", "sub_type": "url", "index": 10}]}, "components[0]", "index", id="raw-index"
+            {"components": [{"type": "button", "sub_type": "url", "index": 10}]},
+            "components[0]",
+            "index",
+            id="raw-index",
         ),
         pytest.param(
             {"body": ["a"], "components": [{"type": "body", "parameters": [{"type": "text", "text": "b"}]}]},
@@ -236,7 +251,9 @@ def test_what_meta_documents_and_is_not_modelled_passes_unchanged(component: dic
             "two body components",
             id="body-twice",
         ),
-        pytest.param({"authentication_code": "1", "body": ["x"]}, "template", "fills body and button", id="code-and-body"),
+        pytest.param(
+            {"authentication_code": "1", "body": ["x"]}, "template", "fills body and button", id="code-and-body"
+        ),
         pytest.param({"authentication_code": "9" * 16}, "authentication_code", "at most 15", id="long-code"),
         pytest.param({"colour": "red"}, "template", "unknown key 'colour'", id="unknown-field"),
     ],

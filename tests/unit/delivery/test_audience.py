@@ -90,7 +90,9 @@ def test_many_bad_recipients_are_counted_and_five_are_shown() -> None:
     assert "8 of 9 messages" in said
 
 
-@pytest.mark.parametrize("given", [{"to": "+447700900123", "schedule": NOON}, {"messages": [{"to": "+447700900123", "schedule": NOON}]}])
+@pytest.mark.parametrize(
+    "given", [{"to": "+447700900123", "schedule": NOON}, {"messages": [{"to": "+447700900123", "schedule": NOON}]}]
+)
 def test_a_past_schedule_is_refused(given: dict[str, Any]) -> None:
     assert read(**given, now=NOON - 60)[0].schedule == NOON
     with pytest.raises(InvalidInput, match="is past"):

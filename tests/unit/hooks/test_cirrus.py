@@ -159,7 +159,9 @@ def test_a_file_is_uploaded_from_a_path_or_a_uri(cirrus_default: Sandbox, tmp_pa
         pytest.param("gone.pdf", None, "does not exist", id="missing"),
         pytest.param("empty.pdf", b"", "is empty", id="empty"),
         pytest.param("photo.png", b"%PDF-1.4", "holds a PDF document", id="mistyped"),
-        pytest.param("big.png", b"\x89PNG\r\n\x1a\n" + b"\0" * (5 * 1024 * 1024), "too large for image", id="oversized"),
+        pytest.param(
+            "big.png", b"\x89PNG\r\n\x1a\n" + b"\0" * (5 * 1024 * 1024), "too large for image", id="oversized"
+        ),
         pytest.param("", None, "is a folder|does not exist", id="folder"),
     ],
 )

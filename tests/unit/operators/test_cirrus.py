@@ -90,7 +90,14 @@ def test_validation_takes_one_number(given: dict[str, Any], problem: str) -> Non
 @pytest.mark.parametrize("operator", [SendTemplateOperator, UploadMediaOperator, ValidateContactOperator])
 def test_every_template_field_is_an_attribute_and_none_is_read_as_a_file(operator: type[BaseOperator]) -> None:
     made = operator(
-        task_id="t", **({"path": "a"} if operator is UploadMediaOperator else {"phone_number": "+447700900123"} if operator is ValidateContactOperator else GOOD)
+        task_id="t",
+        **(
+            {"path": "a"}
+            if operator is UploadMediaOperator
+            else {"phone_number": "+447700900123"}
+            if operator is ValidateContactOperator
+            else GOOD
+        ),
     )
     assert [name for name in operator.template_fields if not hasattr(made, name)] == []
     assert tuple(operator.template_ext) == ()

@@ -109,7 +109,7 @@ def test_conversations_are_listed_by_time_at_most_100(sandbox, client, path, pos
     assert client.get(url).status_code == 400
 
 
-@pytest.mark.parametrize("object_id", ["1", "abc", "70001"])
+@pytest.mark.parametrize("object_id", ["1", "abc", "70001", "9" * 5000])
 def test_unknown_conversation_is_404(sandbox, client, path, object_id):
     assert client.get(path(sandbox, "streams", "objects", object_id)).status_code == 404
 

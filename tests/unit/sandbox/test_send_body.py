@@ -235,6 +235,8 @@ def test_missing_keys_are_named(sandbox, client, post, message, missing):
         pytest.param(b"{", "application/json", "not JSON", id="broken"),
         pytest.param(b"", "application/json", "not JSON", id="empty"),
         pytest.param(b'{"data": NaN}', "application/json", "NaN", id="nan"),
+        pytest.param(b'{"data": 1e999}', "application/json", "too large", id="infinite"),
+        pytest.param(b'{"data": ' + b"9" * 5000 + b"}", "application/json", "not JSON", id="huge-integer"),
         pytest.param(b'{"data": 1, "data": 2}', "application/json", "twice", id="key-twice"),
         pytest.param(b'{"data": "\\ud83d"}', "application/json", "surrogate", id="half-emoji"),
         pytest.param(b'{"data": "\xff"}', "application/json", "UTF-8", id="latin-1"),

@@ -1,0 +1,137 @@
+"""``python -m airflow_provider_cirrus.sandbox``: a local Cirrus until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from airflow_provider_cirrus.sandbox import settings, suffixes
+
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.sandbox.server import Sandbox
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m airflow_provider_cirrus.sandbox",
+        description="A local stand-in for the Cirrus WhatsApp API. Nothing is sent to anybody.",
+        epilog="The last two digits of a number decide what happens to it:\n" + suffixes.table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=settings.DEFAULT_PORT,
+        help="port; 0 takes a free one (default: %(default)s)",
+    )
+    add("--token", default=settings.DEFAULT_TOKEN, help="bearer token to accept (default: %(default)s)")
+    add(
+        "--stream",
+        default=settings.DEFAULT_STREAM_ID,
+        help="encrypted stream ID, plain or URL-encoded (default: %(default)s)",
+    )
+    add(
+        "--messages-per-second",
+        type=int,
+        metavar="N",
+        help="answer 429 to more than N messages within one second (default: no limit)",
+    )
+    add(
+        "--api-version",
+        choices=settings.API_VERSIONS,
+        default="any",
+        metavar='any|""|v2',
+        help='path that takes the send body: any, "" (unversioned) or v2 (default: any)',
+    )
+    add(
+        "--contact-format",
+        choices=settings.CONTACT_FORMATS,
+        default="valid",
+        help="form of the contact answer (default: %(default)s)",
+    )
+    add(
+        "--accept-any-media",
+        action="store_true",
+        help="do not refuse media IDs that were never uploaded here",
+    )
+    add(
+        "--keep",
+        type=int,
+        default=settings.DEFAULT_KEEP,
+        metavar="N",
+        help="messages and requests to remember (default: %(default)s)",
+    )
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    :param arguments: the command line; ``sys.argv`` if not given.
+    :returns: the exit code: 0 after a stop, 1 if the address cannot be bound, 2 for a wrong call or a
+        missing package.
+    """
+    command_line = parser()
+    options = command_line.parse_args(arguments)
+    try:
+        from airflow_provider_cirrus.sandbox import Sandbox
+    except ImportError as exc:
+        _complain(str(exc))
+        return 2
+    try:
+        sandbox = Sandbox(
+            token=options.token,
+            stream_id=options.stream,
+            messages_per_second=options.messages_per_second,
+            api_version=options.api_version,
+            contact_format=options.contact_format,
+            accept_any_media=options.accept_any_media,
+            keep=options.keep,
+            host=options.host,
+            port=options.port,
+        )
+    except ValueError as exc:
+        command_line.error(str(exc))
+    return _serve(sandbox, options.host, options.port)
+
+
+def _serve(sandbox: Sandbox, host: str, port: int) -> int:
+    if host not in settings.LOOPBACK_HOSTS:
+        _complain(f"Warning: bound to {host}, so others can reach it; the inbox asks for no token")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        sandbox.start()
+    except (OSError, OverflowError) as exc:
+        used = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+        reason = "the port is in use; --port 0 takes a free one" if used else str(exc)
+        _complain(f"Cannot serve on {host}:{port}: {reason}")
+        return 1
+    sys.stdout.write(
+        f"Cirrus sandbox   {sandbox.base_url}\n"
+        f"Connection       {sandbox.connection_uri}\n"
+        f"Inbox            {sandbox.base_url}/  and  {sandbox.base_url}/inbox.json\n"
+        f"\nexport AIRFLOW_CONN_CIRRUS_DEFAULT='{sandbox.connection_uri}'\n"
+        "\nCtrl-C stops it.\n"
+    )
+    sys.stdout.flush()
+    stopped.wait()
+    sandbox.stop()
+    return 0
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The sandbox's own pages: the inbox, faults, reset. None of this exists at the vendor."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+
+from airflow_provider_cirrus.sandbox.answers import json_response
+from airflow_provider_cirrus.sandbox.page import render
+from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from airflow_provider_cirrus.sandbox.app import SandboxApp
+
+SHOWN = 100
+
+SECURITY_HEADERS = {
+    # Messages are untrusted text: even if one got through as markup, nothing of it could run or load.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Control:
+    """Serves ``/``, ``/inbox.json`` and ``/_sandbox/…``.
+
+    :param loopback_only: answer only under a loopback host name, since a web page elsewhere could have its
+        own name resolve to this machine and read the inbox through the user's browser.
+    """
+
+    def __init__(self, app: SandboxApp, *, loopback_only: bool) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+
+    async def respond(self, request: Request) -> Response:
+        """Answer one request."""
+        problem = self._foreign(request)
+        response = _error(403, problem) if problem else await self._answer(request)
+        response.headers.update(SECURITY_HEADERS)
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        match request.method, request.scope["path"]:
+            case "GET", "/":
+                return self._page(request)
+            case "GET", "/inbox.json":
+                return self._inbox(request)
+            case "GET", "/_sandbox/inbox.css":
+                style = (files(__package__) / "inbox.css").read_bytes()
+                return Response(style, media_type="text/css; charset=utf-8")
+            case "GET", "/_sandbox/faults":
+                return json_response({"faults": self._app.faults.listing()})
+            case "POST", "/_sandbox/faults":
+                return await self._add_fault(request)
+            case "DELETE", "/_sandbox/faults":
+                self._app.faults.clear()
+                return json_response({"faults": []})
+            case "DELETE", path if path.startswith("/_sandbox/faults/"):
+                number = path.removeprefix("/_sandbox/faults/")
+                if not re.fullmatch(r"[0-9]{1,9}", number) or not self._app.faults.remove(int(number)):
+                    return _error(404, f"no fault {number!r}")
+                return json_response({"faults": self._app.faults.listing()})
+            case "POST", "/_sandbox/reset":
+                self._app.reset()
+                return json_response({"reset": True})
+            case _:
+                return _error(404, "no such page; see / for the inbox")
+
+    def _foreign(self, request: Request) -> str:
+        host = request.headers.get("host", "")
+        if self._loopback_only and _hostname(f"//{host}") not in LOOPBACK_HOSTS:
+            return f"{host!r} is no loopback name; start the sandbox with --host to serve other names"
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return "requests from other web sites are refused"
+        return ""
+
+    async def _add_fault(self, request: Request) -> Response:
+        try:
+            given = json.loads(await request.body())
+            if not isinstance(given, dict):
+                raise ValueError("the body must be a JSON object")
+            name = given.pop("name", None)
+            number = self._app.faults.add(name, given)
+        except (ValueError, RecursionError) as exc:
+            return _error(400, str(exc))
+        return json_response({"id": number}, 201)
+
+    def _inbox(self, request: Request) -> Response:
+        limit = _limit(request)
+        if isinstance(limit, str):
+            return _error(400, limit)
+        store = self._app.store
+        return json_response(
+            {
+                "counts": store.counts(),
+                "messages": store.messages(limit, request.query_params.get("recipient")),
+                "uploads": store.uploads(),
+                "validations": store.validations(),
+                "validation_warnings": store.validation_warnings(),
+            }
+        )
+
+    def _page(self, request: Request) -> Response:
+        limit = _limit(request)
+        if isinstance(limit, str):
+            return _error(400, limit)
+        store = self._app.store
+        page = render(
+            counts=store.counts(),
+            messages=store.messages(SHOWN if limit is None else limit, request.query_params.get("recipient")),
+            uploads=store.uploads()[-SHOWN:],
+            warnings=store.validation_warnings()[-SHOWN:],
+            faults=self._app.faults.listing(),
+            stream_id=self._app.settings.stream_id,
+        )
+        return Response(page.encode(), media_type="text/html; charset=utf-8")
+
+
+def _limit(request: Request) -> int | str | None:
+    text = request.query_params.get("limit")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        return "limit must be a number"
+    return int(text)
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _error(status: int, text: str) -> Response:
+    content: dict[str, Any] = {"error": text}
+    return json_response(content, status)

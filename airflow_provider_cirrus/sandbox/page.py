@@ -1,0 +1,140 @@
+"""The inbox as an HTML page."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from airflow_provider_cirrus.sandbox.suffixes import SUFFIXES
+
+REFRESH = 5
+"""Seconds between two refreshes of the page."""
+
+
+def render(
+    *,
+    counts: dict[str, int],
+    messages: list[dict[str, Any]],
+    uploads: list[dict[str, Any]],
+    warnings: list[dict[str, Any]],
+    faults: list[dict[str, Any]],
+    stream_id: str,
+) -> str:
+    """Return the page.
+
+    :param messages: oldest first, as the store gives them; shown newest first.
+    """
+    numbers = " · ".join(f"{escape(name)} <b>{count}</b>" for name, count in counts.items())
+    sections = [
+        f"<p>{numbers}</p>",
+        _table(
+            "Messages",
+            ("#", "received", "recipient", "template", "content", "id"),
+            [_message(message) for message in reversed(messages)],
+            "Nothing has come in yet.",
+        ),
+        _table(
+            "Uploads",
+            ("id", "file", "kind", "type", "bytes", "SHA-256"),
+            [
+                _cells(
+                    item["id"],
+                    item["filename"],
+                    item["kind"],
+                    item["content_type"],
+                    item["size"],
+                    item["sha256"],
+                )
+                for item in reversed(uploads)
+            ],
+        ),
+        _table(
+            "Numbers checked unwisely",
+            ("number", "why a real account would be at risk"),
+            [_cells(item["number"], item["warning"]) for item in warnings],
+        ),
+        _table(
+            "Faults on demand",
+            ("id", "fault", "on", "when", "struck"),
+            [
+                _cells(
+                    item["id"],
+                    item["name"] or item["action"],
+                    item["on"],
+                    item["when"],
+                    f"{item['struck']} of {'∞' if item['times'] is None else item['times']}",
+                )
+                for item in faults
+            ],
+        ),
+        _table(
+            "Numbers with a meaning",
+            ("last two digits", "what happens"),
+            [_cells(f"…{ending}", suffix.meaning) for ending, suffix in SUFFIXES.items()],
+        ),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
+        f'<meta http-equiv="refresh" content="{REFRESH}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<h1>Cirrus sandbox</h1>\n'
+        f"<p>Stream <code>{escape(stream_id)}</code>. Nothing here was sent to anybody. "
+        'The same as JSON: <a href="/inbox.json">inbox.json</a></p>\n'
+        + "\n".join(section for section in sections if section)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _table(title: str, heads: tuple[str, ...], rows: list[str], empty: str = "") -> str:
+    if not rows:
+        return f"<h2>{title}</h2>\n<p>{empty}</p>" if empty else ""
+    head = "".join(f"<th>{escape(item)}</th>" for item in heads)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<h2>{title}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _cells(*values: Any) -> str:
+    return "".join(f"<td>{escape(str(value))}</td>" for value in values)
+
+
+def _message(message: dict[str, Any]) -> str:
+    lines = [_component(component) for component in message["components"]]
+    if message["schedule"] is not None:
+        due = datetime.fromtimestamp(message["schedule"], UTC)
+        lines.append(_line("scheduled", f"{due:%Y-%m-%d %H:%M:%S} UTC"))
+    if message["object_id"] is not None:
+        lines.append(_line("conversation", message["object_id"]))
+    content = "".join(lines) or "no parameters"
+    return (
+        _cells(message["number"], message["received_at"][:19].replace("T", " "), message["recipient"])
+        + f"<td>{escape(message['template'])} <small>{escape(message['language'])}</small></td>"
+        + f"<td>{content}</td>"
+        + _cells(message["id"])
+    )
+
+
+def _component(component: dict[str, Any]) -> str:
+    kind = str(component["type"])
+    if kind == "button":
+        kind = f"button {component['index']} ({component['sub_type']})"
+    parameters = component.get("parameters")
+    if not isinstance(parameters, list):
+        rest = {key: value for key, value in component.items() if key != "type"}
+        return _line(kind, json.dumps(rest, ensure_ascii=False) if rest else "")
+    return _line(kind, " | ".join(_parameter(item) for item in parameters))
+
+
+def _parameter(parameter: Any) -> str:
+    if not isinstance(parameter, dict):
+        return str(parameter)
+    value = parameter.get(str(parameter.get("type")), parameter)
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {item}" for key, item in value.items())
+    name = parameter.get("parameter_name")
+    return f"{name}: {value}" if name else str(value)
+
+
+def _line(label: str, text: Any) -> str:
+    return f"<div><b>{escape(label)}</b> {escape(str(text))}</div>"

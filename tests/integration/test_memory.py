@@ -1,0 +1,45 @@
+"""Memory does not grow with what passes through."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cirrus.sandbox import Sandbox
+
+MEGABYTE = 1024 * 1024
+
+# In a process of its own, as the peak of a process never goes down again.
+UPLOAD = """
+import json, resource, sys
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+hook = CirrusHook()
+hook.upload_media(sys.argv[1])
+before = peak()
+hook.upload_media(sys.argv[2])
+print(json.dumps(peak() - before))
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"], ids=["path", "uri"])
+def test_a_file_of_100_mb_passes_in_less_than_16(cirrus_default: Sandbox, tmp_path: Path, prefix: str) -> None:
+    for name, size in (("small.pdf", 1), ("large.pdf", 100)):
+        with (tmp_path / name).open("wb") as file:
+            file.write(b"%PDF-1.7\n")
+            file.truncate(size * MEGABYTE)
+    paths = [f"{prefix}{tmp_path / name}" for name in ("small.pdf", "large.pdf")]
+    done = subprocess.run(
+        [sys.executable, "-c", UPLOAD, *paths], env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert cirrus_default.uploads[-1]["size"] == 100 * MEGABYTE
+    assert json.loads(done.stdout.splitlines()[-1]) < 16 * MEGABYTE
