@@ -74,7 +74,7 @@ class SendTemplateOperator(_CirrusOperator):
     ``rejected``, ``duplicate``, ``unknown`` or ``unsent``. Nobody is messaged twice: on Airflow 3.3 and later a
     retry or a manual clear sends only what is unsent; older versions cannot remember, and refuse.
 
-    All parameters but ``max_failed`` are templated.
+    All parameters are templated.
 
     :param template: name of the template, as the console shows it
     :param language: its language code, such as ``en`` or ``pt_BR``
@@ -93,7 +93,7 @@ class SendTemplateOperator(_CirrusOperator):
     :param object_data: the conversation to open, keys as Cirrus writes them
     :param schedule: when the messages are to leave: aware datetime, ISO text with a zone, or Unix seconds
     :param max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
-        ratio of all (float below 1); everybody else was served by then
+        ratio of all (float, up to 1.0); everybody else was served by then
     :param resend: send again what an earlier run of this task sent, on purpose
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
@@ -115,6 +115,7 @@ class SendTemplateOperator(_CirrusOperator):
         "authentication_code",
         "object_data",
         "schedule",
+        "max_failed",
         "resend",
         "stream",
         "cirrus_conn_id",
@@ -144,7 +145,7 @@ class SendTemplateOperator(_CirrusOperator):
         authentication_code: Any = None,
         object_data: Any = None,
         schedule: Any = None,
-        max_failed: int | float = 0,
+        max_failed: int | float | str = 0,
         resend: bool | str = False,
         **kwargs: Any,
     ) -> None:
@@ -174,12 +175,14 @@ class SendTemplateOperator(_CirrusOperator):
 
         try:
             messages = read_messages(self.to, self.messages, self._common())
+            _allowance(self.max_failed, len(messages))
             client = self.hook.get_conn()
             rate = self.hook.messages_per_second
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
         for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
             self.log.warning(remark)
+        self.log.info("Sending %d messages, at most %d a second.", len(messages), rate)
         try:
             ledger = self._ledger(context)
             dispatcher = Dispatcher(
@@ -211,22 +214,17 @@ class SendTemplateOperator(_CirrusOperator):
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.audience import check_common, check_recipients
 
-        if isinstance(self.max_failed, bool) or not isinstance(self.max_failed, int | float) or self.max_failed < 0:
-            raise InvalidInput("max_failed", f"{self.max_failed!r} is no count and no ratio.")
+        if _is_literal(self.max_failed):
+            _allowance(self.max_failed, 1)
         if (self.to is None) == (self.messages is None):
             raise InvalidInput("to", "and messages: give exactly one of them.")
         if _is_literal(self.to) and self.to is not None:
             check_recipients(self.to)
-        # Where messages bring their own parts, the common ones need not be whole.
-        stand_in = {"template": "any", "language": "en"}
-        literal = {name: value for name, value in self._common().items() if _is_literal(value)}
+        literal = {name: value for name, value in self._common().items() if value is not None and _is_literal(value)}
         if self.messages is None:
-            literal = {
-                name: value if value is not None else "" for name, value in literal.items() if name in stand_in
-            } | {name: value for name, value in literal.items() if name not in stand_in}
-        else:
-            literal = {name: value for name, value in literal.items() if value is not None}
-        check_common({**stand_in, **literal})
+            literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}
+        # Stand-ins for what is templated, or what each message brings.
+        check_common({"template": "any", "language": "en", **literal})
 
     def _ledger(self, context: Context) -> Ledger | None:
         """Return where outcomes are remembered; refuse a second try where nothing is."""
@@ -257,8 +255,7 @@ class SendTemplateOperator(_CirrusOperator):
 
         counts, total = delivery.counts, len(delivery.results)
         failed = counts["rejected"] + counts["unknown"]
-        allowed = self.max_failed if isinstance(self.max_failed, int) else self.max_failed * total
-        if not counts["unsent"] and failed <= allowed:
+        if not counts["unsent"] and failed <= _allowance(self.max_failed, total):
             return
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         context["ti"].xcom_push(key="return_value", value=found)
@@ -410,6 +407,22 @@ def _is_literal(value: Any) -> bool:
         return all(_is_literal(inner) for inner in value)
     # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
     return not type(value).__module__.startswith("airflow")
+
+
+def _allowance(max_failed: Any, total: int) -> float:
+    """Return how many of ``total`` messages may fail: a count, or a ratio if written with a point."""
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    value: Any = max_failed
+    if isinstance(value, str):
+        try:
+            value = float(value) if "." in value else int(value)
+        except ValueError:
+            value = None
+    is_ratio = isinstance(value, float) and 0 <= value <= 1
+    if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise InvalidInput("max_failed", f"{max_failed!r} is no count (int) and no ratio (float from 0 to 1).")
+    return float(value * total if is_ratio else value)
 
 
 def _is_true(value: Any) -> bool:
