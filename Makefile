@@ -1,0 +1,66 @@
+# `make` lists the targets. Everything is made inside this directory; scripts/ says how.
+
+# The first of these Pythons that starts and is recent enough: a version manager's shim may be found and still
+# not run. Looked up only by the targets that need it.
+find_python = $(firstword $(foreach python,$(2),$(shell $(python) -c \
+	'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, $(1)))' >/dev/null 2>&1 && echo $(python))))
+
+ifeq ($(origin PYTHON),undefined)
+PYTHON = $(or $(call find_python,15,python3.11 python3.12 python3.13 python3),$(error \
+	found no Python from 3.11 to 3.14; name one: make PYTHON=/path/to/python3))
+endif
+
+# Airflow 2.11 ends with Python 3.12.
+ifeq ($(origin PYTHON_2_11),undefined)
+PYTHON_2_11 = $(or $(call find_python,13,$(PYTHON) python3.11 python3.12),$(error \
+	found no Python 3.11 or 3.12 for the Airflow 2.11 check; name one: make PYTHON_2_11=/path/to/python3.12))
+endif
+
+BIN := .venv/bin
+
+# An Airflow that is merely imported writes its configuration there, not into the home directory.
+pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$(CURDIR)/.venv-2.11/bin/python \
+	$(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-2.11 demo up test test-unit check build bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: venv ## run the example DAG in a real Airflow against the sandbox; shows who got what
+	@$(BIN)/python -m scripts.demo
+
+up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=8080 SANDBOX_PORT=8787
+	@$(BIN)/python -m scripts.up
+
+test: venv venv-2.11 ## run all tests: unit, integration, system, and the check on Airflow 2.11
+	@$(pytest) $(PYTEST_ARGS)
+
+test-unit: venv ## run the unit tests only
+	@$(pytest) tests/unit $(PYTEST_ARGS)
+
+check: venv ## lint, check the format, check the types
+	@$(BIN)/ruff check --extend-exclude .venv-2.11 .
+	@$(BIN)/ruff format --check --extend-exclude .venv-2.11 .
+	@$(BIN)/mypy
+
+build: venv ## build wheel and source distribution into dist/
+	@$(BIN)/python -m build --no-isolation
+
+bench: venv ## run every benchmark
+	@for script in benchmarks/*.py; do \
+		echo "== $$script"; AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python $$script || exit 1; \
+	done
+
+venv: ## make or refresh .venv, as constraints/airflow-3.3.txt says; PYTHON=... chooses the interpreter
+	@$(PYTHON) -m scripts.make_venv .venv constraints/airflow-3.3.txt
+
+venv-2.11: ## the same for Airflow 2.11
+	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt
+
+lock: ## resolve the constraints files anew; needs Python 3.11
+	@$(PYTHON) -m scripts.lock
+
+clean: ## remove everything that these targets make
+	@rm -rf .venv .venv-2.11 .demo .up build dist site .mypy_cache .pytest_cache .ruff_cache

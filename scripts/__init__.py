@@ -1,0 +1,1 @@
+"""Development scripts; run them from the project's directory as ``python -m scripts.<name>``."""
