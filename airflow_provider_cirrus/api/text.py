@@ -64,6 +64,10 @@ def check_text(text: str, limit: int) -> str:
                 f"holds {name} at character {text.index(character) + 1} of {len(text)}; "
                 "WhatsApp refuses it in a parameter: use a space or a comma."
             )
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(
+            "holds half of a character (a lone surrogate), which no text can; read it with the right encoding."
+        )
     if run := _RUN_OF_SPACES.search(text):
         raise ValueError(
             f"holds {len(run[0])} spaces in a row at character {run.start() + 1}; WhatsApp takes at most 4."

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
 from airflow_provider_cirrus.api.parts import unknown
+from airflow_provider_cirrus.api.phone import account_of, mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
+from airflow_provider_cirrus.api.text import as_text
+from airflow_provider_cirrus.delivery.rows import BadRow, Columns, open_rows, value_of
+from airflow_provider_cirrus.delivery.rows import count_hint as count_hint
 
 Row = TypeVar("Row")
 
@@ -21,6 +27,187 @@ MESSAGE_FIELDS = ("schedule", "object_data", "message_key")
 _SHOWN = 5
 # From a range that is reserved for examples: stands in where only the rest of a message is checked.
 _STAND_IN = "447700900000"
+# What a column fills in a button of each kind.
+_MAIN_VALUE = {"url": "text", "quick_reply": "payload", "copy_code": "coupon_code"}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """
+    A row that cannot become a message.
+
+    :ivar index: its position in the audience, from 0
+    :ivar recipient: digits if they could be read, else empty
+    :ivar reason: row number (from 1), column and problem; never a whole phone number
+    """
+
+    index: int
+    recipient: str
+    reason: str
+
+
+def read_audience(
+    source: Any,
+    columns: Columns,
+    common: Mapping[str, Any],
+    *,
+    now: Callable[[], float] = time.time,
+    shard: tuple[int, int] | None = None,
+    delimiter: str = ",",
+) -> Iterator[tuple[int, Message | Refused]]:
+    """
+    Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
+
+    :param source: a file or an iterable of dicts; see :func:`~.rows.open_rows`
+    :param columns: which column fills what
+    :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
+    :param now: returns Unix seconds, before which no schedule may lie
+    :param shard: a number from 0 and how many shards there are: only the rows of that one, under their index
+    :param delimiter: between the cells of CSV
+    :raises InvalidInput: the common part, a column that the header lacks, or a file that cannot be read
+    """
+    needed = columns.needed()
+    shared = {name: value for name, value in common.items() if value is not None}
+    filled = _Filling(columns, shared)
+    # A value that suits every place stands in for the columns, so that the rest is checked before any row.
+    any_row = {name: "x" for names in needed.values() for name in names}
+    model = Message.build(_STAND_IN, filled.template(any_row), **_rest(shared))
+    if columns.schedule is None:
+        _check_ahead(model, now())
+    rows = open_rows(source, needed=needed, delimiter=delimiter)
+    found = _read_rows(rows, filled, model, now)
+    return found if shard is None else in_shard(found, shard)
+
+
+def in_shard(
+    messages: Iterable[tuple[int, Message | Refused]], shard: tuple[int, int]
+) -> Iterator[tuple[int, Message | Refused]]:
+    """
+    Return the messages of one shard, each with the index that it came with.
+
+    :param messages: of :func:`read_audience`, or ``enumerate(read_messages(...))``
+    :param shard: a number from 0, and how many shards there are; a refused row is in ``index % shards``
+    :raises InvalidInput: there is no such shard
+    """
+    mine, shards = shard
+    if not 0 <= mine < shards:
+        raise InvalidInput("shard", f"is {mine}, of {shards} shards.", hint="Shards count from 0.")
+
+    def of(index: int, found: Message | Refused) -> int:
+        return index % shards if isinstance(found, Refused) else shard_of(found.to, shards)
+
+    return ((index, found) for index, found in messages if of(index, found) == mine)
+
+
+def shard_of(digits: str, shards: int) -> int:
+    """
+    Return the shard of a recipient: the same on every machine, and for both spellings of an account.
+
+    :param digits: as :func:`~.phone.to_digits` returns them
+    :param shards: how many there are
+    """
+    hashed = hashlib.blake2b(account_of(digits).encode(), digest_size=8).digest()
+    return int.from_bytes(hashed, "big") % shards
+
+
+class _Filling:
+    """Fills a template from a row; makes it once only where no column has a part in it."""
+
+    def __init__(self, columns: Columns, shared: Mapping[str, Any]) -> None:
+        self.columns = columns
+        self.shared = shared
+        self.buttons = _buttons_to_fill(columns, shared)
+        own = (columns.body, columns.header, columns.buttons, columns.language, columns.template)
+        self._same = None if any(own) else _template(shared)
+
+    def template(self, row: Mapping[str, Any]) -> Template:
+        """Return the template of a row; raises InvalidInput."""
+        if self._same:
+            return self._same
+        columns, fields = self.columns, dict(self.shared)
+        if isinstance(columns.body, Mapping) and columns.body:
+            fields["body"] = {name: value_of(row, at, f"body.{name}") for name, at in columns.body.items()}
+        elif columns.body:
+            fields["body"] = [value_of(row, at, f"body[{place}]") for place, at in enumerate(columns.body)]
+        if columns.header is not None:
+            fields["header"] = self._header(value_of(row, columns.header, "header"))
+        if columns.buttons:
+            fields["buttons"] = [dict(button) for button in self.buttons]
+            for place, at in enumerate(columns.buttons):
+                button = fields["buttons"][place]
+                button[_MAIN_VALUE[button["type"]]] = value_of(row, at, f"buttons[{place}]")
+        for name in ("language", "template"):
+            if (at := getattr(columns, name)) is not None:
+                fields[name] = _text(value_of(row, at, name), name)
+        return _template(fields)
+
+    def rest(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the schedule and the key of a row, where columns hold them; raises InvalidInput."""
+        found: dict[str, Any] = {}
+        if self.columns.schedule is not None:
+            found["schedule"] = value_of(row, self.columns.schedule, "schedule")
+        if self.columns.key is not None:
+            found["message_key"] = _text(value_of(row, self.columns.key, "message_key"), "message_key")
+        return found
+
+    def _header(self, value: Any) -> Any:
+        common = self.shared.get("header")
+        if not isinstance(common, Mapping):
+            return value
+        if common.get("type", "text") == "text":
+            return {**common, "text": value}
+        kept = {name: part for name, part in common.items() if name not in ("link", "id")}
+        text = _text(value, "header")
+        return {**kept, "link" if text.startswith(("http://", "https://")) else "id": text}
+
+
+def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    common = shared.get("buttons") or [{"type": "url"} for _ in columns.buttons]
+    if not columns.buttons:
+        return []
+    if isinstance(common, str | Mapping) or not all(isinstance(button, Mapping) for button in common):
+        raise InvalidInput("buttons", "is not a list of dicts.")
+    if len(columns.buttons) > len(common):
+        raise InvalidInput("button_columns", f"names {len(columns.buttons)} columns for {len(common)} buttons.")
+    for place, button in enumerate(common[: len(columns.buttons)]):
+        if button.get("type") not in _MAIN_VALUE:
+            raise InvalidInput(f"button_columns[{place}]", f"fills only buttons of type {', '.join(_MAIN_VALUE)}.")
+    return list(common)
+
+
+def _read_rows(
+    rows: Iterable[Any], filled: _Filling, model: Message, now: Callable[[], float]
+) -> Iterator[tuple[int, Message | Refused]]:
+    rest = {name: getattr(model, name) for name in MESSAGE_FIELDS}
+    for index, row in enumerate(rows):
+        if isinstance(row, BadRow):
+            yield index, Refused(index, "", f"row {index + 1} {row.reason}")
+            continue
+        digits = ""
+        try:
+            digits = to_digits(value_of(row, filled.columns.to, "to"))
+            message = Message.build(digits, filled.template(row), **{**rest, **filled.rest(row)})
+            _check_ahead(message, now())
+            yield index, message
+        except InvalidInput as error:
+            yield index, Refused(index, digits, _reason(index, row, filled.columns, error))
+
+
+def _text(value: Any, field: str) -> str:
+    try:
+        return as_text(value)
+    except ValueError as error:
+        raise InvalidInput(field, str(error)) from None
+
+
+def _reason(index: int, row: Mapping[str, Any], columns: Columns, error: InvalidInput) -> str:
+    column = columns.of(error.field)
+    place = f"{error.field}:" if column is None else f"column {column!r}"
+    problem = error.problem
+    if column is not None and isinstance(value := row.get(column), str):
+        # Columns get swapped: what is no time may be a phone number, in a spelling that no mask knows.
+        problem = problem.replace(repr(value.strip()), f"a text of {len(value)} characters")
+    return mask_all(f"row {index + 1}, {place} {problem} {error.hint}".rstrip())
 
 
 def read_messages(

@@ -1,26 +1,75 @@
-"""Sending an audience: batches, pace, what was sent before, and when to stop."""
+"""
+Sending an audience: batches in flight, pace, what was sent before, what to try again, and when to stop.
+
+The state machine is in docs/delivery.md. One thread reads the audience and makes batches; up to
+``concurrency`` threads send them. Each batch waits for its turn under the rate limit, then for its intent to be
+durable, and leaves.
+"""
 
 from __future__ import annotations
 
+import heapq
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event
+from itertools import count
+from threading import Condition, Event
 
-from airflow_provider_cirrus.api.errors import Ambiguous, CirrusError
+from airflow_provider_cirrus.api import errors
+from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
 from airflow_provider_cirrus.api.wire import MAX_BATCH
-from airflow_provider_cirrus.delivery.ledger import Ledger, key_of
+from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
+from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of
+from airflow_provider_cirrus.delivery.limiter import RateLimit
+from airflow_provider_cirrus.delivery.pacing import PairLimit
+from airflow_provider_cirrus.delivery.progress import Progress
+from airflow_provider_cirrus.delivery.scratch import Scratch
 
 log = logging.getLogger(__name__)
 
+#: Up to so many messages the results themselves are kept.
+KEPT = 100
+
 # A server that failed this many requests in a row is down; more would only grow the number of unknowns.
-_PATIENCE = 3
-# Seconds between two lines of progress in the log.
-_PROGRESS_EVERY = 10.0
+_FAILURES = 3
+# Seconds without a good answer after which a run gives up where nothing was sent meanwhile.
+_PATIENCE_CONNECTING = 10.0
+_PATIENCE_THROTTLED = 120.0
+# Seconds that a server's Retry-After is waited for here; beyond that Airflow's own retry waits better.
+_LONGEST_WAIT = 60.0
+# How often a message that was certainly not sent is tried again in one run.
+_TRIES = 5
+# Seconds after which a wait looks whether it is still wanted.
+_LOOK = 0.2
+# Seconds that what is in flight gets when the run is stopped.
+_LAST_WAIT = 15.0
+
+
+@dataclass(slots=True)
+class _Item:
+    """A message on its way: its place in the audience, its key, and how often it was tried."""
+
+    index: int
+    message: Message
+    key: bytes
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one message of the audience."""
+
+    index: int
+    key: bytes
+    recipient: str
+    entry: Entry
 
 
 @dataclass
@@ -28,127 +77,331 @@ class Delivery:
     """
     What became of an audience.
 
-    :ivar results: one per message, in the order of the audience
+    :ivar counts: the number of messages by outcome, all outcomes named; they add up to the audience
+    :ivar kept: all messages in the order of the audience, where there are at most 100
+    :ivar complaints: some that were not accepted, for people
     :ivar error: the last error of a whole request, for its hint and its ``retry_after``
     :ivar seconds: how long it took
     """
 
-    results: list[Result]
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
+    kept: dict[int, Settled] = field(default_factory=dict)
+    complaints: list[Settled] = field(default_factory=list)
     error: CirrusError | None = None
     seconds: float = 0.0
 
     @property
-    def counts(self) -> dict[str, int]:
-        """The number of messages by outcome, all outcomes named; they add up to the audience."""
-        found = dict.fromkeys((outcome.value for outcome in Outcome), 0)
-        for result in self.results:
-            found[result.outcome.value] += 1
-        return found
+    def total(self) -> int:
+        """The number of messages of the audience."""
+        return sum(self.counts.values())
+
+    @property
+    def results(self) -> list[Result]:
+        """The results in the order of the audience; empty where there are more than 100."""
+        if self.total > KEPT:
+            return []
+        return [self.kept[index].entry.result(self.kept[index].recipient) for index in sorted(self.kept)]
+
+    def add(self, settled: Settled) -> None:
+        """Count one more message."""
+        self.counts[settled.entry.outcome.value] += 1
+        if len(self.kept) < KEPT:
+            self.kept[settled.index] = settled
+        if settled.entry.outcome is not Outcome.ACCEPTED and len(self.complaints) < KEPT:
+            self.complaints.append(settled)
 
 
 @dataclass
 class Dispatcher:
     """
-    Sends messages in batches, never faster than the account's limit, each one at most once.
+    Sends an audience: never faster than the account's limit, and each message at most once.
 
-    :param send: sends 1 to 20 messages, such as :meth:`~airflow_provider_cirrus.api.client.CirrusClient.send`
+    :param send: sends 1 to 20 messages, such as :meth:`~airflow_provider_cirrus.api.client.CirrusClient.send`;
+        called from several threads
     :param stream_id: part of a message's key
     :param ledger: what was sent before, and where to record what is; None: nothing is remembered
     :param messages_per_second: the limit
+    :param attempt: the try of the task, kept with each outcome
+    :param repeat_unknown: send again what may have been sent (``delivery="at_least_once"``)
     :param stop: once set, no further batch leaves
-    :param clock: seconds that only grow
+    :param concurrency: most requests in flight
+    :param listener: told of every outcome as it comes, from several threads; such as a report
+    :param pause: seconds before a message that was not sent is tried again; doubles each time
     """
 
     send: Callable[[Sequence[Message]], SendResult]
     stream_id: str
     ledger: Ledger | None = None
     messages_per_second: float = 80
+    attempt: int = 1
+    repeat_unknown: bool = False
     stop: Event = field(default_factory=Event)
-    clock: Callable[[], float] = time.monotonic
+    concurrency: int = 16
+    listener: Callable[[Sequence[Settled]], None] | None = None
+    pause: float = 1.0
 
-    def run(self, messages: Sequence[Message]) -> Delivery:
+    def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
         """
         Send what was not sent before, and say what became of every message.
 
-        :raises Exception: the ledger's own, as nothing may be sent that could not be recorded
+        :param audience: places and messages, read as a stream
+        :param total: how many there are, where that is known
+        :raises Exception: the ledger's or the listener's own, as nothing may be sent that could not be recorded
         """
-        begun = self.clock()
-        keys = [key_of(message, self.stream_id) for message in messages]
-        results = self._settled(messages, keys)
-        error: CirrusError | None = None
-        failures, next_start, told = 0, begun, begun
-        to_send = [place for place in range(len(messages)) if place not in results]
+        return _Run(self, total).through(audience)
+
+
+class _Run:
+    """One run of a dispatcher. ``_changed`` guards all that more than one thread touches."""
+
+    def __init__(self, dispatcher: Dispatcher, total: int | None) -> None:
+        self._given = dispatcher
+        self._commits = GroupCommit(dispatcher.ledger, dispatcher.attempt)
+        self._limit = RateLimit(dispatcher.messages_per_second)
+        self._pairs = PairLimit()
+        self._delivery = Delivery()
+        self._progress = Progress(total)
+        self._changed = Condition()
+        self._in_flight = 0
+        # Messages to try again, by when; and those whose account already stands in the batch being made.
+        self._again: list[tuple[float, int, _Item]] = []
+        self._aside: deque[_Item] = deque()
+        self._order = count()
+        self._failures = 0
+        self._last_good = time.monotonic()
+        self._broken: BaseException | None = None
+        # Set by an answer after which nothing more may leave, and by whatever breaks the run.
+        self._over = Event()
         # A request above the account's limit for one second would be refused for ever.
-        size = max(1, min(MAX_BATCH, int(self.messages_per_second)))
-        for number, batch in enumerate(batches(to_send, messages, size)):
-            if self.stop.wait(max(0.0, next_start - self.clock())) or self.stop.is_set():
-                break
-            sent = self._send(number, batch, messages, keys)
-            # From the answer on, as Cirrus counts from when it took them, which was at some time before.
-            next_start = self.clock() + len(batch) / self.messages_per_second
-            results.update(zip(batch, sent.results, strict=True))
-            error = sent.error or error
-            # An error here means that Cirrus did not judge the messages one by one.
-            failures = failures + 1 if sent.error else 0
-            unsent = sent.error is not None and sent.results[0].outcome is Outcome.UNSENT
-            if sent.stop or unsent or failures >= _PATIENCE:
-                break
-            if self.clock() - told >= _PROGRESS_EVERY:
-                told = self.clock()
-                log.info("Sent %d of %d messages.", len(results), len(messages))
-        for place, message in enumerate(messages):
-            if place not in results:
-                results[place] = Result(
-                    recipient=message.to, outcome=Outcome.UNSENT, reason="the run stopped before its turn"
-                )
-        return Delivery([results[place] for place in range(len(messages))], error, self.clock() - begun)
+        self._size = max(1, min(MAX_BATCH, int(dispatcher.messages_per_second)))
 
-    def _settled(self, messages: Sequence[Message], keys: Sequence[str]) -> dict[int, Result]:
-        """Return the results that stand before anything is sent: those of earlier tries, and duplicates."""
-        known: Mapping[str, Result] = self.ledger.load() if self.ledger else {}
-        settled: dict[int, Result] = {}
-        seen: set[str] = set()
-        for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
-            if key in seen:
-                settled[place] = Result(
-                    recipient=message.to, outcome=Outcome.DUPLICATE, reason="the same message stands earlier"
-                )
-            elif key in known and known[key].outcome is not Outcome.UNSENT:
-                settled[place] = known[key].model_copy(update={"recipient": message.to})
-            seen.add(key)
-        if earlier := sum(result.outcome is not Outcome.DUPLICATE for result in settled.values()):
-            log.info("%d of %d messages were settled by an earlier try and are left alone.", earlier, len(messages))
-        return settled
+    def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
+        """Send the audience."""
+        begun = time.monotonic()
+        scratch = Scratch()
+        pool = ThreadPoolExecutor(self._given.concurrency, "cirrus-send")
+        items = self._to_send(audience, scratch)
+        try:
+            self._load(scratch)
+            self._send_all(items, pool)
+            self._wait_for_flight(None)
+            self._account_for_the_rest(items)
+        finally:
+            # Also when the task is timed out or terminated: what is in flight is waited for, and recorded.
+            self._over.set()
+            self._wait_for_flight(_LAST_WAIT)
+            pool.shutdown(wait=False, cancel_futures=True)
+            scratch.close()
+            if self._commits.error is None:
+                self._commits.flush()
+        if self._broken is not None:
+            raise self._broken
+        self._delivery.seconds = time.monotonic() - begun
+        return self._delivery
 
-    def _send(self, number: int, batch: Sequence[int], messages: Sequence[Message], keys: Sequence[str]) -> SendResult:
-        batch_keys = [keys[place] for place in batch]
-        if self.ledger:
-            self.ledger.intend(number, batch_keys)
-        sent = self.send([messages[place] for place in batch])
-        if self.ledger:
-            self.ledger.record(number, batch_keys, sent.results)
-        if isinstance(sent.error, Ambiguous):
-            log.warning("%d messages may or may not have been sent. %s", len(batch), sent.error)
-        return sent
+    # ---- the reading thread
 
+    def _load(self, scratch: Scratch) -> None:
+        if self._given.ledger is not None and (known := scratch.load(self._given.ledger.load())):
+            log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
-def batches(places: Sequence[int], messages: Sequence[Message], size: int = MAX_BATCH) -> Iterator[list[int]]:
-    """
-    Yield the places of the messages in batches of up to ``size``, no account twice in one.
+    def _to_send(self, audience: Iterable[tuple[int, Message | Refused]], scratch: Scratch) -> Iterator[_Item]:
+        """Yield the messages that are to be sent; tell of the others."""
+        for index, found in audience:
+            if isinstance(found, Refused):
+                self._tell([Settled(index, b"", found.recipient, self._entry(Outcome.REJECTED, found.reason))])
+                continue
+            key = key_of(found, self._given.stream_id)
+            earlier = scratch.see(key)
+            if (earlier is True or (earlier and self._is_to_repeat(earlier))) and _is_past(found):
+                # Only now: what an earlier try sent in time is settled, however late it is by now.
+                self._tell([Settled(index, key, found.to, self._entry(Outcome.REJECTED, "its schedule is past"))])
+            elif earlier is True:
+                yield _Item(index, found, key)
+            elif earlier is False:
+                entry = self._entry(Outcome.DUPLICATE, "the same message stands earlier")
+                self._tell([Settled(index, key, found.to, entry)])
+            elif self._is_to_repeat(earlier):
+                yield _Item(index, found, key)
+            else:
+                self._tell([Settled(index, key, found.to, earlier)])
 
-    Cirrus answers by number: two messages to one number in one request could not be told apart.
-    """
-    waiting = list(places)
-    while waiting:
-        batch: list[int] = []
-        left: list[int] = []
+    def _is_to_repeat(self, earlier: Entry) -> bool:
+        if earlier.outcome is Outcome.UNKNOWN:
+            return self._given.repeat_unknown
+        return earlier.outcome is Outcome.UNSENT
+
+    def _send_all(self, items: Iterator[_Item], pool: ThreadPoolExecutor) -> None:
+        exhausted = False
+        while not self._is_over():
+            batch, exhausted = self._next_batch(items, exhausted)
+            if batch:
+                with self._changed:
+                    # With a time-out, as a stop from outside notifies nobody.
+                    while self._in_flight >= self._given.concurrency and not self._is_over():
+                        self._changed.wait(_LOOK)
+                    self._in_flight += 1
+                pool.submit(self._send, batch).add_done_callback(self._landed)
+            elif exhausted and not self._wait_for_more():
+                return
+
+    def _next_batch(self, items: Iterator[_Item], exhausted: bool) -> tuple[list[_Item], bool]:
+        """
+        Make a batch, of those first that are tried again.
+
+        No account stands in a batch twice: Cirrus answers by number, and could not tell them apart.
+        """
+        batch: list[_Item] = []
         accounts: set[str] = set()
-        for at, place in enumerate(waiting):
-            if len(batch) == size:
-                left += waiting[at:]
+        later: list[_Item] = []
+        while len(batch) < self._size and len(later) < self._size:
+            item = self._due() or (self._aside.popleft() if self._aside else None)
+            if item is None and not exhausted:
+                item = next(items, None)
+                exhausted = item is None
+            if item is None:
                 break
-            account = account_of(messages[place].to)
-            (left if account in accounts else batch).append(place)
-            accounts.add(account)
-        yield batch
-        waiting = left
+            account = account_of(item.message.to)
+            if account in accounts:
+                later.append(item)
+            elif pause := self._pairs.wait(account):
+                self._try_again(item, pause)
+            else:
+                accounts.add(account)
+                batch.append(item)
+        self._aside.extendleft(reversed(later))
+        return batch, exhausted
+
+    def _due(self) -> _Item | None:
+        with self._changed:
+            if self._again and self._again[0][0] <= time.monotonic():
+                return heapq.heappop(self._again)[2]
+        return None
+
+    def _wait_for_more(self) -> bool:
+        """Wait until a message is to be tried again; False where none will be."""
+        with self._changed:
+            while not self._is_over():
+                pause = self._again[0][0] - time.monotonic() if self._again else None
+                if pause is not None and pause <= 0:
+                    return True
+                if pause is None and not self._in_flight:
+                    return False
+                self._changed.wait(_LOOK if pause is None else min(pause, _LOOK))
+        return False
+
+    def _wait_for_flight(self, seconds: float | None) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_flight == 0, seconds)
+
+    def _account_for_the_rest(self, items: Iterator[_Item]) -> None:
+        """Call unsent what the run ended before; a task that is being killed has no time to read on."""
+        with self._changed:
+            waiting = [item for _, _, item in self._again]
+            self._again.clear()
+        self._leave_unsent([*waiting, *self._aside])
+        if self._broken is None and not self._given.stop.is_set():
+            for item in items:
+                self._leave_unsent([item])
+
+    def _is_over(self) -> bool:
+        return self._over.is_set() or self._given.stop.is_set()
+
+    # ---- the sending threads
+
+    def _send(self, batch: list[_Item]) -> None:
+        if not self._limit.acquire(len(batch), self._is_over):
+            self._leave_unsent(batch)
+            return
+        batch = self._intend(batch)
+        if batch:
+            sent = self._given.send([item.message for item in batch])
+            self._note(sent)
+            self._settle(batch, sent)
+
+    def _landed(self, flight: Future[None]) -> None:
+        error = None if flight.cancelled() else flight.exception()
+        if error is not None:
+            # The reading thread raises it: here nobody would see it.
+            self._broken = self._broken or error
+            self._over.set()
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def _intend(self, batch: list[_Item]) -> list[_Item]:
+        """Make the intent durable; return those that are ours to send."""
+        held = self._commits.intend([item.key for item in batch])
+        if held:
+            self._tell(
+                [
+                    Settled(item.index, item.key, item.message.to, as_held(held[item.key]))
+                    for item in batch
+                    if item.key in held
+                ]
+            )
+        return [item for item in batch if item.key not in held]
+
+    def _note(self, sent: SendResult) -> None:
+        """Learn from an answer how to go on, and whether to."""
+        error, now = sent.error, time.monotonic()
+        with self._changed:
+            self._delivery.error = error or self._delivery.error
+            if error is None:
+                self._failures, self._last_good = 0, now
+            elif not (error.had_no_effect and error.passing):
+                self._failures += 1
+            silence, failures = now - self._last_good, self._failures
+        if error is None:
+            give_up = False
+        elif isinstance(error, errors.Throttled):
+            self._limit.slow_down(error.retry_after)
+            log.warning("%s Going on at %.0f messages a second.", error.message, self._limit.rate)
+            give_up = (error.retry_after or 0) > _LONGEST_WAIT or silence > _PATIENCE_THROTTLED
+        else:
+            log.warning("%d messages are %s. %s", len(sent.results), sent.results[0].outcome, error)
+            give_up = failures >= _FAILURES or (error.had_no_effect and silence > _PATIENCE_CONNECTING)
+        if sent.stop or give_up:
+            self._over.set()
+
+    def _settle(self, batch: list[_Item], sent: SendResult) -> None:
+        """Record what came back; tell what is final, and queue what was certainly not sent."""
+        entries = self._commits.settle([item.key for item in batch], sent.results)
+        final: list[Settled] = []
+        for item, entry in zip(batch, entries, strict=True):
+            if entry.outcome is Outcome.UNSENT and item.tries < _TRIES and not self._is_over():
+                item.tries += 1
+                self._try_again(item, self._given.pause * 2 ** (item.tries - 1))
+            else:
+                final.append(Settled(item.index, item.key, item.message.to, entry))
+        self._tell(final)
+
+    # ---- both
+
+    def _try_again(self, item: _Item, pause: float) -> None:
+        with self._changed:
+            heapq.heappush(self._again, (time.monotonic() + pause, next(self._order), item))
+            self._changed.notify_all()
+
+    def _leave_unsent(self, items: Sequence[_Item]) -> None:
+        # Not in the ledger: it has no intent of theirs, or knows them as unsent.
+        entry = self._entry(Outcome.UNSENT, "the run stopped before its turn")
+        self._tell([Settled(item.index, item.key, item.message.to, entry) for item in items])
+
+    def _entry(self, outcome: Outcome, reason: str) -> Entry:
+        return Entry(outcome, reason=reason, attempt=self._given.attempt, time=time.time())
+
+    def _tell(self, settled: Sequence[Settled]) -> None:
+        """Count outcomes, and pass them to the listener."""
+        if not settled:
+            return
+        with self._changed:
+            for one in settled:
+                self._delivery.add(one)
+            self._progress.tell(self._delivery.counts)
+        if self._given.listener is not None:
+            self._given.listener(settled)
+
+
+def _is_past(message: Message) -> bool:
+    return message.schedule is not None and message.schedule <= time.time()

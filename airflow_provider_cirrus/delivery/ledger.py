@@ -9,141 +9,110 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.phone import account_of
+from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import encode_id, wire_entry
 
-_FORMAT = 1
+#: Bytes of a key. With a hundred million messages, two share a key with a chance of one in ten billion.
+KEY_BYTES = 12
+
+# Characters of a reason that are kept: enough for what Cirrus says, little enough for a million of them.
+_REASON = 160
 
 
 class LedgerError(CirrusError):
-    """The ledger cannot be read; to send without it could message people twice."""
+    """The ledger cannot be used; to send without it could message people twice."""
 
 
-def key_of(message: Message, stream_id: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    What is remembered of one message.
+
+    :ivar outcome: ``unknown`` where there is an intent and no outcome
+    :ivar reason: without phone numbers
+    :ivar attempt: the try of the task that sent it
+    :ivar time: Unix seconds of the outcome
+    """
+
+    outcome: Outcome
+    message_id: str | None = None
+    object_id: str | None = None
+    code: int | None = None
+    reason: str | None = None
+    attempt: int = 0
+    time: float = 0.0
+
+    @classmethod
+    def of(cls, result: Result, attempt: int, time: float) -> Entry:
+        """Return what is remembered of a result: all but the recipient."""
+        reason = None if result.reason is None else mask_all(result.reason)[:_REASON]
+        return cls(result.outcome, result.message_id, result.object_id, result.code, reason, attempt, time)
+
+    def result(self, recipient: str) -> Result:
+        """Return the result that it stands for."""
+        return Result(
+            recipient=recipient,
+            outcome=self.outcome,
+            message_id=self.message_id,
+            object_id=self.object_id,
+            code=self.code,
+            reason=self.reason,
+        )
+
+
+#: What an intent without an outcome comes to: the process ended between the two.
+CUT_OFF = Entry(Outcome.UNKNOWN, reason="an earlier try was cut off while it was being sent")
+
+
+def key_of(message: Message, stream_id: str) -> bytes:
     """
     Return the stable name of a message: a hash, from which no phone number can be read.
 
     Both spellings of one account share a key. When it is sent and what conversation it opens are not part of
-    it; a ``message_key`` of the user's is.
+    it. With a ``message_key`` neither are its parameters: an order is reported once, however it is worded.
 
     :param message: what is sent
     :param stream_id: the stream that it is sent through
+    :return: :data:`KEY_BYTES` bytes; the last bit says whether there is a ``message_key``, see :func:`is_global`
     """
     template = wire_entry(message)["template_data"]["template"]
-    identity = [encode_id(stream_id), account_of(message.to), template, message.message_key]
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    said = template if message.message_key is None else [template["name"], message.message_key]
+    text = json.dumps([encode_id(stream_id), account_of(message.to), said], sort_keys=True, ensure_ascii=False)
+    key = bytearray(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest())
+    key[-1] = key[-1] & ~1 | (message.message_key is not None)
+    return bytes(key)
+
+
+def is_global(key: bytes) -> bool:
+    """Return whether a key is that of a message with a ``message_key``: one for all runs and DAGs."""
+    return bool(key[-1] & 1)
 
 
 class Ledger(Protocol):
-    """Where outcomes are kept; every call returns only once it is durable, or raises."""
-
-    def load(self) -> Mapping[str, Result]:
-        """Return what is known by key, recipients left out; an intent without an outcome is unknown."""
-
-    def intend(self, batch: int, keys: Sequence[str]) -> None:
-        """Record that these messages are about to be sent."""
-
-    def record(self, batch: int, keys: Sequence[str], results: Sequence[Result]) -> None:
-        """Record what became of them, in place of the intent."""
-
-    def forget(self) -> None:
-        """Forget everything, for a deliberate re-send."""
-
-
-class StateStore(Protocol):
-    """The part of Airflow's ``context["task_state_store"]`` that is used here."""
-
-    def get(self, key: str) -> Any:
-        """Return the value of a key, or None."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a JSON value under a key."""
-
-    def delete(self, key: str) -> None:
-        """Forget a key."""
-
-
-class TaskStateLedger:
     """
-    A ledger in Airflow's task state store (3.3 and later).
+    Where outcomes are kept. One process writes to it at a time; one thread calls it at a time.
 
-    It survives retries, killed workers and a manual clear. One value a batch, in the order in which the
-    batches were sent. A superseded try can no longer write to the store, so it can no longer send either.
-
-    :param store: ``context["task_state_store"]``
+    Every method returns only once its work is durable, or raises: then nothing more may be sent.
     """
 
-    def __init__(self, store: StateStore) -> None:
-        self._store = store
-        self._used = 0
+    def load(self) -> Iterator[tuple[bytes, Entry]]:
+        """Yield what earlier tries of the same task left, as a stream; of one key, the last overrules the others."""
 
-    def load(self) -> dict[str, Result]:
+    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
         """
-        Return what earlier tries left, by key.
+        Record outcomes, and messages that are about to be sent.
 
-        :raises LedgerError: another version's format
+        :param intents: keys that were not named before, or whose outcome was unsent, or unknown and to be repeated
+        :param outcomes: of keys whose intent was committed
+        :return: those of the intents that are somebody else's, with what is known of them; they must not be sent
         """
-        known: dict[str, Result] = {}
-        self._used = 0
-        while (segment := self._store.get(_name(self._used))) is not None:
-            if not isinstance(segment, Mapping) or segment.get("v") != _FORMAT:
-                raise LedgerError(
-                    "What earlier tries of this task recorded is in a format that this version does not read.",
-                    hint="Use the version that wrote it, or set resend=True if nobody was messaged.",
-                )
-            for key, outcome, *found in segment["messages"]:
-                known[key] = _result(outcome, found)
-            self._used += 1
-        return known
-
-    def intend(self, batch: int, keys: Sequence[str]) -> None:
-        """Record that these messages are about to be sent."""
-        self._write(batch, [[key, ""] for key in keys])
-
-    def record(self, batch: int, keys: Sequence[str], results: Sequence[Result]) -> None:
-        """Record what became of them, in place of the intent."""
-        self._write(
-            batch,
-            [
-                [key, result.outcome.value, result.message_id, result.object_id, result.code]
-                for key, result in zip(keys, results, strict=True)
-            ],
-        )
 
     def forget(self) -> None:
-        """Forget everything, for a deliberate re-send."""
-        self.load()
-        # From the end: were this cut short, what is left could still be read from the beginning.
-        for batch in reversed(range(self._used)):
-            self._store.delete(_name(batch))
-        self._used = 0
-
-    def _write(self, batch: int, messages: Sequence[Sequence[Any]]) -> None:
-        self._store.set(_name(self._used + batch), {"v": _FORMAT, "messages": [list(entry) for entry in messages]})
-
-
-def _name(segment: int) -> str:
-    return f"cirrus_sent_{segment}"
-
-
-def _result(outcome: str, found: Sequence[Any]) -> Result:
-    if not outcome:
-        return Result(
-            recipient="", outcome=Outcome.UNKNOWN, reason="an earlier try was cut off while it was being sent"
-        )
-    message_id, object_id, code = found
-    return Result(
-        recipient="",
-        outcome=Outcome(outcome),
-        message_id=message_id,
-        object_id=object_id,
-        code=code,
-        reason=None if outcome == Outcome.ACCEPTED else "as an earlier try found",
-    )
+        """Forget what earlier tries left, for a deliberate re-send."""

@@ -1,45 +1,86 @@
-"""Outcomes as plain JSON-able values, for XCom and for people."""
+"""Outcomes as plain JSON-able values, for XCom and for people; the report file is in ``report_file``."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.dispatch import Delivery
+from airflow_provider_cirrus.delivery.dispatch import KEPT, Delivery, Settled
 
-#: Up to so many messages the summary carries every outcome.
-OUTCOMES_UP_TO = 100
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.report_file import ReportFile
 
 # Enough to see the pattern, few enough to be read.
 _SHOWN = 5
 
 
-def summary(delivery: Delivery) -> dict[str, Any]:
+def summary(delivery: Delivery, report_uri: str | None = None) -> dict[str, Any]:
     """
     Return the summary of a delivery.
 
-    :return: ``{"total": int, "accepted": int, "rejected": int, …, "seconds": float, "outcomes": [...]}``; there is
-        a count for every outcome, and they add up to the total; the outcomes stand there for up to 100
-        messages, each with ``index, recipient, outcome, message_id, object_id, code, reason``
+    :param report_uri: where the report file is, if there is one
+    :return: ``{"total": int, "accepted": int, "rejected": int, …, "seconds": float, "messages_per_second": float,
+        "report": str | None, "outcomes": [...]}``; there is a count for every outcome, and they add up to the
+        total; the outcomes stand there for up to 100 messages, each with
+        ``index, recipient, outcome, message_id, object_id, code, reason``
     """
-    total = len(delivery.results)
-    found: dict[str, Any] = {"total": total, **delivery.counts, "seconds": round(delivery.seconds, 3)}
-    if total <= OUTCOMES_UP_TO:
-        found["outcomes"] = [{"index": index, **result.as_dict()} for index, result in enumerate(delivery.results)]
+    total = delivery.total
+    found: dict[str, Any] = {
+        "total": total,
+        **delivery.counts,
+        "seconds": round(delivery.seconds, 3),
+        "messages_per_second": round(total / delivery.seconds, 1) if delivery.seconds else 0.0,
+        "report": report_uri,
+    }
+    if total <= KEPT:
+        found["outcomes"] = [
+            {"index": index, **settled.entry.result(settled.recipient).as_dict()}
+            for index, settled in sorted(delivery.kept.items())
+        ]
     return found
 
 
 def in_words(delivery: Delivery) -> str:
     """Return the counts as a sentence: ``3 messages: 2 accepted, 1 rejected``."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in delivery.counts.items() if count)
-    return f"{len(delivery.results)} messages: {counts}"
+    return f"{delivery.total} messages: {counts}"
 
 
 def complaints(delivery: Delivery) -> str:
     """Return what kept messages from being accepted, with masked numbers; empty where nothing did."""
-    bad = [r for r in delivery.results if r.outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)]
+    bad = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
+    found = [settled for settled in delivery.complaints if settled.entry.outcome in bad]
     shown = "; ".join(
-        f"{mask(r.recipient)} {r.outcome}: {mask_all(r.reason or 'no reason given')}" for r in bad[:_SHOWN]
+        f"{mask(settled.recipient)} {settled.entry.outcome}: {mask_all(settled.entry.reason or 'no reason given')}"
+        for settled in found[:_SHOWN]
     )
-    return shown + (f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else "")
+    more = sum(delivery.counts[outcome] for outcome in bad) - _SHOWN
+    return shown + (f"; and {more} more" if more > 0 else "")
+
+
+def lines_to(report_file: ReportFile) -> Callable[[Sequence[Settled]], None]:
+    """Return a listener for a dispatcher that writes every outcome to a report file."""
+    from airflow_provider_cirrus.delivery.report_file import Line
+
+    def listener(settled: Sequence[Settled]) -> None:
+        report_file.write(
+            [
+                Line(
+                    index=one.index,
+                    recipient=one.recipient,
+                    key=one.key.hex(),
+                    outcome=one.entry.outcome,
+                    message_id=one.entry.message_id,
+                    object_id=one.entry.object_id,
+                    code=one.entry.code,
+                    reason=one.entry.reason,
+                    attempt=one.entry.attempt,
+                    time=one.entry.time,
+                )
+                for one in settled
+            ]
+        )
+
+    return listener

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.ledger import Ledger
 
 DEFAULT_MESSAGES_PER_SECOND = 80
 
@@ -84,9 +86,18 @@ class CirrusHook(BaseHook):
     @cached_property
     def client(self) -> CirrusClient:
         """The client that :meth:`get_conn` returns."""
+        return self.make_client()
+
+    def make_client(self, **options: Any) -> CirrusClient:
+        """
+        Return a new client of the connection and the stream; the caller closes it.
+
+        :param options: override the client's own, such as ``attempts``
+        :raises InvalidInput: as :meth:`get_conn`
+        """
         from airflow_provider_cirrus.api.client import CirrusClient
 
-        return CirrusClient(**self._client_options(self._connection))
+        return CirrusClient(**{"pool_size": 16, **self._client_options(self._connection), **options})
 
     async def aget_conn(self) -> AsyncCirrusClient:
         """
@@ -135,6 +146,22 @@ class CirrusHook(BaseHook):
         except IsADirectoryError:
             raise InvalidInput("path", f"{str(path)!r} is a folder.", hint="Give one file.") from None
         return {"id": upload.id, "filename": name, "type": kind.kind}
+
+    def sql_ledger(self, ledger_conn_id: str, ti: Any) -> Ledger:
+        """
+        Return the ledger of a task in a database.
+
+        :param ledger_conn_id: an Airflow connection of type sqlite, postgres or mysql
+        :param ti: the task instance: its tries share what they remember
+        :raises InvalidInput: a connection of another type
+        :raises LedgerError: no tables and no right to create them, or no database
+        """
+        from airflow_provider_cirrus.delivery.ledger import is_global
+        from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+
+        engine = engine_for(_database_url(self.get_connection(ledger_conn_id)))
+        scope = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        return SqlLedger(engine, scope, uuid4().hex, is_global=is_global)
 
     @property
     def messages_per_second(self) -> int:
@@ -235,6 +262,33 @@ def _base_url(connection: Connection) -> str | None:
         # A connection URI holds the scheme as its path: cirrus://:token@127.0.0.1:8787/http
         host = f"{connection.schema or 'https'}://{host}"
     return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
+
+
+def _database_url(connection: Connection) -> str:
+    """Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in."""
+    from sqlalchemy.engine import URL
+
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    drivers = {"sqlite": "sqlite", "postgres": "postgresql", "mysql": "mysql"}
+    if connection.conn_type not in drivers:
+        raise InvalidInput(
+            "ledger_conn_id",
+            f"leads to a connection of type {connection.conn_type!r}.",
+            hint="Use SQLite, PostgreSQL or MySQL.",
+        )
+    if connection.conn_type == "sqlite":
+        return f"sqlite:///{connection.host or connection.schema or ''}"
+    url = URL.create(
+        drivers[connection.conn_type],
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+        query={name: value for name, value in connection.extra_dejson.items() if name.startswith("ssl")},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def _number(value: Any, field: str) -> float | None:

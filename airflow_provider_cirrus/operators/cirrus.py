@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    BaseOperator,
-)
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.operators.base import CirrusOperator, SendingOperator, fail, is_literal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cirrus.api.errors import CirrusError
-    from airflow_provider_cirrus.delivery.dispatch import Delivery
-    from airflow_provider_cirrus.delivery.ledger import Ledger
 
-
-class CirrusUnsentError(AirflowException):
-    """
-    Some messages were certainly not sent; a retry of the task sends those, and only those.
-
-    :ivar retry_after: seconds that Cirrus asked to wait, or None
-    """
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class _CirrusOperator(BaseOperator):
-    """What the operators share: the connection, the stream, and errors in Airflow's terms."""
-
-    def __init__(
-        self, *, stream: str | None = None, cirrus_conn_id: str = CirrusHook.default_conn_name, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.stream = stream
-        self.cirrus_conn_id = cirrus_conn_id
-
-    @cached_property
-    def hook(self) -> CirrusHook:
-        """The hook for the connection and the stream."""
-        return CirrusHook(self.cirrus_conn_id, self.stream)
-
-
-class SendTemplateOperator(_CirrusOperator):
+class SendTemplateOperator(SendingOperator):
     """
     Send a templated WhatsApp message to one or many recipients.
 
@@ -92,8 +54,24 @@ class SendTemplateOperator(_CirrusOperator):
     :param authentication_code: the code of an authentication template, at most 15 characters
     :param object_data: the conversation to open, keys as Cirrus writes them
     :param schedule: when the messages are to leave: aware datetime, ISO text with a zone, or Unix seconds
+    :param audience: instead of ``to`` or ``messages``: a path or URI of a CSV, JSON Lines or Parquet file, or an
+        iterable of rows (dicts); read as a stream, see docs/audiences.md
+    :param to_column: column of the number
+    :param body_columns: columns of the body's parameters: a list in order, or a dict from parameter to column
+    :param header_column: column of the header's text, or of the link or id of a media header
+    :param button_columns: columns of the buttons' values, in order
+    :param key_column: column of the ``message_key``
+    :param schedule_column: column of the ``schedule``
+    :param delivery: ``at_most_once``, or ``at_least_once``: a retry sends again what may have been sent
     :param max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
         ratio of all (float, up to 1.0); everybody else was served by then
+    :param messages_per_second: most messages that this task sends in a second; None: the connection's
+    :param report_path: path or URI of a report with a line per message, ending in .jsonl, .csv or .parquet
+    :param report_recipients: numbers in the report: ``full``, ``masked`` or ``hash``
+    :param ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where
+        messages have a ``message_key``; None: Airflow's task state store (3.3 and later)
+    :param shard: which part of the audience this task sends, from 0; each takes its part of the rate
+    :param shards: how many parts there are
     :param resend: send again what an earlier run of this task sent, on purpose
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
@@ -104,170 +82,99 @@ class SendTemplateOperator(_CirrusOperator):
     """
 
     template_fields: Sequence[str] = (
-        "template",
-        "language",
         "to",
         "messages",
-        "header",
-        "body",
-        "buttons",
-        "components",
-        "authentication_code",
-        "object_data",
-        "schedule",
-        "max_failed",
-        "resend",
-        "stream",
-        "cirrus_conn_id",
+        "audience",
+        "to_column",
+        "body_columns",
+        "header_column",
+        "button_columns",
+        "key_column",
+        "schedule_column",
+        *SendingOperator.SENDING_FIELDS,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "to": "json",
-        "messages": "json",
-        "header": "json",
-        "body": "json",
-        "buttons": "json",
-        "components": "json",
-        "object_data": "json",
-    }
-    ui_color = "#dcf8c6"
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("to", "messages", "header", "body", "buttons", "components", "object_data"), "json"
+    )
 
     def __init__(
         self,
         *,
-        template: str | None = None,
-        language: str | None = None,
         to: Any = None,
         messages: Any = None,
-        header: Any = None,
-        body: Any = None,
-        buttons: Any = None,
-        components: Any = None,
-        authentication_code: Any = None,
-        object_data: Any = None,
-        schedule: Any = None,
-        max_failed: int | float | str = 0,
-        resend: bool | str = False,
+        audience: Any = None,
+        to_column: str = "to",
+        body_columns: Any = (),
+        header_column: str | None = None,
+        button_columns: Any = (),
+        key_column: str | None = None,
+        schedule_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.template = template
-        self.language = language
         self.to = to
         self.messages = messages
-        self.header = header
-        self.body = body
-        self.buttons = buttons
-        self.components = components
-        self.authentication_code = authentication_code
-        self.object_data = object_data
-        self.schedule = schedule
-        self.max_failed = max_failed
-        self.resend = resend
-        self._stop = Event()
-        self._check_literals()
+        self.audience = audience
+        self.to_column = to_column
+        self.body_columns = body_columns
+        self.header_column = header_column
+        self.button_columns = button_columns
+        self.key_column = key_column
+        self.schedule_column = schedule_column
+        self._check_recipients()
+        self._check_literals(needs_template=messages is None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
         from airflow_provider_cirrus.api.errors import CirrusError
-        from airflow_provider_cirrus.delivery import report
-        from airflow_provider_cirrus.delivery.audience import read_messages
-        from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 
         try:
-            messages = read_messages(self.to, self.messages, self._common())
-            _allowance(self.max_failed, len(messages))
-            client = self.hook.get_conn()
-            rate = self.hook.messages_per_second
+            self._check_options()
+            audience, total = self._audience(first_try=context["ti"].try_number == 1)
+            client = self.hook.make_client(attempts=1)
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
+        with client:
+            return self._deliver(context, client, audience, total)
+
+    def _check_recipients(self) -> None:
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.audience import check_recipients
+
+        if sum(given is not None for given in (self.to, self.messages, self.audience)) != 1:
+            raise InvalidInput("to", "messages or audience: give exactly one of them.")
+        if self.to is not None and is_literal(self.to):
+            check_recipients(self.to)
+
+    def _audience(self, first_try: bool) -> tuple[Any, int | None]:
+        """Return the audience as a stream of places and messages, and its length where it is known."""
+        from airflow_provider_cirrus.delivery.audience import in_shard, read_audience, read_messages
+        from airflow_provider_cirrus.delivery.rows import Columns, count_hint
+
+        common, shard = self._common(), self._shard()
+        # A later try may find past what an earlier one sent in time: there, the dispatcher looks at each message.
+        now = time.time() if first_try else 0.0
+        if self.audience is not None:
+            columns = Columns(
+                to=self.to_column,
+                body=self.body_columns or (),
+                header=self.header_column,
+                buttons=self.button_columns or (),
+                key=self.key_column,
+                schedule=self.schedule_column,
+            )
+            total = None if shard else count_hint(self.audience)
+            return read_audience(self.audience, columns, common, now=lambda: now, shard=shard), total
+        messages = read_messages(self.to, self.messages, common, now)
         for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
             self.log.warning(remark)
-        self.log.info("Sending %d messages, at most %d a second.", len(messages), rate)
-        try:
-            ledger = self._ledger(context)
-            dispatcher = Dispatcher(
-                client.send, client.endpoint.stream_id, ledger, messages_per_second=rate, stop=self._stop
-            )
-            delivery = dispatcher.run(messages)
-        except CirrusError as error:
-            raise AirflowFailException(str(error)) from error
-        finally:
-            client.close()
-        found = report.summary(delivery)
-        self.log.info("%s.", report.in_words(delivery))
-        self._judge(delivery, found, context)
-        return found
-
-    def on_kill(self) -> None:
-        """Let no further batch leave; what is in flight is recorded by the thread that sent it."""
-        # Runs in a signal handler: anything but setting an Event could deadlock.
-        self._stop.set()
-
-    def _common(self) -> dict[str, Any]:
-        from airflow_provider_cirrus.delivery.audience import MESSAGE_FIELDS, TEMPLATE_FIELDS
-
-        names = [name for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS) if name != "message_key"]
-        return {name: getattr(self, name) for name in names}
-
-    def _check_literals(self) -> None:
-        """Check what is written out in the DAG file; what is templated is checked when the task runs."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.audience import check_common, check_recipients
-
-        if _is_literal(self.max_failed):
-            _allowance(self.max_failed, 1)
-        if (self.to is None) == (self.messages is None):
-            raise InvalidInput("to", "and messages: give exactly one of them.")
-        if _is_literal(self.to) and self.to is not None:
-            check_recipients(self.to)
-        literal = {name: value for name, value in self._common().items() if value is not None and _is_literal(value)}
-        if self.messages is None:
-            literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}
-        # Stand-ins for what is templated, or what each message brings.
-        check_common({"template": "any", "language": "en", **literal})
-
-    def _ledger(self, context: Context) -> Ledger | None:
-        """Return where outcomes are remembered; refuse a second try where nothing is."""
-        from airflow_provider_cirrus.delivery.ledger import TaskStateLedger
-
-        ti = context["ti"]
-        # Airflow raises max_tries with every clear: this is the first try since then.
-        first_try = ti.try_number == (ti.max_tries or 0) - (self.retries or 0) + 1
-        resend = _is_true(self.resend)
-        store = context.get("task_state_store")
-        if store is not None:
-            ledger = TaskStateLedger(store)
-            if resend and first_try:
-                self.log.warning("resend is set: what was sent before is sent again.")
-                ledger.forget()
-            return ledger
-        if ti.try_number > 1 and not (resend and first_try):
-            raise AirflowFailException(
-                "An earlier try of this task may have sent messages, and Airflow before 3.3 does not remember which: "
-                "nothing was sent now. Look into the console, then clear the task with resend=True and only those "
-                "recipients that are missing."
-            )
-        return None
-
-    def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
-        """Fail the task where the outcomes call for it, after everybody else was served."""
-        from airflow_provider_cirrus.delivery import report
-
-        counts, total = delivery.counts, len(delivery.results)
-        failed = counts["rejected"] + counts["unknown"]
-        if not counts["unsent"] and failed <= _allowance(self.max_failed, total):
-            return
-        # A failed task's result is worth as much as a successful one's: who got it and who did not.
-        context["ti"].xcom_push(key="return_value", value=found)
-        message = f"{report.in_words(delivery)}. {report.complaints(delivery)}."
-        if delivery.error:
-            message += f" {delivery.error.hint}"
-        if counts["unsent"]:
-            raise CirrusUnsentError(message, delivery.error.retry_after if delivery.error else None)
-        raise AirflowFailException(f"{message} (max_failed={self.max_failed})")
+        if shard is None:
+            return enumerate(messages), len(messages)
+        mine = list(in_shard(enumerate(messages), shard))
+        return mine, len(mine)
 
 
-class UploadMediaOperator(_CirrusOperator):
+class UploadMediaOperator(CirrusOperator):
     """
     Upload an image, a video or a document, for the header of a template.
 
@@ -293,7 +200,6 @@ class UploadMediaOperator(_CirrusOperator):
     """
 
     template_fields: Sequence[str] = ("path", "filename", "stream", "cirrus_conn_id")
-    ui_color = "#dcf8c6"
 
     def __init__(self, *, path: Any, filename: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -307,7 +213,7 @@ class UploadMediaOperator(_CirrusOperator):
         try:
             found = self.hook.upload_media(self.path, self.filename)
         except CirrusError as error:
-            _fail(error)
+            fail(error)
         finally:
             self.hook.close()
         self.log.info("Uploaded %s as %s, id %s.", found["filename"], found["type"], found["id"])
@@ -315,7 +221,7 @@ class UploadMediaOperator(_CirrusOperator):
         return found
 
 
-class ValidateContactOperator(_CirrusOperator):
+class ValidateContactOperator(CirrusOperator):
     """
     Ask whether a phone number is on WhatsApp.
 
@@ -338,7 +244,6 @@ class ValidateContactOperator(_CirrusOperator):
     """
 
     template_fields: Sequence[str] = ("phone_number", "stream", "cirrus_conn_id")
-    ui_color = "#dcf8c6"
 
     def __init__(
         self,
@@ -354,7 +259,7 @@ class ValidateContactOperator(_CirrusOperator):
         self.phone_number = phone_number
         self.fail_if_invalid = fail_if_invalid
         self.skip_if_invalid = skip_if_invalid
-        if _is_literal(phone_number):
+        if is_literal(phone_number):
             _one_number(phone_number)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -368,7 +273,7 @@ class ValidateContactOperator(_CirrusOperator):
             asked = AskedNumbers(context, type(self).__name__)
             valid = asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
         except CirrusError as error:
-            _fail(error)
+            fail(error)
         finally:
             self.hook.close()
         found = {"valid": valid, "phone_number": number}
@@ -390,41 +295,3 @@ def _one_number(value: Any) -> str:
             hint="Checking lists of numbers gets a business banned.",
         )
     return to_digits(value, "phone_number")
-
-
-def _fail(error: CirrusError) -> NoReturn:
-    """Raise Airflow's exception for ours: retryable only where time alone may mend it."""
-    raise (AirflowException if error.passing else AirflowFailException)(str(error)) from error
-
-
-def _is_literal(value: Any) -> bool:
-    """Return whether a value is written out in the DAG file, without Jinja and without an XCom in it."""
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value and "{#" not in value
-    if isinstance(value, Mapping):
-        return all(_is_literal(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return all(_is_literal(inner) for inner in value)
-    # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
-    return not type(value).__module__.startswith("airflow")
-
-
-def _allowance(max_failed: Any, total: int) -> float:
-    """Return how many of ``total`` messages may fail: a count, or a ratio if written with a point."""
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    value: Any = max_failed
-    if isinstance(value, str):
-        try:
-            value = float(value) if "." in value else int(value)
-        except ValueError:
-            value = None
-    is_ratio = isinstance(value, float) and 0 <= value <= 1
-    if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidInput("max_failed", f"{max_failed!r} is no count (int) and no ratio (float from 0 to 1).")
-    return float(value * total if is_ratio else value)
-
-
-def _is_true(value: Any) -> bool:
-    """Return what a templated switch says; a template without native objects renders to text."""
-    return value.strip().lower() in ("true", "1", "yes") if isinstance(value, str) else bool(value)

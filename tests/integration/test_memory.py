@@ -16,11 +16,12 @@ MEGABYTE = 1024 * 1024
 
 # In a process of its own, as the peak of a process never goes down again.
 UPLOAD = """
-import json, resource, sys
+import json, re, sys
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss, which a child inherits from its parent.
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 
 hook = CirrusHook()
 hook.upload_media(sys.argv[1])

@@ -117,7 +117,7 @@ def test_an_invalid_number_skips_fails_or_says_so(run_dag: RunDag) -> None:
     [
         pytest.param({"action": "drop"}, 1, "failed", id="answer-lost"),
         pytest.param({"status": 500}, 1, "failed", id="server-error"),
-        pytest.param({"status": 429, "retry_after": 3600}, 2, "success", id="certainly-not-asked"),
+        pytest.param({"status": 429, "times": 3}, 4, "success", id="certainly-not-asked"),
     ],
 )
 def test_a_retry_asks_again_only_where_nobody_was_asked(

@@ -41,6 +41,7 @@ def test_what_no_reader_would_understand_is_refused(value: object) -> None:
         pytest.param("a\nb", "a newline at character 2", id="newline"),
         pytest.param("a\rb", "a carriage return", id="carriage-return"),
         pytest.param("a\tb", "a tab", id="tab"),
+        pytest.param("a\ud83d", "half of a character", id="lone-surrogate"),
         pytest.param("a     b", "5 spaces in a row", id="five-spaces"),
         pytest.param("x" * 61, "61 characters long; at most 60", id="too-long"),
     ],

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.audience import read_messages
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.audience import Columns, Refused, read_audience, read_messages, shard_of
 
 COMMON = {"template": "order_update", "language": "en"}
 NOON = 1906545600
@@ -97,3 +99,145 @@ def test_a_past_schedule_is_refused(given: dict[str, Any]) -> None:
     assert read(**given, now=NOON - 60)[0].schedule == NOON
     with pytest.raises(InvalidInput, match="is past"):
         read(**given, now=NOON + 60)
+
+
+def found(rows: Any, columns: Columns | None = None, now: float = 0, **common: Any) -> list[Any]:
+    stream = read_audience(rows, columns or Columns(), {**COMMON, **common}, now=lambda: now)
+    numbered = list(stream)
+    assert [index for index, _ in numbered] == list(range(len(numbered)))
+    return [message for _, message in numbered]
+
+
+def test_columns_fill_a_message_and_overrule_what_is_common() -> None:
+    columns = Columns("phone", ["first", "n"], "head", ["code"], "order", "at", "lang", "tpl")
+    row = {"phone": 447700900123, "first": "Ann", "n": 1200, "head": "Hi", "code": "c"}
+    (message,) = found([{**row, "order": 7, "at": NOON, "lang": "pt_BR", "tpl": "welcome", "unused": None}], columns)
+    template = message.template
+    assert (message.to, message.message_key, message.schedule) == ("447700900123", "7", NOON)
+    assert (template.name, template.language, template.body) == ("welcome", "pt_BR", ["Ann", "1200"])
+    assert template.header.text == "Hi"
+    assert [(button.type, button.text) for button in template.buttons] == [("url", "c")]
+
+
+def test_body_by_name_and_buttons_by_place() -> None:
+    buttons = [{"type": "quick_reply"}, {"type": "copy_code", "index": 3}, {"type": "url", "text": "as-it-is"}]
+    columns = Columns(body={"first_name": "n"}, buttons=["p", "c"])
+    (message,) = found([{"to": "447700900123", "n": "Ann", "p": "yes", "c": "X1"}], columns, buttons=buttons)
+    assert message.template.body == {"first_name": "Ann"}
+    reply, code, url = message.template.buttons
+    assert (reply.payload, code.coupon_code, code.index, url.text) == ("yes", "X1", 3, "as-it-is")
+
+
+@pytest.mark.parametrize(("value", "kind"), [("https://example.com/a.pdf", "link"), ("12345", "id"), (12345, "id")])
+def test_a_media_header_takes_link_or_id(value: Any, kind: str) -> None:
+    header = {"type": "document", "filename": "a.pdf"}
+    (message,) = found([{"to": "447700900123", "h": value}], Columns(header="h"), header=header)
+    assert getattr(message.template.header, kind) == str(value)
+    assert message.template.header.filename == "a.pdf"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"to": None, "n": "x"}, "row 1, column 'to' is empty."),
+        ({"n": "x"}, "row 1, column 'to' is missing."),
+        ({"to": "", "n": "x"}, "row 1, column 'to' is empty."),
+        ({"to": 447700900123.0, "n": "x"}, "column 'to' is a float"),
+        ({"to": "+44 7700 900117 99999", "n": "x"}, r"column 'to' is too long .*\+44\*{6}9999"),
+        ({"to": "447700900123", "n": None}, "column 'n' is empty."),
+        ({"to": "447700900123"}, "column 'n' is missing."),
+        ({"to": "447700900123", "n": " "}, "column 'n' is empty."),
+        ({"to": "447700900123", "n": float("nan")}, "column 'n' is empty"),
+        ({"to": "447700900123", "n": True}, "column 'n' is a bool"),
+        ({"to": "447700900123", "n": "a\nb"}, "column 'n' holds a newline"),
+        ({"to": "447700900123", "n": "\ud800"}, "column 'n' holds half a character"),
+        ("447700900123", "row 1 is of type str"),
+    ],
+)
+def test_a_bad_row_is_refused_and_stops_no_other(row: Any, problem: str) -> None:
+    bad, good = found([row, {"to": "447700900124", "n": "x"}], Columns(body=["n"]))
+    assert isinstance(bad, Refused)
+    assert re.search(problem, bad.reason), bad.reason
+    assert bad.recipient in ("", "447700900123")
+    assert "900117" not in bad.reason
+    assert isinstance(good, Message)
+
+
+def test_a_refused_row_tells_whom_it_was_for() -> None:
+    (bad,) = found([{"to": "+44 7700 900123", "n": None}], Columns(body={"name": "n"}))
+    assert (bad.recipient, bad.index) == ("447700900123", 0)
+    assert "column 'n'" in bad.reason
+
+
+def test_swapped_columns_give_no_number_away() -> None:
+    (bad,) = found([{"to": "447700900124", "at": "+44 7700 900123"}], Columns(schedule="at"))
+    assert "900123" not in bad.reason
+
+
+def test_a_past_schedule_of_a_row_is_refused() -> None:
+    past, ahead = found(
+        [{"to": "447700900123", "at": NOON}, {"to": "447700900123", "at": NOON + 99}], Columns(schedule="at"), NOON + 9
+    )
+    assert "column 'at'" in past.reason
+    assert "is past" in past.reason
+    assert ahead.schedule == NOON + 99
+
+
+@pytest.mark.parametrize(
+    ("columns", "common", "field"),
+    [
+        pytest.param(Columns(), {"template": None}, "template", id="no-template"),
+        pytest.param(Columns(), {"body": ["a\n"]}, "body[0]", id="body"),
+        pytest.param(Columns(), {"schedule": 1}, "schedule", id="past"),
+        pytest.param(Columns(language="l"), {"schedule": 1}, "schedule", id="past-with-columns"),
+        pytest.param(Columns(body="name"), {}, "body_columns", id="text-for-list"),
+        pytest.param(Columns(buttons=["a", "b"]), {"buttons": [{"type": "url"}]}, "button_columns", id="too-many"),
+        pytest.param(Columns(buttons=["a"]), {"buttons": [{"type": "flow"}]}, "button_columns[0]", id="flow"),
+        pytest.param(Columns(header="h"), {"header": {"type": "pdf"}}, "header", id="header-type"),
+    ],
+)
+def test_what_is_wrong_for_all_is_said_before_any_row(columns: Columns, common: dict[str, Any], field: str) -> None:
+    def rows() -> Any:
+        raise AssertionError("a row was read")
+        yield
+
+    with pytest.raises(InvalidInput) as caught:
+        read_audience(rows(), columns, {**COMMON, **common}, now=lambda: 9)
+    assert caught.value.field == field
+
+
+def test_rows_are_read_one_at_a_time() -> None:
+    taken = []
+
+    def rows() -> Any:
+        for number in range(9):
+            taken.append(number)
+            yield {"to": 447700900100 + number}
+
+    stream = read_audience(rows(), Columns(), COMMON)
+    assert taken == []
+    next(stream)
+    assert taken == [0]
+
+
+def test_a_row_is_the_same_message_at_any_place_and_from_any_source() -> None:
+    rows = [{"to": f"4477009001{n:02d}", "n": str(n)} for n in range(9)]
+    columns = Columns(body=["n"], key="n")
+    assert found(rows[::-1], columns) == found(rows, columns)[::-1]
+
+
+def test_shards_part_the_audience_and_keep_its_indexes() -> None:
+    rows = [{"to": f"4477009001{n:02d}" if n % 7 else None} for n in range(60)]
+    parts = [list(read_audience(rows, Columns(), COMMON, shard=(mine, 3))) for mine in range(3)]
+    whole = list(read_audience(rows, Columns(), COMMON))
+    assert sorted((pair for part in parts for pair in part), key=lambda pair: pair[0]) == whole
+    assert all(len(part) > 5 for part in parts)
+    assert all(i % 3 == mine for mine, part in enumerate(parts) for i, m in part if isinstance(m, Refused))
+    for wrong in ((3, 3), (-1, 3), (0, 0)):
+        with pytest.raises(InvalidInput, match="shard"):
+            read_audience(rows, Columns(), COMMON, shard=wrong)
+
+
+def test_a_shard_is_stable_and_the_same_for_both_spellings() -> None:
+    assert [shard_of(f"4477009001{n:02d}", 8) for n in range(4)] == [1, 7, 0, 4]
+    assert shard_of("5215555501234", 97) == shard_of("525555501234", 97)

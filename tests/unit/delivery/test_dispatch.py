@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-import time
+import socket
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
-from threading import Event
 from typing import Any
 
 import pytest
 
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher, batches
-from airflow_provider_cirrus.delivery.ledger import TaskStateLedger
+from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.delivery import dispatch
+from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.dispatch import Delivery, Dispatcher
+from airflow_provider_cirrus.delivery.ledger import key_of
+from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.unit.delivery.test_ledger import Store
+from tests.unit.delivery.stores import Store
 
 
 def message(to: str, **rest: Any) -> Message:
@@ -33,155 +36,298 @@ def client(sandbox: Sandbox) -> Any:
         yield client
 
 
-def dispatcher(client: CirrusClient, store: Store | None = None, **options: Any) -> Dispatcher:
+def run(client: Any, messages: Sequence[Message], store: Store | None = None, **options: Any) -> Delivery:
+    """Send one batch at a time, unless told otherwise, so that a test knows what came first."""
     ledger = None if store is None else TaskStateLedger(store)
-    options = {"messages_per_second": 100_000, **options}
-    return Dispatcher(client.send, client.endpoint.stream_id, ledger, **options)
+    options = {"messages_per_second": 100_000, "concurrency": 1, "pause": 0.01, **options}
+    made = Dispatcher(options.pop("send", client.send), client.endpoint.stream_id, ledger, **options)
+    return made.run(enumerate(messages), len(messages))
+
+
+def found(delivery: Delivery) -> dict[str, int]:
+    return {outcome: count for outcome, count in delivery.counts.items() if count}
+
+
+def numbers(sandbox: Sandbox) -> list[str]:
+    return [message["recipient"] for message in sandbox.messages]
 
 
 def test_45_messages_leave_in_three_batches_and_keep_their_order(client: CirrusClient, sandbox: Sandbox) -> None:
     messages = people(45)
-    delivery = dispatcher(client).run(messages)
+    delivery = run(client, messages)
     assert [len(request["json"]["data"]) for request in sandbox.requests] == [20, 20, 5]
     assert [result.recipient for result in delivery.results] == [m.to for m in messages]
-    assert delivery.counts["accepted"] == 45
-    assert sum(delivery.counts.values()) == 45
+    assert found(delivery) == {"accepted": 45}
+
+
+def test_requests_are_in_flight_together(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("latency", on="send", delay=0.3, times=None)
+    delivery = run(client, people(160), concurrency=8)
+    assert found(delivery) == {"accepted": 160}
+    assert delivery.seconds < 8 * 0.3, "one after the other"
 
 
 def test_the_same_message_twice_is_sent_once(client: CirrusClient, sandbox: Sandbox) -> None:
-    delivery = dispatcher(client).run([message("5215512345678"), message("525512345678")])
+    delivery = run(client, [message("5215512345678"), message("525512345678")])
     assert [result.outcome for result in delivery.results] == [Outcome.ACCEPTED, Outcome.DUPLICATE]
-    assert [m["recipient"] for m in sandbox.messages] == ["5215512345678"], "it leaves as it came first"
+    assert numbers(sandbox) == ["5215512345678"], "it leaves as it came first"
 
 
 def test_two_messages_to_one_number_do_not_share_a_request(client: CirrusClient, sandbox: Sandbox) -> None:
     two = [message("447700900123", message_key="a"), message("447700900123", message_key="b")]
-    delivery = dispatcher(client).run(two)
-    assert delivery.counts["accepted"] == 2
+    assert found(run(client, two)) == {"accepted": 2}
     assert [len(request["json"]["data"]) for request in sandbox.requests] == [1, 1]
 
 
-def test_batches_lose_nobody() -> None:
-    messages = [message("447700900123", message_key=str(n)) for n in range(3)] + people(50)
-    made = list(batches(range(53), messages))
-    assert sorted(place for batch in made for place in batch) == list(range(53))
-    assert max(map(len, made)) == 20
+def test_a_recipient_of_many_messages_holds_up_nobody(client: CirrusClient, sandbox: Sandbox) -> None:
+    mixed = [message("447700900123", message_key=str(n)) for n in range(30)] + people(50)
+    assert found(run(client, mixed)) == {"accepted": 80}
+    assert len(sandbox.requests) <= 32
+
+
+def test_beyond_a_burst_a_recipient_gets_a_message_in_six_seconds(
+    client: CirrusClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cirrus.delivery.pacing.SPACING", 0.3)
+    many = [message("447700900123", message_key=str(n)) for n in range(48)]
+    delivery = run(client, many)
+    assert found(delivery) == {"accepted": 48}
+    times = [request["time"] for request in sandbox.requests]
+    assert all(later - earlier >= 0.29 for earlier, later in pairwise(times[45:]))
 
 
 def test_the_second_run_sends_nothing_again(client: CirrusClient, sandbox: Sandbox) -> None:
     store, messages = Store(), people(30)
-    first = dispatcher(client, store).run(messages)
-    second = dispatcher(client, store).run(messages)
+    first = run(client, messages, store)
+    second = run(client, messages, store)
     assert len(sandbox.messages) == 30
     assert [r.message_id for r in second.results] == [r.message_id for r in first.results]
     assert second.counts == first.counts
 
 
-def test_an_audience_that_grew_gets_only_what_is_new(client: CirrusClient, sandbox: Sandbox) -> None:
-    store, messages = Store(), people(30)
-    dispatcher(client, store).run(messages)
-    grown = [*messages[:7], message("447700988001"), *messages[8:]]
-    delivery = dispatcher(client, store).run(grown)
-    assert delivery.counts["accepted"] == 30
-    assert len(sandbox.messages) == 31
-    assert sandbox.messages[-1]["recipient"] == "447700988001"
+def test_an_audience_changed_between_tries_sends_exactly_the_new_ones(client: CirrusClient, sandbox: Sandbox) -> None:
+    store, messages = Store(), people(60)
+    run(client, messages, store)
+    changed = [*messages[:7], message("447700988001"), *messages[8:]]
+    assert found(run(client, changed, store)) == {"accepted": 60}
+    assert numbers(sandbox)[60:] == ["447700988001"]
+
+
+def test_rows_that_are_no_messages_are_counted_and_do_not_stop_the_rest(client: CirrusClient, sandbox: Sandbox) -> None:
+    rows = [(0, message("447700900101")), (1, Refused(1, "", "row 2: to is empty")), (2, message("447700900102"))]
+    delivery = Dispatcher(client.send, "s", messages_per_second=1000).run(rows)
+    assert found(delivery) == {"accepted": 2, "rejected": 1}
+    assert delivery.results[1].reason == "row 2: to is empty"
+
+
+TWICE = {"accepted": 60}
 
 
 @pytest.mark.parametrize(
-    ("fault", "skip", "first", "then"),
+    ("fault", "options", "first", "then"),
     [
-        pytest.param("unauthorized", 1, {"accepted": 20, "unsent": 40}, {"accepted": 60}, id="401-midway"),
-        pytest.param("rate_limited", 1, {"accepted": 20, "unsent": 40}, {"accepted": 60}, id="429-midway"),
-        pytest.param("not_found", 0, {"unsent": 60}, {"accepted": 60}, id="404"),
-        pytest.param("drop_before", 1, {"accepted": 40, "unknown": 20}, {"accepted": 40, "unknown": 20}, id="reset"),
+        pytest.param("unauthorized", {"skip": 1}, {"accepted": 20, "unsent": 40}, TWICE, id="401-midway"),
+        pytest.param("not_found", {}, {"unsent": 60}, TWICE, id="404"),
+        pytest.param("rate_limited", {"skip": 1}, TWICE, TWICE, id="429-without-retry-after"),
+        pytest.param("rate_limited_retry_after", {"skip": 1}, TWICE, TWICE, id="429-seconds"),
+        pytest.param("rate_limited_retry_date", {"skip": 1}, TWICE, TWICE, id="429-date"),
         pytest.param(
-            "server_error_after", 0, {"accepted": 40, "unknown": 20}, {"accepted": 40, "unknown": 20}, id="500-after"
+            "rate_limited", {"skip": 1, "retry_after": 600}, {"accepted": 20, "unsent": 40}, TWICE, id="429-much-later"
         ),
-        pytest.param("garbage", 2, {"accepted": 40, "unknown": 20}, {"accepted": 40, "unknown": 20}, id="garbage"),
+        pytest.param("drop_before", {"skip": 1}, {"accepted": 40, "unknown": 20}, None, id="reset-before"),
+        pytest.param("drop_after", {"skip": 1}, {"accepted": 40, "unknown": 20}, None, id="reset-after"),
+        pytest.param("hang_after", {"skip": 1}, {"accepted": 40, "unknown": 20}, None, id="read-timeout-after"),
+        pytest.param("server_error_before", {}, {"accepted": 40, "unknown": 20}, None, id="500-before"),
+        pytest.param("server_error_after", {}, {"accepted": 40, "unknown": 20}, None, id="500-after"),
+        pytest.param("bad_gateway_html", {}, {"accepted": 40, "unknown": 20}, None, id="502-html"),
+        pytest.param("garbage", {"skip": 2}, {"accepted": 40, "unknown": 20}, None, id="200-garbage"),
+        pytest.param("missing_entry", {}, {"accepted": 59, "unknown": 1}, None, id="entry-missing"),
+        pytest.param(
+            "server_error_before",
+            {"status": 400, "body": {"status": "400", "description": "no", "data": None}},
+            {"accepted": 40, "rejected": 20},
+            None,
+            id="400-without-list",
+        ),
     ],
 )
-def test_after_a_fault_the_next_run_sends_what_certainly_was_not_sent(
-    client: CirrusClient, sandbox: Sandbox, fault: str, skip: int, first: dict[str, int], then: dict[str, int]
+def test_after_a_fault_every_count_is_right_and_nobody_gets_two(
+    sandbox: Sandbox,
+    fault: str,
+    options: dict[str, Any],
+    first: dict[str, int],
+    then: dict[str, int] | None,
 ) -> None:
     store, messages = Store(), people(60)
-    sandbox.add_fault(fault, on="send", skip=skip)
-    found = dispatcher(client, store).run(messages)
-    assert {k: v for k, v in found.counts.items() if v} == first
-    again = dispatcher(client, store).run(messages)
-    assert {k: v for k, v in again.counts.items() if v} == then
-    numbers = [m["recipient"] for m in sandbox.messages]
-    assert len(numbers) == len(set(numbers)), "somebody was messaged twice"
+    sandbox.add_fault(fault, **{"on": "send", **options})
+    with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url, attempts=1, timeout=1) as client:
+        assert found(run(client, messages, store)) == first
+        assert found(run(client, messages, store)) == (then or first)
+    arrived = numbers(sandbox)
+    assert len(arrived) == len(set(arrived)), "somebody was messaged twice"
 
 
-def test_a_throttled_recipient_is_unsent_and_goes_out_next_time(client: CirrusClient, sandbox: Sandbox) -> None:
-    store, messages = Store(), [message("447700900123"), message("447700900193")]
-    assert dispatcher(client, store).run(messages).counts["unsent"] == 1
-    assert dispatcher(client, store).run(messages).counts["accepted"] == 2
-    assert len(sandbox.messages) == 2
+def test_at_least_once_repeats_what_may_have_been_sent(client: CirrusClient, sandbox: Sandbox) -> None:
+    store, messages = Store(), people(40)
+    sandbox.add_fault("drop_before", skip=1)
+    assert found(run(client, messages, store, repeat_unknown=True)) == {"accepted": 20, "unknown": 20}
+    assert found(run(client, messages, store, repeat_unknown=True)) == {"accepted": 40}
+
+
+def test_a_throttled_recipient_is_tried_again_in_the_same_run(client: CirrusClient, sandbox: Sandbox) -> None:
+    messages = [message("447700900123"), message("447700900193")]
+    assert found(run(client, messages, Store())) == {"accepted": 2}
+    assert [len(request["json"]["data"]) for request in sandbox.requests] == [2, 1]
+
+
+def test_a_recipient_that_stays_throttled_is_unsent(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("refused", failed="(#130429) too fast", recipient="447700900123", times=None)
+    store = Store()
+    assert found(run(client, [message("447700900123")], store)) == {"unsent": 1}
+    assert len(sandbox.requests) == 6
+    sandbox.clear_faults()
+    assert found(run(client, [message("447700900123")], store)) == {"accepted": 1}
+
+
+def test_a_connection_refused_for_a_moment_is_tried_again(sandbox: Sandbox) -> None:
+    with Sandbox() as late, CirrusClient(late.token, late.stream_id, base_url=late.base_url, attempts=1) as client:
+        late.stop()
+        threading.Timer(0.5, late.start).start()
+        assert found(run(client, people(40), Store(), pause=0.3)) == {"accepted": 40}
+        assert len(late.messages) == 40
+
+
+def test_a_connection_that_stays_refused_leaves_all_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_PATIENCE_CONNECTING", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with CirrusClient("token", "stream-of-nobody", base_url=f"http://127.0.0.1:{port}", attempts=1) as client:
+        delivery = run(client, people(200), Store(), pause=0.2)
+    assert found(delivery) == {"unsent": 200}
+    assert "refused the connection" in str(delivery.error)
 
 
 def test_a_server_that_keeps_failing_is_given_up_on(client: CirrusClient, sandbox: Sandbox) -> None:
     sandbox.add_fault("server_error_before", times=None)
-    delivery = dispatcher(client).run(people(200))
-    assert (delivery.counts["unknown"], delivery.counts["unsent"]) == (60, 140)
+    assert found(run(client, people(200))) == {"unknown": 60, "unsent": 140}
     assert len(sandbox.requests) == 3
 
 
 def test_an_account_that_is_locked_stops_the_run(client: CirrusClient, sandbox: Sandbox) -> None:
-    delivery = dispatcher(client).run([message("447700900196"), *people(40)])
+    delivery = run(client, [message("447700900196"), *people(40)])
+    assert found(delivery) == {"rejected": 1, "accepted": 19, "unsent": 21}
     assert len(sandbox.requests) == 1
-    assert (delivery.counts["rejected"], delivery.counts["accepted"], delivery.counts["unsent"]) == (1, 19, 21)
 
 
 def test_what_cannot_be_recorded_is_not_sent(client: CirrusClient, sandbox: Sandbox) -> None:
     class Broken(Store):
+        writes = 0
+
         def set(self, key: str, value: Any) -> None:
-            if len(self) == 1:
+            self.writes += 1
+            if self.writes > 2:
                 raise BrokenPipeError("the supervisor is gone")
             super().set(key, value)
 
     with pytest.raises(BrokenPipeError):
-        dispatcher(client, Broken()).run(people(60))
+        run(client, people(60), Broken())
     assert len(sandbox.messages) == 20
 
 
-def test_an_intent_is_recorded_before_the_request_leaves() -> None:
-    store = Store()
-    seen: list[Any] = []
+def test_the_first_ledger_error_stops_all_threads(client: CirrusClient, sandbox: Sandbox) -> None:
+    class Broken(Store):
+        broken = False
+
+        def set(self, key: str, value: Any) -> None:
+            if self.broken:
+                raise BrokenPipeError("the supervisor is gone")
+            super().set(key, value)
+
+    store = Broken()
 
     def send(messages: Sequence[Message]) -> SendResult:
-        seen.append(store["cirrus_sent_0"]["messages"])
-        return SendResult(tuple(Result(recipient=m.to, outcome=Outcome.ACCEPTED) for m in messages))
+        store.broken = True
+        return client.send(messages)
 
-    Dispatcher(send, "stream", TaskStateLedger(store), messages_per_second=1000).run(people(1))
-    assert [outcome for _, outcome in seen[0]] == [""]
+    with pytest.raises(BrokenPipeError):
+        run(client, people(2000), store, send=send, concurrency=8)
+    intended = {one for value in store.values() for item in value["log"] if "i" in item for one in [item["i"]]}
+    assert len(sandbox.requests) <= sum(len(one) // 16 for one in intended) / 20 + 1
+
+
+def test_an_intent_is_durable_before_its_request_leaves(client: CirrusClient) -> None:
+    store = Store()
+    durable: list[bool] = []
+
+    def send(messages: Sequence[Message]) -> SendResult:
+        known = dict(TaskStateLedger(store).load())
+        durable.append(all(key_of(one, client.endpoint.stream_id) in known for one in messages))
+        return client.send(messages)
+
+    run(client, people(200), store, send=send, concurrency=8)
+    assert durable == [True] * 10
+
+
+def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> None:
+    told: list[int] = []
+    lock = threading.Lock()
+
+    def listener(settled: Sequence[dispatch.Settled]) -> None:
+        with lock:
+            told.extend(one.index for one in settled)
+
+    sandbox.add_fault("rate_limited", skip=2)
+    run(client, [*people(200), people(1)[0]], Store(), listener=listener, concurrency=4)
+    assert sorted(told) == list(range(201))
+
+
+def test_an_error_of_the_listener_ends_the_run(client: CirrusClient) -> None:
+    def listener(settled: Sequence[dispatch.Settled]) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run(client, people(200), Store(), listener=listener)
 
 
 def test_a_limit_below_a_batch_makes_smaller_batches() -> None:
     with Sandbox(messages_per_second=5) as slow:
         client = CirrusClient(slow.token, slow.stream_id, base_url=slow.base_url, attempts=1)
-        delivery = dispatcher(client, messages_per_second=5).run(people(7))
-    assert delivery.counts["accepted"] == 7
+        delivery = run(client, people(7), messages_per_second=5)
+        assert found(delivery) == {"accepted": 7}
+        assert {request["status"] for request in slow.requests} == {200}
 
 
-def test_a_stop_lets_no_further_batch_leave(sandbox: Sandbox, client: CirrusClient) -> None:
-    stop = Event()
+def test_a_stop_lets_no_further_batch_leave(client: CirrusClient, sandbox: Sandbox) -> None:
+    stop, store = threading.Event(), Store()
 
     def send(messages: Sequence[Message]) -> SendResult:
         stop.set()
         return client.send(messages)
 
-    delivery = Dispatcher(send, "s", messages_per_second=1000, stop=stop).run(people(60))
-    assert (delivery.counts["accepted"], delivery.counts["unsent"]) == (20, 40)
+    delivery = run(client, people(60), store, send=send, stop=stop)
+    assert delivery.counts["accepted"] == 20 == len(sandbox.messages)
+    assert found(run(client, people(60), store)) == {"accepted": 60}
 
 
-def test_the_pace_keeps_to_the_limit(sandbox: Sandbox, client: CirrusClient) -> None:
-    starts: list[float] = []
+def test_an_exception_in_the_reading_thread_waits_for_what_is_in_flight(client: CirrusClient, sandbox: Sandbox) -> None:
+    """As when Airflow's execution_timeout interrupts the task."""
+    store, messages = Store(), people(100)
+    sandbox.add_fault("latency", on="send", delay=0.3, times=None)
 
-    def send(messages: Sequence[Message]) -> SendResult:
-        starts.append(time.monotonic())
-        return client.send(messages)
+    def interrupted() -> Any:
+        yield from enumerate(messages[:50])
+        raise TimeoutError("the task ran out of time")
 
-    Dispatcher(send, "s", messages_per_second=100).run(people(60))
-    # 20 messages at 100 a second are due every 0.2 s; never sooner, however fast the server is.
-    assert all(later - earlier >= 0.2 for earlier, later in pairwise(starts))
+    made = Dispatcher(client.send, client.endpoint.stream_id, TaskStateLedger(store), messages_per_second=10_000)
+    with pytest.raises(TimeoutError):
+        made.run(interrupted())
+    assert len(sandbox.messages) == 40
+    known = dict(TaskStateLedger(store).load()).values()
+    assert [entry.outcome for entry in known] == [Outcome.ACCEPTED] * 40
+
+
+def test_the_limit_holds_at_the_server(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("latency", on="send", delay=0.4, times=None)
+    run(client, people(300), messages_per_second=100, concurrency=16, store=Store())
+    times = [request["time"] for request in sandbox.requests]
+    assert all(sum(start <= at < start + 1 for at in times) <= 5 for start in times)

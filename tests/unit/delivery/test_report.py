@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_cirrus.api.results import Outcome, Result
+from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery import report
-from airflow_provider_cirrus.delivery.dispatch import Delivery
+from airflow_provider_cirrus.delivery.dispatch import Delivery, Settled
+from airflow_provider_cirrus.delivery.ledger import Entry
 
 
 def delivery(accepted: int, rejected: int = 0) -> Delivery:
-    yes = Result(recipient="447700900123", outcome=Outcome.ACCEPTED, message_id="m")
-    no = Result(recipient="447700900124", outcome=Outcome.REJECTED, reason="no user +447700900124")
-    return Delivery([yes] * accepted + [no] * rejected, seconds=1.23456)
+    found = Delivery(seconds=1.5)
+    for index in range(accepted):
+        found.add(Settled(index, b"k", "447700900123", Entry(Outcome.ACCEPTED, "m")))
+    for index in range(accepted, accepted + rejected):
+        found.add(Settled(index, b"k", "447700900124", Entry(Outcome.REJECTED, reason="no user +447700900124")))
+    return found
 
 
 def test_the_counts_add_up_and_the_outcomes_are_plain() -> None:

@@ -1,0 +1,476 @@
+"""
+The report: one line per message, in a file that grows while messages are sent.
+
+Every try of a task writes the report anew from its beginning, so that it is complete after a crash and no message
+stands in it twice. The earlier report stays in its place until the new one is closed (docs/report.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from json import JSONEncoder
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Protocol, TypeAlias
+
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.phone import mask, mask_all
+from airflow_provider_cirrus.api.results import Outcome
+
+log = logging.getLogger(__name__)
+
+#: The columns, in this order, of every format.
+FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "code", "reason", "attempt", "time")
+
+Recipients: TypeAlias = Literal["full", "masked", "hash"]
+
+# A line on its way: FIELDS, with the time in microseconds or None.
+_Row: TypeAlias = tuple[
+    int, str, str, str, str | None, str | None, int | None, str | None, int, int | None
+]  # fmt: skip
+
+_ROW_GROUP = 10_000
+# Lines encoded at once: bounds the memory of a caller that hands over all that its ledger remembers.
+_CHUNK = 2_000
+# Bytes of one part of a multipart upload; S3 takes no less than 5 MiB, and s3fs would take 50.
+_PART = 8 * 1024 * 1024
+_ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+class ReportError(CirrusError):
+    """The report cannot be written any further; the ledger still knows what was sent, and a retry goes on."""
+
+    passing = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One message in the report.
+
+    :ivar index: place in the audience, from 0
+    :ivar recipient: digits with country code; of a rejected row, whatever stood there
+    :ivar key: the message's key in the ledger, as text
+    :ivar attempt: the try of the task that brought the outcome
+    :ivar time: Unix seconds of the outcome; 0 where it is not known, which is written as an empty value
+    """
+
+    index: int
+    recipient: str
+    key: str
+    outcome: Outcome
+    message_id: str | None
+    object_id: str | None
+    code: int | None
+    reason: str | None
+    attempt: int
+    time: float
+
+
+class ReportFile:
+    """
+    A report that is being written; a context manager, whose methods any thread may call.
+
+    Nothing is opened before :meth:`open`. Leave the ``with`` block before raising an error of your own that does not
+    mean that lines are missing: an exception inside it marks the report as incomplete.
+
+    :param path: local path, ``ObjectStoragePath`` or URI; ends in .jsonl, .ndjson, .csv or .parquet
+    :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
+        pseudonymous, not anonymous). The last two mask numbers in reasons, too.
+    :raises InvalidInput: another ending, or another way to write recipients
+    """
+
+    def __init__(self, path: Any, *, recipients: Recipients = "full") -> None:
+        if recipients not in _SHOW:
+            raise InvalidInput("report_recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
+        self._kind = _kind_of(path)
+        self._place: _Place = _place_of(path, whole=self._kind == "parquet")
+        self._recipients = recipients
+        self._lock = threading.Lock()
+        self._format: _Format | None = None
+        self._failed = False
+
+    @property
+    def uri(self) -> str:
+        """Where the report is once it is closed: ``file:///…``, ``s3://…``."""
+        return self._place.uri
+
+    @property
+    def growing_at(self) -> str | None:
+        """Where lines can be read while it is open; None where that place shows nothing before it is closed."""
+        return self._place.growing_at if self._kind != "parquet" else None
+
+    def open(self) -> ReportFile:
+        """
+        Open the report; before this nothing was written anywhere.
+
+        :raises InvalidInput: the place cannot be written, or pyarrow is missing
+        """
+        if self._kind == "parquet":
+            _pyarrow()
+        try:
+            file = self._place.open()
+            self._format = _Parquet(file) if self._kind == "parquet" else _Text(file, self._kind)
+        except OSError as error:
+            raise InvalidInput(
+                "report_path",
+                f"{self.uri} cannot be written: {error.strerror or error}.",
+                hint="Nothing was sent. Check the path and who may write there.",
+            ) from error
+        return self
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """
+        Append lines; those of one call stay together up to 2,000.
+
+        JSON Lines and CSV are handed to the operating system before this returns.
+
+        :raises ReportError: the disk is full, the storage is gone; further calls fail as well
+        :raises ValueError: the report is not open
+        """
+        for start in range(0, len(lines), _CHUNK):
+            rows = _rows(lines[start : start + _CHUNK], self._recipients)
+            encoded = _ENCODE[self._kind](rows)
+            with self._lock:
+                if self._format is None:
+                    raise ValueError("the report is not open")
+                if self._failed:
+                    raise ReportError(f"The report {self.uri} is broken since an earlier error.")
+                with self._reported():
+                    self._format.add(encoded)
+
+    def close(self, *, keep_partial: bool = False) -> None:
+        """
+        Close the report and put it in its place. A second call does nothing.
+
+        :param keep_partial: lines are missing: take the place of an earlier report only if this one has more bytes,
+            else stay beside it as ``<name>.part``
+        :raises ReportError: it could not be finished
+        """
+        with self._lock:
+            finished, self._format = self._format, None
+            if finished is None:
+                return
+            with self._reported():
+                finished.finish()
+                self._place.publish(partial=keep_partial or self._failed)
+
+    def __enter__(self) -> ReportFile:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close(keep_partial=True)
+        except ReportError as lost:
+            # The first error decides how the task ends, and this one is mostly its consequence.
+            log.warning("%s", lost)
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            raise ReportError(
+                f"The report {self.uri} cannot be written: {error.strerror or error}.",
+                hint="The ledger knows what was sent; the next try writes the report anew.",
+            ) from error
+
+
+def _kind_of(path: Any) -> str:
+    name = str(path)
+    ending = Path(name).suffix.lower()
+    if ending not in _ENDINGS:
+        raise InvalidInput(
+            "report_path", f"ends in {ending or 'nothing'}.", hint=f"Choose one of {', '.join(_ENDINGS)}."
+        )
+    return _ENDINGS[ending]
+
+
+def _rows(lines: Sequence[Line], recipients: Recipients) -> list[_Row]:
+    show = _SHOW[recipients]
+    hidden = recipients != "full"
+    return [
+        (
+            line.index,
+            show(_clean(line.recipient)),
+            line.key,
+            line.outcome.value,
+            line.message_id and _clean(line.message_id),
+            line.object_id and _clean(line.object_id),
+            line.code,
+            line.reason and (mask_all(_clean(line.reason)) if hidden else _clean(line.reason)),
+            line.attempt,
+            round(line.time * 1_000_000) if line.time else None,
+        )
+        for line in lines
+    ]
+
+
+def _clean(text: str) -> str:
+    # JSON can carry half a surrogate pair, which no file can.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _hash(recipient: str) -> str:
+    # Without a salt, so that reports of several runs and shards can be joined.
+    digits = "".join(c for c in recipient if c.isdecimal())
+    return hashlib.blake2b(digits.encode(), digest_size=16).hexdigest() if digits else ""
+
+
+_SHOW: dict[str, Callable[[str], str]] = {"full": str, "masked": mask, "hash": _hash}
+
+
+def _clock() -> Callable[[int | None], str | None]:
+    """Return a writer of times that makes the text of each second once: lines mostly share theirs."""
+    last, text = -1, ""
+
+    def write(micros: int | None) -> str | None:
+        nonlocal last, text
+        if micros is None:
+            return None
+        seconds, rest = divmod(micros, 1_000_000)
+        if seconds != last:
+            last, text = seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        return f"{text}.{rest:06d}Z"
+
+    return write
+
+
+_to_json = JSONEncoder(ensure_ascii=False).encode
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _to_json(value)
+
+
+def _jsonl(rows: list[_Row]) -> bytes:
+    # Spelt out in the order of FIELDS: twice as fast as the encoder is with a dict per line.
+    written = _clock()
+    return "".join(
+        f'{{"index": {index}, "recipient": {_text(recipient)}, "key": {_text(key)}, "outcome": "{outcome}", '
+        f'"message_id": {_text(message_id)}, "object_id": {_text(object_id)}, '
+        f'"code": {"null" if code is None else code}, "reason": {_text(reason)}, '
+        f'"attempt": {attempt}, "time": {_text(written(micros))}}}\n'
+        for index, recipient, key, outcome, message_id, object_id, code, reason, attempt, micros in rows
+    ).encode()
+
+
+def _csv(rows: list[_Row]) -> bytes:
+    written = _clock()
+    text = io.StringIO(newline="")
+    # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
+    csv.writer(text).writerows(
+        (row[0], _inert(row[1]), *row[2:7], row[7] and _inert(row[7]), row[8], written(row[9])) for row in rows
+    )
+    return text.getvalue().encode()
+
+
+def _inert(text: str) -> str:
+    # A spreadsheet would run it. Masked numbers begin with + as well, and hold nothing that runs.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and "******" not in text[:9] else text
+
+
+_ENCODE: dict[str, Callable[[list[_Row]], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": lambda rows: rows}
+
+
+class _Format(Protocol):
+    def add(self, encoded: Any) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class _Text:
+    def __init__(self, file: IO[bytes], kind: str) -> None:
+        self._file = file
+        if kind == "csv":
+            self.add((",".join(FIELDS) + "\r\n").encode())
+
+    def add(self, encoded: bytes) -> None:
+        self._file.write(encoded)
+        # To the operating system each time, so that kill -9 loses nothing; object storage waits for a whole part.
+        self._file.flush()
+
+    def finish(self) -> None:
+        _finish(self._file)
+
+
+class _Parquet:
+    def __init__(self, file: IO[bytes]) -> None:
+        pa, pq = _pyarrow()
+        self._file = file
+        self._pa = pa
+        text, number = pa.string(), pa.int64()
+        types = (number, text, text, text, text, text, number, text, number, pa.timestamp("us", tz="UTC"))
+        # Fixed, as the files of several shards are read as one: an all-empty column must not become another type.
+        self._schema = pa.schema(list(zip(FIELDS, types, strict=True)))
+        self._writer = pq.ParquetWriter(file, self._schema, compression="snappy")
+        self._rows: list[_Row] = []
+
+    def add(self, encoded: list[_Row]) -> None:
+        self._rows += encoded
+        while len(self._rows) >= _ROW_GROUP:
+            self._group(self._rows[:_ROW_GROUP])
+            del self._rows[:_ROW_GROUP]
+
+    def finish(self) -> None:
+        try:
+            if self._rows:
+                self._group(self._rows)
+                self._rows = []
+            self._writer.close()
+        finally:
+            _finish(self._file)
+
+    def _group(self, rows: list[_Row]) -> None:
+        columns = [
+            self._pa.array(column, type=field.type)
+            for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+        ]
+        table = self._pa.Table.from_arrays(columns, schema=self._schema)
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        # By name, as it carries no types and need not be there.
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        raise InvalidInput(
+            "report_path",
+            "ends in .parquet, and pyarrow is not installed.",
+            hint="pip install 'airflow-provider-cirrus[parquet]', or choose .jsonl or .csv.",
+        ) from None
+
+
+def _finish(file: IO[bytes]) -> None:
+    try:
+        file.flush()
+        # Object storage has no descriptor, and is durable once closed.
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+            os.fsync(file.fileno())
+    finally:
+        file.close()
+
+
+class _Place(Protocol):
+    uri: str
+    growing_at: str | None
+
+    def open(self) -> IO[bytes]: ...
+
+    def publish(self, *, partial: bool) -> None: ...
+
+
+def _place_of(path: Any, *, whole: bool) -> _Place:
+    text = str(path)
+    if text.startswith("file://"):
+        return _Local(text.removeprefix("file://"), whole)
+    return _Stored(path) if "://" in text else _Local(text, whole)
+
+
+class _Local:
+    """A file of this machine. ``whole``: half of it cannot be read, so it only ever appears complete."""
+
+    def __init__(self, path: str, whole: bool) -> None:
+        # Resolved, as the rename would put a file in the place of a link.
+        self._path = os.path.realpath(path)
+        self._part = f"{self._path}.part"
+        self._whole = whole
+        self._mine: tuple[int, int] | None = None
+        self.uri = f"file://{self._path}"
+        self.growing_at: str | None = None
+
+    def open(self) -> IO[bytes]:
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        if os.path.isdir(self._path):
+            raise IsADirectoryError(None, "it is a folder")
+        if not self._whole:
+            # Exclusive: of two tries at once, one gets the name and the other goes beside it.
+            with contextlib.suppress(FileExistsError):
+                file = open(self._path, "xb")  # noqa: SIM115 - closed by finish()
+                self.growing_at = self._path
+                return file
+        # Removed, not truncated: a superseded try may live on as an orphan, and writes to what it has open.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._part)
+        file = open(self._part, "xb")  # noqa: SIM115
+        self.growing_at = self._part
+        self._mine = _identity(os.fstat(file.fileno()))
+        return file
+
+    def publish(self, *, partial: bool) -> None:
+        if self._mine is None:
+            return
+        found = os.stat(self._part)
+        if _identity(found) != self._mine:
+            # A later try has begun its own report under this name.
+            log.warning("The report %s is now written by another try; this one's is dropped.", self.uri)
+            return
+        if partial and os.path.exists(self._path) and os.path.getsize(self._path) >= found.st_size:
+            log.warning("The report is incomplete and stays at %s beside the earlier, longer one.", self._part)
+            return
+        os.replace(self._part, self._path)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+class _Stored:
+    """An object in a store: what is written can be seen once it is closed."""
+
+    def __init__(self, path: Any) -> None:
+        self._given = path
+        self._fs: Any = None
+        self._beside = False
+        self.uri = str(path)
+        self.growing_at: str | None = None
+
+    def open(self) -> IO[bytes]:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        try:
+            path = self._given if isinstance(self._given, ObjectStoragePath) else ObjectStoragePath(self.uri)
+            self._fs, self._path = path.fs, path.path
+        except ValueError as error:
+            raise InvalidInput(
+                "report_path",
+                f"{self.uri} cannot be reached: {error}.",
+                hint="Is the provider of that store installed?",
+            ) from error
+        self._part = f"{self._path}.part"
+        # A store refuses only when the first part arrives, long after messages left: so it is asked now.
+        self._fs.pipe_file(self._part, b"")
+        self._beside = bool(self._fs.exists(self._path))
+        if not self._beside:
+            # Some may write and not delete; an empty object beside the report is no reason to send nothing.
+            with contextlib.suppress(OSError):
+                self._fs.rm_file(self._part)
+        file: IO[bytes] = self._fs.open(self._part if self._beside else self._path, "wb", block_size=_PART)
+        return file
+
+    def publish(self, *, partial: bool) -> None:
+        if not self._beside:
+            return
+        # Listings from before the upload may be cached.
+        self._fs.invalidate_cache()
+        if partial and self._fs.size(self._path) >= self._fs.size(self._part):
+            log.warning("The report is incomplete and stays at %s.part beside the earlier, longer one.", self.uri)
+            return
+        self._fs.mv(self._part, self._path)

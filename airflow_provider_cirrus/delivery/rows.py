@@ -1,0 +1,313 @@
+"""Rows of a file or of an iterable, read as a stream: one bad row is passed on as such and stops nothing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.phone import mask
+
+_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
+# Rows of Parquet that are in memory at a time.
+_BATCH = 1024
+# What `surrogateescape` leaves of bytes that are no UTF-8.
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """
+    A row that could not be read.
+
+    :ivar number: its number as people count, from 1, the header left out
+    :ivar reason: what is wrong with it, nothing of what stands in it
+    """
+
+    number: int
+    reason: str
+
+
+Row = Mapping[str, Any] | BadRow
+
+
+@dataclass(frozen=True)
+class Columns:
+    """
+    Which columns of an audience fill what; they overrule what all messages share.
+
+    :ivar to: the recipient
+    :ivar body: columns in the order of the parameters, or parameter name to column
+    :ivar header: a text; or, where the common header is a dict with a media type, its link or id
+    :ivar buttons: the values of the common buttons, by place; without those, of url buttons
+    :ivar key: the ``message_key``
+    :ivar schedule: when the message is to leave
+    :ivar language: such as ``pt_BR``
+    :ivar template: its name
+    """
+
+    to: str = "to"
+    body: Sequence[str] | Mapping[str, str] = ()
+    header: str | None = None
+    buttons: Sequence[str] = ()
+    key: str | None = None
+    schedule: str | None = None
+    language: str | None = None
+    template: str | None = None
+
+    def needed(self) -> dict[str, list[str]]:
+        """
+        Return the columns by the argument that names them.
+
+        :raises InvalidInput: a text where a list belongs
+        """
+        found: dict[str, list[str]] = {}
+        for argument, value in (("body_columns", self.body), ("button_columns", self.buttons)):
+            if isinstance(value, str):
+                raise InvalidInput(argument, "is a text.", hint="Give a list of columns, even of one.")
+            found[argument] = list(value.values() if isinstance(value, Mapping) else value)
+        for name in ("to", "header", "key", "schedule", "language", "template"):
+            if (column := getattr(self, name)) is not None:
+                found[f"{name}_column"] = [column]
+        return found
+
+    def of(self, field: str) -> str | None:
+        """Return the column that fills a field, by the name that errors give it: ``body[1]``; None where none does."""
+        name, _, rest = field.replace("[", ".").replace("]", "").partition(".")
+        place = rest.partition(".")[0]
+        if name == "body" and isinstance(self.body, Mapping):
+            return self.body.get(rest)
+        if name in ("body", "buttons"):
+            columns = list(self.body if name == "body" else self.buttons)
+            return columns[int(place)] if place.isdecimal() and int(place) < len(columns) else None
+        found = getattr(self, "key" if name == "message_key" else name, None)
+        return found if isinstance(found, str) else None
+
+
+def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ",") -> Iterator[Row]:
+    """
+    Open an audience and return its rows as a stream.
+
+    The file is opened and its header checked at once, the rest is read as rows are taken. Empty lines are
+    no rows. Cells of CSV are text; JSON Lines and Parquet keep their types.
+
+    :param source: a path or URI whose name ends in ``.csv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``)
+        or ``.parquet``, an ``ObjectStoragePath``, or an iterable of dicts
+    :param needed: the columns that are used, by the argument that names them; Parquet reads no other
+    :param delimiter: one character, between the cells of CSV
+    :raises InvalidInput: no such file, unknown ending, no header, or a needed column that the header lacks
+    """
+    wanted = needed or {}
+    if not is_path(source):
+        if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
+            raise InvalidInput(
+                "audience", f"is of type {type(source).__name__}.", hint="Give a path or a list of dicts."
+            )
+        return _of_iterable(source)
+    ending = _ending(source)
+    if ending == ".parquet":
+        return _of_parquet(source, wanted)
+    text = io.TextIOWrapper(
+        _open(source, packed=ending.endswith(".gz")),
+        encoding="utf-8-sig",
+        # A line that is no UTF-8 is that line's fault, and stops no other.
+        errors="surrogateescape",
+        newline="" if ending.startswith(".csv") else "\n",
+    )
+    return _of_csv(text, wanted, delimiter) if ending.startswith(".csv") else _of_json_lines(text)
+
+
+def count_hint(source: Any) -> int | None:
+    """
+    Return the number of rows where it is known without reading them: lists and Parquet.
+
+    :raises InvalidInput: no such file, or unknown ending
+    """
+    if is_path(source):
+        if _ending(source) != ".parquet":
+            return None
+        with _open(source) as file:
+            return int(_parquet(file).metadata.num_rows)
+    return len(source) if isinstance(source, Sized) and not isinstance(source, Mapping | bytes) else None
+
+
+def is_path(source: Any) -> bool:
+    """Return whether the audience is a file."""
+    return isinstance(source, str | os.PathLike) or (hasattr(source, "open") and hasattr(source, "name"))
+
+
+def value_of(row: Mapping[str, Any], column: str, field: str) -> Any:
+    """
+    Return the value that a message needs.
+
+    :param field: the part of the message that it fills
+    :raises InvalidInput: None, missing, empty, NaN, or text that is no Unicode
+    """
+    if column not in row:
+        raise InvalidInput(field, "is missing.")
+    value = row[column]
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise InvalidInput(field, "is empty.")
+    # NaN, and pandas' NaT, which is a datetime to Python: both are unlike themselves.
+    if isinstance(value, float | datetime) and value != value:
+        raise InvalidInput(field, "is empty (not a number, or not a time).")
+    # JSON can hold half a character, which no request can carry: it would fail with its whole batch.
+    if isinstance(value, str) and not value.isascii() and _NOT_TEXT.search(value):
+        raise InvalidInput(field, "holds half a character (a lone surrogate).")
+    return value
+
+
+def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:
+    for number, row in enumerate(source, 1):
+        yield row if isinstance(row, Mapping) else BadRow(number, f"is of type {type(row).__name__}, not a dict.")
+
+
+def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
+    with text:
+        number = 0
+        for line in text:
+            if line.isspace():
+                continue
+            number += 1
+            if not line.isascii() and _NOT_TEXT.search(line):
+                yield BadRow(number, "is not UTF-8.")
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                yield BadRow(number, "is not JSON.")
+                continue
+            yield row if isinstance(row, Mapping) else BadRow(number, "is JSON, but not an object.")
+
+
+def _of_csv(text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimiter: str) -> Iterator[Row]:
+    try:
+        # Strict, as a quote that is never closed would otherwise swallow all the rows after it without a word.
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        header = next(reader, [])
+    except TypeError:
+        text.close()
+        raise InvalidInput("delimiter", "is not one character.") from None
+    except csv.Error as error:
+        text.close()
+        raise InvalidInput("audience", f"has a header that cannot be read: {error}.") from None
+    try:
+        if not any(header):
+            raise InvalidInput("audience", "has no header.", hint="The first line names the columns.")
+        _check_columns(header, needed)
+    except InvalidInput:
+        text.close()
+        raise
+    return _csv_rows(text, reader, header)
+
+
+def _csv_rows(text: io.TextIOWrapper, reader: Iterator[list[str]], header: Sequence[str]) -> Iterator[Row]:
+    width = len(header)
+    with text:
+        number = 0
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                number += 1
+                yield BadRow(number, f"is not CSV: {error}.")
+                continue
+            if not cells:
+                continue
+            number += 1
+            if len(cells) != width:
+                yield BadRow(number, f"has {len(cells)} columns where the header has {width}.")
+            elif any(not cell.isascii() and _NOT_TEXT.search(cell) for cell in cells):
+                yield BadRow(number, "is not UTF-8.")
+            else:
+                yield dict(zip(header, cells, strict=True))
+
+
+def _of_parquet(source: Any, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    file = _open(source)
+    try:
+        parquet = _parquet(file)
+        _check_columns(parquet.schema_arrow.names, needed)
+    except InvalidInput:
+        file.close()
+        raise
+    columns = list(dict.fromkeys(name for names in needed.values() for name in names)) or None
+    return _parquet_rows(file, parquet, columns)
+
+
+def _parquet_rows(file: Any, parquet: Any, columns: Sequence[str] | None) -> Iterator[Row]:
+    with file:
+        for batch in parquet.iter_batches(batch_size=_BATCH, columns=columns):
+            yield from batch.to_pylist()
+
+
+def _parquet(file: Any) -> Any:
+    # Late, as it is heavy and comes with an extra.
+    try:
+        pyarrow = import_module("pyarrow")
+        parquet = import_module("pyarrow.parquet")
+    except ImportError:
+        raise InvalidInput(
+            "audience", "is Parquet, which needs pyarrow.", hint="pip install 'airflow-provider-cirrus[parquet]'"
+        ) from None
+    try:
+        return parquet.ParquetFile(file, pre_buffer=False)
+    except pyarrow.ArrowInvalid:
+        raise InvalidInput("audience", "is not a Parquet file, whatever its name ends in.") from None
+
+
+def _check_columns(header: Sequence[str], needed: Mapping[str, Sequence[str]]) -> None:
+    for argument, names in needed.items():
+        for name in names:
+            if name not in header:
+                raise InvalidInput(argument, f"there is no column {name!r}; {_known(name, header)}")
+            if header.count(name) > 1:
+                raise InvalidInput(argument, f"there are {header.count(name)} columns {name!r}.", hint="Rename one.")
+
+
+def _known(name: str, header: Sequence[str]) -> str:
+    lowered = {column.lower().strip(): column for column in header}
+    close = get_close_matches(name.lower(), lowered, n=1)
+    # A file without a header has somebody's number there.
+    shown = [mask(column) if sum(map(str.isdecimal, column)) >= 8 else column for column in header]
+    meant = f"; did you mean {lowered[close[0]]!r}?" if close else "."
+    return f"the audience has {', '.join(shown)}{meant}"
+
+
+def _ending(source: Any) -> str:
+    name = str(source).lower()
+    for ending in _ENDINGS:
+        if name.endswith(ending):
+            return ending
+    raise InvalidInput(
+        "audience",
+        "is a file of a kind that is not known.",
+        hint=f"Its name must end in {', '.join(_ENDINGS)}.",
+    )
+
+
+def _open(source: Any, *, packed: bool = False) -> Any:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    path: Any = source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InvalidInput("audience", f"there is no file {str(source)!r}.") from None
+    except IsADirectoryError:
+        raise InvalidInput("audience", f"{str(source)!r} is a directory.", hint="Give one file.") from None
+    except PermissionError:
+        raise InvalidInput("audience", f"{str(source)!r} may not be read.") from None
+    return gzip.GzipFile(fileobj=file) if packed else file

