@@ -19,7 +19,9 @@ else:
 
 class CirrusUnsentError(AirflowException):
     """
-    Some messages were certainly not sent; a retry of the task sends those, and only those.
+    Messages are left that a retry of the task sends: those that certainly were not sent.
+
+    With ``delivery="at_least_once"`` also those that may not have been.
 
     :ivar retry_after: seconds that Cirrus asked to wait, or None
     """

@@ -16,7 +16,8 @@ from typing import Any
 import tenacity
 
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed
-from airflow_provider_cirrus.api.wire import MultipartFile, Request, Response, error_for
+from airflow_provider_cirrus.api.multipart import MultipartFile
+from airflow_provider_cirrus.api.wire import Request, Response, error_for
 
 
 class WatchedBody:

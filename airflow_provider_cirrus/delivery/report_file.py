@@ -26,6 +26,7 @@ from typing import IO, Any, Literal, Protocol, TypeAlias
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.report_place import Place, place_of
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ _Row: TypeAlias = tuple[
 _ROW_GROUP = 10_000
 # Lines encoded at once: bounds the memory of a caller that hands over all that its ledger remembers.
 _CHUNK = 2_000
-# Bytes of one part of a multipart upload; S3 takes no less than 5 MiB, and s3fs would take 50.
-_PART = 8 * 1024 * 1024
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
@@ -94,7 +93,7 @@ class ReportFile:
         if recipients not in _SHOW:
             raise InvalidInput("report_recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = _kind_of(path)
-        self._place: _Place = _place_of(path, whole=self._kind == "parquet")
+        self._place: Place = place_of(path, whole=self._kind == "parquet")
         self._recipients = recipients
         self._lock = threading.Lock()
         self._format: _Format | None = None
@@ -366,111 +365,3 @@ def _finish(file: IO[bytes]) -> None:
             os.fsync(file.fileno())
     finally:
         file.close()
-
-
-class _Place(Protocol):
-    uri: str
-    growing_at: str | None
-
-    def open(self) -> IO[bytes]: ...
-
-    def publish(self, *, partial: bool) -> None: ...
-
-
-def _place_of(path: Any, *, whole: bool) -> _Place:
-    text = str(path)
-    if text.startswith("file://"):
-        return _Local(text.removeprefix("file://"), whole)
-    return _Stored(path) if "://" in text else _Local(text, whole)
-
-
-class _Local:
-    """A file of this machine. ``whole``: half of it cannot be read, so it only ever appears complete."""
-
-    def __init__(self, path: str, whole: bool) -> None:
-        # Resolved, as the rename would put a file in the place of a link.
-        self._path = os.path.realpath(path)
-        self._part = f"{self._path}.part"
-        self._whole = whole
-        self._mine: tuple[int, int] | None = None
-        self.uri = f"file://{self._path}"
-        self.growing_at: str | None = None
-
-    def open(self) -> IO[bytes]:
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        if os.path.isdir(self._path):
-            raise IsADirectoryError(None, "it is a folder")
-        if not self._whole:
-            # Exclusive: of two tries at once, one gets the name and the other goes beside it.
-            with contextlib.suppress(FileExistsError):
-                file = open(self._path, "xb")  # noqa: SIM115 - closed by finish()
-                self.growing_at = self._path
-                return file
-        # Removed, not truncated: a superseded try may live on as an orphan, and writes to what it has open.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._part)
-        file = open(self._part, "xb")  # noqa: SIM115
-        self.growing_at = self._part
-        self._mine = _identity(os.fstat(file.fileno()))
-        return file
-
-    def publish(self, *, partial: bool) -> None:
-        if self._mine is None:
-            return
-        found = os.stat(self._part)
-        if _identity(found) != self._mine:
-            # A later try has begun its own report under this name.
-            log.warning("The report %s is now written by another try; this one's is dropped.", self.uri)
-            return
-        if partial and os.path.exists(self._path) and os.path.getsize(self._path) >= found.st_size:
-            log.warning("The report is incomplete and stays at %s beside the earlier, longer one.", self._part)
-            return
-        os.replace(self._part, self._path)
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-class _Stored:
-    """An object in a store: what is written can be seen once it is closed."""
-
-    def __init__(self, path: Any) -> None:
-        self._given = path
-        self._fs: Any = None
-        self._beside = False
-        self.uri = str(path)
-        self.growing_at: str | None = None
-
-    def open(self) -> IO[bytes]:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        try:
-            path = self._given if isinstance(self._given, ObjectStoragePath) else ObjectStoragePath(self.uri)
-            self._fs, self._path = path.fs, path.path
-        except ValueError as error:
-            raise InvalidInput(
-                "report_path",
-                f"{self.uri} cannot be reached: {error}.",
-                hint="Is the provider of that store installed?",
-            ) from error
-        self._part = f"{self._path}.part"
-        # A store refuses only when the first part arrives, long after messages left: so it is asked now.
-        self._fs.pipe_file(self._part, b"")
-        self._beside = bool(self._fs.exists(self._path))
-        if not self._beside:
-            # Some may write and not delete; an empty object beside the report is no reason to send nothing.
-            with contextlib.suppress(OSError):
-                self._fs.rm_file(self._part)
-        file: IO[bytes] = self._fs.open(self._part if self._beside else self._path, "wb", block_size=_PART)
-        return file
-
-    def publish(self, *, partial: bool) -> None:
-        if not self._beside:
-            return
-        # Listings from before the upload may be cached.
-        self._fs.invalidate_cache()
-        if partial and self._fs.size(self._path) >= self._fs.size(self._part):
-            log.warning("The report is incomplete and stays at %s.part beside the earlier, longer one.", self.uri)
-            return
-        self._fs.mv(self._part, self._path)

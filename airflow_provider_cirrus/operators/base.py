@@ -274,7 +274,8 @@ class SendingOperator(CirrusOperator):
         message = f"{report.in_words(delivery)}. {report.complaints(delivery)}."
         if delivery.error:
             message += f" {delivery.error.hint}"
-        if counts["unsent"]:
+        # What a retry would send: what is unsent and, at least once, what may not have been sent.
+        if counts["unsent"] or (counts["unknown"] and self.delivery == "at_least_once"):
             raise CirrusUnsentError(message, delivery.error.retry_after if delivery.error else None)
         raise AirflowFailException(f"{message} (max_failed={self.max_failed})")
 

@@ -62,6 +62,8 @@ class SendTemplateOperator(SendingOperator):
     :param button_columns: columns of the buttons' values, in order
     :param key_column: column of the ``message_key``
     :param schedule_column: column of the ``schedule``
+    :param language_column: column of the language
+    :param template_column: column of the template's name
     :param delivery: ``at_most_once``, or ``at_least_once``: a retry sends again what may have been sent
     :param max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
         ratio of all (float, up to 1.0); everybody else was served by then
@@ -91,6 +93,8 @@ class SendTemplateOperator(SendingOperator):
         "button_columns",
         "key_column",
         "schedule_column",
+        "language_column",
+        "template_column",
         *SendingOperator.SENDING_FIELDS,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
@@ -109,6 +113,8 @@ class SendTemplateOperator(SendingOperator):
         button_columns: Any = (),
         key_column: str | None = None,
         schedule_column: str | None = None,
+        language_column: str | None = None,
+        template_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -121,8 +127,10 @@ class SendTemplateOperator(SendingOperator):
         self.button_columns = button_columns
         self.key_column = key_column
         self.schedule_column = schedule_column
+        self.language_column = language_column
+        self.template_column = template_column
         self._check_recipients()
-        self._check_literals(needs_template=messages is None)
+        self._check_literals(needs_template=messages is None and template_column is None and language_column is None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
@@ -162,6 +170,8 @@ class SendTemplateOperator(SendingOperator):
                 buttons=self.button_columns or (),
                 key=self.key_column,
                 schedule=self.schedule_column,
+                language=self.language_column,
+                template=self.template_column,
             )
             total = None if shard else count_hint(self.audience)
             return read_audience(self.audience, columns, common, now=lambda: now, shard=shard), total

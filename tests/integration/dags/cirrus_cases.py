@@ -70,3 +70,32 @@ with DAG("validate_again", **COMMON):
 
 with DAG("upload_conf", **COMMON):
     UploadMediaOperator(task_id="upload", path="{{ dag_run.conf['path'] }}", retries=1, retry_delay=timedelta(0))
+
+with DAG("audience", **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        audience="{{ dag_run.conf['path'] }}",
+        to_column="phone",
+        body_columns=["name", "order"],
+        key_column="order",
+        report_path="{{ dag_run.conf['report'] }}",
+        max_failed=1,
+    )
+
+with DAG("sharded", **COMMON):
+    SendTemplateOperator.partial(
+        task_id="send", **ORDER, to=[f"4477009{place:05d}" for place in range(60)], shards=3, messages_per_second=1000
+    ).expand(shard=[0, 1, 2])
+
+with DAG("once_per_order", render_template_as_native_obj=True, **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        messages="{{ dag_run.conf['messages'] }}",
+        ledger_conn_id="cirrus_ledger",
+        delivery="{{ dag_run.conf.get('delivery', 'at_most_once') }}",
+        resend="{{ dag_run.conf.get('resend', False) }}",
+        retries=1,
+        retry_delay=timedelta(0),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, disposition, find_code
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.multipart import MultipartFile
 
 
 def message(to: str, **rest: Any) -> Message:
@@ -191,10 +193,8 @@ def test_a_conversations_messages_are_read_beside_and_under_its_user(place: str)
 
 
 def test_a_file_name_cannot_leave_its_header() -> None:
-    import io
-
     request = wire.upload_request("s" * 22, io.BytesIO(b"x"), 'a"; name="b\r\nX: y.png', "image/png")
-    assert isinstance(request.body, wire.MultipartFile)
+    assert isinstance(request.body, MultipartFile)
     head = b"".join(request.body).split(b"\r\n\r\n")[0]
     assert head.count(b"\r\n") == 2
     assert b'filename="a%22; name=%22b%0D%0AX: y.png"' in head

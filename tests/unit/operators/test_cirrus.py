@@ -117,3 +117,19 @@ def test_the_operators_are_found_in_the_package_too() -> None:
     assert airflow_provider_cirrus.operators.SendTemplateOperator is SendTemplateOperator
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = airflow_provider_cirrus.operators.Nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        pytest.param({"delivery": "exactly_once"}, "known are at_most_once, at_least_once", id="delivery"),
+        pytest.param({"report_recipients": "none"}, "known are full, masked, hash", id="report-recipients"),
+        pytest.param({"messages_per_second": 0}, "no whole number from 1 on", id="rate"),
+        pytest.param({"shard": 1}, "go together", id="shard-alone"),
+        pytest.param({"shard": 3, "shards": 3}, "does not exist", id="shard-beyond"),
+        pytest.param({"audience": "a.csv"}, "exactly one", id="audience-and-to"),
+    ],
+)
+def test_a_slip_in_how_to_deliver_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        SendTemplateOperator(task_id="send", **{**GOOD, **given})

@@ -1,0 +1,47 @@
+"""A file as a request's body, without holding it in memory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+
+_CHUNK = 64 * 1024
+
+
+class MultipartFile:
+    """
+    A multipart body with one file, read in chunks: memory does not grow with the file.
+
+    It can be sent again only after its file was rewound, which :meth:`__iter__` does.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, filename: str, media_type: str, size: int) -> None:
+        self.boundary = secrets.token_hex(16)
+        # RFC 7578 with the escapes of HTML 5: the header cannot be left through a file's name.
+        escaped = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        self._head = (
+            f"--{self.boundary}\r\n"
+            f'Content-Disposition: form-data; name="{name}"; filename="{escaped}"\r\n'
+            f"Content-Type: {media_type}\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._head) + self._size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        yield self._head
+        left = self._size
+        while left > 0:
+            chunk = self._file.read(min(_CHUNK, left))
+            if not chunk:
+                raise InvalidInput("file", f"ended {left} bytes early.", hint="It changed while it was being read.")
+            left -= len(chunk)
+            yield chunk
+        yield self._tail

@@ -1,0 +1,110 @@
+"""Audiences, reports, shards and ledgers in real DAG runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cirrus.sandbox import Sandbox
+
+RunDag = Callable[..., Any]
+
+
+def numbers(sandbox: Sandbox) -> list[str]:
+    return [message["recipient"] for message in sandbox.messages]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that remembers across runs."""
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_a_file_is_sent_and_every_row_stands_in_the_report(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    audience, report = tmp_path / "orders.csv", tmp_path / "report.jsonl"
+    audience.write_text(
+        "phone,name,order\n+44 7700 900101,Ann,A-1\n+44 7700 900102,,A-2\n"
+        "447700900103,Cleo,A-3\n447700900103,Cleo,A-3\n"
+    )
+    run = run_dag("cirrus_cases", "audience", {"path": str(audience), "report": f"file://{report}"})
+    assert run.state == "success", run.states
+    assert numbers(sandbox) == ["447700900101", "447700900103"]
+    found = run.xcom("send")
+    assert (found["total"], found["accepted"], found["rejected"], found["duplicate"]) == (4, 2, 1, 1)
+    assert found["report"] == f"file://{report}"
+    lines = {line["index"]: line for line in map(json.loads, report.read_text().splitlines())}
+    assert [lines[index]["outcome"] for index in range(4)] == ["accepted", "rejected", "accepted", "duplicate"]
+    assert "name" in lines[1]["reason"]
+    assert lines[0]["message_id"] == sandbox.messages[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("content", "report"),
+    [
+        pytest.param(None, "report.jsonl", id="no-file"),
+        pytest.param("number,name,order\n", "report.jsonl", id="no-such-column"),
+        pytest.param("phone,name,order\n+447700900101,Ann,A-1\n", "report.doc", id="report-of-no-known-kind"),
+        pytest.param("phone,name,order\n+447700900101,Ann,A-1\n", "no/../\0/report.csv", id="report-nowhere"),
+    ],
+)
+def test_a_wrong_file_fails_the_task_before_anything_is_sent(
+    run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, content: str | None, report: str
+) -> None:
+    if content is not None:
+        (tmp_path / "orders.csv").write_text(content)
+    conf = {"path": str(tmp_path / "orders.csv"), "report": str(tmp_path / report)}
+    assert run_dag("cirrus_cases", "audience", conf).states["send"] == "failed"
+    assert sandbox.requests == []
+
+
+def test_shards_share_an_audience(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "sharded")
+    assert run.state == "success", run.states
+    assert sorted(numbers(sandbox)) == [f"4477009{place:05d}" for place in range(60)]
+    totals = [run.xcom("send", shard)["total"] for shard in range(3)]
+    assert sum(totals) == 60
+    assert min(totals) > 5
+
+
+def test_an_order_is_reported_once_for_ever(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
+    messages = [{"to": "+447700900101", "body": ["paid"], "message_key": "order-1"}]
+    first = run_dag("cirrus_cases", "once_per_order", {"messages": messages})
+    assert first.xcom("send")["accepted"] == 1
+    worded_otherwise = [{**messages[0], "body": ["paid, thank you"]}, {"to": "+447700900102", "message_key": "order-2"}]
+    second = run_dag("cirrus_cases", "once_per_order", {"messages": worded_otherwise})
+    assert second.state == "success", second.states
+    assert numbers(sandbox) == ["447700900101", "447700900102"]
+    outcomes = second.xcom("send")["outcomes"]
+    assert [outcome["outcome"] for outcome in outcomes] == ["duplicate", "accepted"]
+    assert outcomes[0]["message_id"] == sandbox.messages[0]["id"]
+
+
+def test_a_message_without_a_key_is_one_per_run(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
+    for _ in range(2):
+        run_dag("cirrus_cases", "once_per_order", {"messages": [{"to": "+447700900101"}]})
+    assert numbers(sandbox) == ["447700900101"] * 2
+
+
+@pytest.mark.parametrize(
+    ("delivery", "sent", "state"), [("at_most_once", 0, "failed"), ("at_least_once", 1, "success")]
+)
+def test_what_may_have_been_sent_is_repeated_only_if_asked_for(
+    run_dag: RunDag, sandbox: Sandbox, ledger: None, delivery: str, sent: int, state: str
+) -> None:
+    sandbox.add_fault("drop_before")
+    conf = {"messages": [{"to": "+447700900101"}], "delivery": delivery}
+    run = run_dag("cirrus_cases", "once_per_order", conf)
+    assert run.states["send"] == state
+    assert len(sandbox.messages) == sent
+
+
+def test_the_sql_ledger_carries_a_retry(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
+    everyone = [{"to": f"4477009{place:05d}"} for place in range(50)]
+    sandbox.add_fault("unauthorized", on="send", skip=1)
+    run = run_dag("cirrus_cases", "once_per_order", {"messages": everyone})
+    assert run.xcom("send")["accepted"] == 50
+    assert sorted(numbers(sandbox)) == [one["to"] for one in everyone]
