@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -299,9 +300,7 @@ def _ending(source: Any) -> str:
 
 
 def _open(source: Any, *, packed: bool = False) -> Any:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    path: Any = source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))
+    path: Any = Path(str(source)) if "://" not in str(source) else _stored(source)
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -311,3 +310,10 @@ def _open(source: Any, *, packed: bool = False) -> Any:
     except PermissionError:
         raise InvalidInput("audience", f"{str(source)!r} may not be read.") from None
     return gzip.GzipFile(fileobj=file) if packed else file
+
+
+def _stored(source: Any) -> Any:
+    # Only here: a plain path is read without Airflow, too.
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))

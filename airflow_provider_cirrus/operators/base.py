@@ -267,7 +267,9 @@ class SendingOperator(CirrusOperator):
 
         counts = delivery.counts
         failed = counts["rejected"] + counts["unknown"]
-        if not counts["unsent"] and failed <= allowance(self.max_failed, delivery.total):
+        # A task that was told to end did not read its audience to the end: what is left is in no count.
+        was_ended = self._stop.is_set()
+        if not was_ended and not counts["unsent"] and failed <= allowance(self.max_failed, delivery.total):
             return
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         context["ti"].xcom_push(key="return_value", value=found)
@@ -275,7 +277,9 @@ class SendingOperator(CirrusOperator):
         if delivery.error:
             message += f" {delivery.error.hint}"
         # What a retry would send: what is unsent and, at least once, what may not have been sent.
-        if counts["unsent"] or (counts["unknown"] and self.delivery == "at_least_once"):
+        if was_ended:
+            message = f"The task was told to end before all was sent. {message}"
+        if was_ended or counts["unsent"] or (counts["unknown"] and self.delivery == "at_least_once"):
             raise CirrusUnsentError(message, delivery.error.retry_after if delivery.error else None)
         raise AirflowFailException(f"{message} (max_failed={self.max_failed})")
 

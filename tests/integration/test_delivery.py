@@ -61,6 +61,13 @@ def test_a_wrong_file_fails_the_task_before_anything_is_sent(
     assert sandbox.requests == []
 
 
+def test_a_task_that_was_told_to_end_does_not_succeed_and_its_retry_sends(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "ended")
+    assert run.state == "success", run.states
+    assert numbers(sandbox) == ["447700900101", "447700900102"]
+    assert run.xcom("send")["accepted"] == 2
+
+
 def test_shards_share_an_audience(run_dag: RunDag, sandbox: Sandbox) -> None:
     run = run_dag("cirrus_cases", "sharded")
     assert run.state == "success", run.states

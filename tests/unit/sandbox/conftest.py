@@ -13,18 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture(scope="session")
-def shared_sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(shared_sandbox: Sandbox) -> Sandbox:
-    shared_sandbox.reset()
-    return shared_sandbox
-
-
 @pytest.fixture
 def connect() -> Iterator[Callable[[Sandbox], httpx.Client]]:
     """Make clients with the right token, closed at the end of the test."""
