@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import random
+
+import phonenumbers
 import pytest
 
+from airflow_provider_cirrus.api import phone
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, to_digits
 
@@ -74,3 +78,17 @@ def test_two_spellings_are_one_account(one: str, other: str) -> None:
 
 def test_other_countries_have_one_spelling() -> None:
     assert account_of("447700900123") == "447700900123"
+
+
+def test_the_short_way_takes_no_number_that_the_long_one_refuses() -> None:
+    numbers = random.Random(7)
+    codes = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+    wrong = []
+    for _ in range(6000):
+        digits = f"{numbers.choice(codes)}{numbers.randrange(10 ** numbers.randint(4, 12))}"
+        if phone._is_plainly_possible(digits):
+            try:
+                phone._check_closely(digits, "to")
+            except InvalidInput as error:
+                wrong.append((digits, str(error)))
+    assert wrong == []
