@@ -49,7 +49,7 @@ build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation
 
 bench: venv ## run every benchmark
-	@for script in benchmarks/*.py; do \
+	@for script in benchmarks/[!_]*.py; do \
 		echo "== $$script"; AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python $$script || exit 1; \
 	done
 

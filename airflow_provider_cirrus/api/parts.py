@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -80,11 +81,18 @@ class Part(BaseModel):
     def _known_keys(cls, value: Any) -> Any:
         # Before pydantic's own check, which cannot say what was probably meant.
         if isinstance(value, Mapping):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
+            known, also = _names(cls)
             for key in value:
-                if key not in known and key not in cls.model_fields:
+                if key not in known and key not in also:
                     raise ValueError(unknown("key", str(key), known))
         return value
+
+
+@cache
+def _names(model: type[Part]) -> tuple[list[str], frozenset[str]]:
+    """Return a model's keys as they go on the wire, and its attributes; kept, as pydantic looks both up slowly."""
+    fields = model.model_fields
+    return [field.alias or name for name, field in fields.items()], frozenset(fields)
 
 
 def unknown(what: str, given: str, known: Sequence[str]) -> str:

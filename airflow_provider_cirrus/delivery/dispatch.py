@@ -310,11 +310,13 @@ class _Run:
     # ---- the sending threads
 
     def _send(self, batch: list[_Item]) -> None:
-        if not self._limit.acquire(len(batch), self._is_over):
+        departure = self._limit.acquire(len(batch), self._is_over)
+        if departure is None:
             self._leave_unsent(batch)
             return
         batch = self._intend(batch)
         if batch:
+            self._limit.leaves(departure)
             sent = self._given.send([item.message for item in batch])
             self._note(sent)
             self._settle(batch, sent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 
 # Seconds by which the window is wider than one: what is sent evenly arrives unevenly.
@@ -14,6 +15,14 @@ _LOOK = 0.2
 _TICK = 0.0001
 # Of the full rate, gained back in each second after a 429 (additive increase).
 _RECOVERY = 0.05
+
+
+@dataclass(slots=True)
+class _Departure:
+    """Messages that leave together, and when."""
+
+    at: float
+    count: int
 
 
 class RateLimit:
@@ -33,8 +42,9 @@ class RateLimit:
         self._clock = clock
         self._changed = clock()
         self._not_before = 0.0
-        self._left: deque[tuple[float, int]] = deque()
+        self._left: deque[_Departure] = deque()
         self._in_window = 0
+        self._last = 0.0
         self._lock = Lock()
         # One thread waits for its turn at a time: those behind it would have to wait longer anyway.
         self._turn = Lock()
@@ -45,22 +55,27 @@ class RateLimit:
         with self._lock:
             return self._current(self._clock())
 
-    def acquire(self, count: int, is_over: Callable[[], bool]) -> bool:
+    def acquire(self, count: int, is_over: Callable[[], bool]) -> _Departure | None:
         """
         Wait until so many messages may leave.
 
         :param count: messages of one request; a request above the limit leaves alone in its window
         :param is_over: asked now and then; ends the wait
-        :return: False where it was ended
+        :return: what to hand to :meth:`leaves` when they do; None where it was ended
         """
         with self._turn:
             while not is_over():
                 wait = self._try(count)
-                if wait is None:
-                    return True
+                if isinstance(wait, _Departure):
+                    return wait
                 # Rounding may leave a wait of nothing, and that is not a place.
                 time.sleep(min(max(wait, _TICK), _LOOK))
-        return False
+        return None
+
+    def leaves(self, departure: _Departure) -> None:
+        """Take note that messages leave now: between their turn and this, their intent was made durable."""
+        with self._lock:
+            departure.at = self._clock()
 
     def slow_down(self, retry_after: float | None) -> None:
         """
@@ -76,24 +91,26 @@ class RateLimit:
                 self._changed = now
             self._not_before = max(self._not_before, now + (1.0 if retry_after is None else retry_after))
 
-    def _try(self, count: int) -> float | None:
-        """Take a place and return None, or return the seconds after which to try again."""
+    def _try(self, count: int) -> _Departure | float:
+        """Take a place, or return the seconds after which to try again."""
         with self._lock:
             now = self._clock()
             if now < self._not_before:
                 return self._not_before - now
-            while self._left and self._left[0][0] <= now - 1 - _MARGIN:
-                self._in_window -= self._left.popleft()[1]
+            while self._left and self._left[0].at <= now - 1 - _MARGIN:
+                self._in_window -= self._left.popleft().count
             rate = self._current(now)
             if self._left and self._in_window + count > rate:
-                return self._left[0][0] + 1 + _MARGIN - now
+                return self._left[0].at + 1 + _MARGIN - now
             # Spread over the second, as a burst at its beginning is the likeliest to be refused.
             spacing = count / rate * 0.9
-            if self._left and now < self._left[-1][0] + spacing:
-                return self._left[-1][0] + spacing - now
-            self._left.append((now, count))
+            if self._left and now < self._last + spacing:
+                return self._last + spacing - now
+            departure = _Departure(now, count)
+            self._last = now
+            self._left.append(departure)
             self._in_window += count
-            return None
+            return departure
 
     def _current(self, now: float) -> float:
         recovering = max(0.0, now - max(self._changed, self._not_before))

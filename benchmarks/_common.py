@@ -1,0 +1,136 @@
+"""What the benchmarks share: an audience, a sandbox in a process of its own, stores and ledgers. Not one itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_cirrus.api.client import CirrusClient
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
+from airflow_provider_cirrus.delivery.audience import read_audience
+from airflow_provider_cirrus.delivery.ledger import is_global
+from airflow_provider_cirrus.delivery.rows import Columns
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.sandbox.settings import DEFAULT_STREAM_ID, DEFAULT_TOKEN
+
+STREAM = DEFAULT_STREAM_ID
+COMMON = {"template": "order_update", "language": "en"}
+COLUMNS = Columns(to="phone", body=("name", "order"))
+UNLIMITED = 1e9
+
+
+def rows(count: int) -> Iterator[dict[str, str]]:
+    """Yield rows to distinct numbers, none of which the sandbox treats specially."""
+    for place in range(count):
+        # The sandbox refuses and delays numbers that end in 90 to 99.
+        number = place // 90 * 100 + place % 90
+        yield {"phone": f"447{number:09d}", "name": f"Name {place}", "order": f"A-{place:07d}"}
+
+
+def write_audience(path: Path, count: int) -> Path:
+    """Write an audience as JSON Lines."""
+    with path.open("w") as file:
+        for row in rows(count):
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def read(source: Any) -> Iterator[Any]:
+    """Return the messages of an audience."""
+    return read_audience(source if not isinstance(source, Path) else str(source), COLUMNS, COMMON)
+
+
+def client(url: str, pool_size: int) -> CirrusClient:
+    """Return a client of a sandbox."""
+    return CirrusClient(DEFAULT_TOKEN, STREAM, base_url=url, pool_size=pool_size, attempts=1)
+
+
+@contextmanager
+def sandbox(*arguments: str) -> Iterator[str]:
+    """Run a sandbox in a process of its own; yield its URL."""
+    argv = [sys.executable, "-m", "airflow_provider_cirrus.sandbox", "--port", "0", "--keep", "1000", *arguments]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found, "the sandbox did not start"
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def accept_all(messages: Sequence[Message]) -> SendResult:
+    """Stand in for a server: every message is accepted at once."""
+    return SendResult(
+        tuple(
+            Result(
+                recipient=message.to,
+                outcome=Outcome.ACCEPTED,
+                message_id=f"wamid.{message.to}ABCDEFGHIJKLMNOP",
+                object_id=message.to,
+            )
+            for message in messages
+        )
+    )
+
+
+class MemoryStore:
+    """Airflow's task state store as a dict of JSON texts, with the time that Airflow's takes."""
+
+    def __init__(self, get_seconds: float = 0.0, set_seconds: float = 0.0) -> None:
+        self.get_seconds, self.set_seconds = get_seconds, set_seconds
+        self.kept: dict[str, str] = {}
+        self.writes = 0
+
+    def get(self, key: str) -> Any:
+        if self.get_seconds:
+            time.sleep(self.get_seconds)
+        return json.loads(self.kept[key]) if key in self.kept else None
+
+    def set(self, key: str, value: Any) -> None:
+        self.writes += 1
+        self.kept[key] = json.dumps(value)
+        if self.set_seconds:
+            time.sleep(self.set_seconds)
+
+    def delete(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+
+class FolderStore:
+    """The same in files, so that it takes no memory of the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Any:
+        file = self.folder / key
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def set(self, key: str, value: Any) -> None:
+        (self.folder / key).write_text(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
+
+
+def sql_ledger(path: Path, owner: str = "one") -> SqlLedger:
+    """Return a ledger in a SQLite file, as the hook makes it."""
+    return SqlLedger(engine_for(f"sqlite:///{path}"), "dag/run/task/-1", owner, is_global=is_global)
+
+
+LEDGERS: dict[str, Callable[[Path], Any]] = {
+    "task state": lambda folder: TaskStateLedger(FolderStore(folder / "store")),
+    "SQLite": lambda folder: sql_ledger(folder / "ledger.db"),
+}
