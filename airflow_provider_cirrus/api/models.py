@@ -16,7 +16,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -237,36 +236,24 @@ def build(model: type[Model], fields: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:
-        raise explain(error, root=model.__name__.lower()) from None
+        raise explain(error, model.__name__.lower()) from None
 
 
-def check(type_: Any, value: Any, field: str) -> None:
-    """
-    Check one field alone, as when a DAG is parsed and the others are not known yet.
-
-    :raises InvalidInput: it would be refused
-    """
-    try:
-        TypeAdapter(type_).validate_python(value)
-    except ValidationError as error:
-        raise explain(error, field) from None
-
-
-def explain(error: ValidationError, field: str = "", root: str = "message") -> InvalidInput:
+def explain(error: ValidationError, root: str) -> InvalidInput:
     """Return our error for pydantic's: the field in the user's words, and never the value."""
     problems = []
     for found in error.errors(include_url=False, include_input=False):
-        place = _place(found["loc"], field)
+        place = _place(found["loc"])
         problems.append((place, _problem(found)))
     place, problem = problems[0]
     more = [f"{other}: {why}" for other, why in problems[1:4]]
     return InvalidInput(place or root, " Also ".join([problem, *more]))
 
 
-def _place(loc: tuple[int | str, ...], field: str) -> str:
+def _place(loc: tuple[int | str, ...]) -> str:
     # pydantic puts the name of a union's member into the place; users never wrote it.
-    place = field
-    previous: int | str = field
+    place = ""
+    previous: int | str = ""
     for step in loc:
         member = step in ("text", "media") and previous == "header"
         member = member or (isinstance(previous, int) and step in BUTTON_TYPES)

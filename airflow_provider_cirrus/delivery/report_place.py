@@ -8,6 +8,7 @@ import os
 from typing import IO, Any, Protocol
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.delivery.storage import object_path
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +105,8 @@ class _Stored:
         self.growing_at: str | None = None
 
     def open(self) -> IO[bytes]:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         try:
-            path = self._given if isinstance(self._given, ObjectStoragePath) else ObjectStoragePath(self.uri)
+            path = object_path(self._given)
             self._fs, self._path = path.fs, path.path
         except ValueError as error:
             raise InvalidInput(

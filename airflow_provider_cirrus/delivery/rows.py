@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
+from airflow_provider_cirrus.delivery.storage import object_path
 
 _ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
 # Rows of Parquet that are in memory at a time.
@@ -300,7 +301,7 @@ def _ending(source: Any) -> str:
 
 
 def _open(source: Any, *, packed: bool = False) -> Any:
-    path: Any = Path(str(source)) if "://" not in str(source) else _stored(source)
+    path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -310,10 +311,3 @@ def _open(source: Any, *, packed: bool = False) -> Any:
     except PermissionError:
         raise InvalidInput("audience", f"{str(source)!r} may not be read.") from None
     return gzip.GzipFile(fileobj=file) if packed else file
-
-
-def _stored(source: Any) -> Any:
-    # Only here: a plain path is read without Airflow, too.
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))

@@ -127,18 +127,17 @@ class CirrusHook(BaseHook):
         :return: ``{"id", "filename", "type"}``, as a template's header takes it
         :raises CirrusError: WhatsApp or Cirrus do not take the file, or no answer came
         """
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         from airflow_provider_cirrus.api import media
         from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.storage import object_path
 
         if not path or not str(path).strip():
             raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
-        source = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+        source = object_path(path)
         name = filename or source.name
         try:
             size = source.stat().st_size
-            with source.open("rb") as file:  # type: ignore[no-untyped-call]
+            with source.open("rb") as file:
                 kind = media.check(file, name, size)
                 upload = self.get_conn().upload_media(file, name, kind.mime)
         except FileNotFoundError:
