@@ -38,6 +38,12 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Where people open conversations, such as https://manage.commbox.io.",
         "schema": {"type": ["string", "null"], "format": "url"},
     },
+    "allowed_recipients": {
+        "label": "Allowed recipients",
+        "description": "Outside production: only these numbers, or numbers that begin so, get messages; "
+        'with commas between them, such as "+44 7700 900, +1 212 555". Empty: everybody.',
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 #: How the standard fields are shown.

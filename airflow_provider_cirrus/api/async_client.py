@@ -10,6 +10,8 @@ import httpx
 import tenacity
 
 from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api.campaign import Campaign
+from airflow_provider_cirrus.api.conversations import Listing
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
@@ -77,6 +79,13 @@ class AsyncCirrusClient:
         request = wire.upload_request(self.endpoint.stream_id, file, filename, media_type)
         return wire.read_upload(await self._exchange(request), hide=self.endpoint.secrets)
 
+    async def send_campaign(
+        self, campaign: Campaign, file: BinaryIO, filename: str, media_type: str = "text/csv"
+    ) -> None:
+        """Start a campaign; the warning of the sync client holds here."""
+        request = wire.campaign_request(self.endpoint.stream_id, campaign, file, filename, media_type)
+        wire.read_campaign(await self._exchange(request), hide=self.endpoint.secrets)
+
     async def validate_contact(self, number: str) -> ContactCheck:
         """Ask whether a number is on WhatsApp; the warning of the sync client holds here."""
         request = wire.validate_request(self.endpoint.stream_id, to_digits(number, "number"))
@@ -86,6 +95,16 @@ class AsyncCirrusClient:
         """Read one conversation with its messages."""
         request = wire.conversation_request(self.endpoint.stream_id, object_id)
         return wire.read_conversation(await self._exchange(request), hide=self.endpoint.secrets)
+
+    async def list_conversations(self, start: int, end: int) -> list[Conversation]:
+        """List the conversations of a span of time, in as many requests as it takes."""
+        listing = Listing(start, end)
+        for span in listing.spans():
+            request = wire.conversations_request(self.endpoint.stream_id, *span)
+            listing.take(wire.read_conversations(await self._exchange(request), hide=self.endpoint.secrets))
+        if listing.complaint:
+            log.warning(listing.complaint)
+        return listing.found
 
     async def stream_availability(self) -> Any:
         """Read the stream's availability: a check of host, token and stream without side effect."""

@@ -11,6 +11,8 @@ import requests.adapters
 import tenacity
 
 from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api.campaign import Campaign
+from airflow_provider_cirrus.api.conversations import Listing
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
@@ -65,6 +67,7 @@ class CirrusClient:
         self._session.auth = _Bearer(self.endpoint.authorization)
         # A proxy has no business between us and our own machine, least of all with a token in the clear.
         self._session.trust_env = not self.endpoint.is_plain
+        self._ready: tuple[tuple[str, str], requests.PreparedRequest, dict[str, Any]] | None = None
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -108,6 +111,22 @@ class CirrusClient:
         request = wire.upload_request(self.endpoint.stream_id, file, filename, media_type)
         return wire.read_upload(self._exchange(request), hide=self.endpoint.secrets)
 
+    def send_campaign(self, campaign: Campaign, file: BinaryIO, filename: str, media_type: str = "text/csv") -> None:
+        """
+        Start a campaign: one template to everybody in a file that Cirrus reads.
+
+        The file is sent as it is. Whether a campaign that got no answer has begun cannot be known: repeating it
+        may message everybody twice.
+
+        :param campaign: the template and what goes with it
+        :param file: the audience with a column ``phone1``, open for reading in binary, seekable; read in chunks
+        :param filename: ends in ``.csv`` or ``.xlsx``
+        :param media_type: of the file
+        :raises CirrusError: Cirrus did not take it, or no answer came; ``had_no_effect`` says which
+        """
+        request = wire.campaign_request(self.endpoint.stream_id, campaign, file, filename, media_type)
+        wire.read_campaign(self._exchange(request), hide=self.endpoint.secrets)
+
     def validate_contact(self, number: str) -> ContactCheck:
         """
         Ask whether a number is on WhatsApp.
@@ -131,6 +150,25 @@ class CirrusClient:
         request = wire.conversation_request(self.endpoint.stream_id, object_id)
         return wire.read_conversation(self._exchange(request), hide=self.endpoint.secrets)
 
+    def list_conversations(self, start: int, end: int) -> list[Conversation]:
+        """
+        List the conversations of a span of time, in as many requests as it takes.
+
+        Whether the span is over the time of creation or of change is not documented.
+
+        :param start: Unix seconds
+        :param end: Unix seconds
+        :return: each conversation once; without their messages, as far as is known
+        :raises CirrusError: they cannot be listed
+        """
+        listing = Listing(start, end)
+        for span in listing.spans():
+            request = wire.conversations_request(self.endpoint.stream_id, *span)
+            listing.take(wire.read_conversations(self._exchange(request), hide=self.endpoint.secrets))
+        if listing.complaint:
+            log.warning(listing.complaint)
+        return listing.found
+
     def stream_availability(self) -> Any:
         """
         Read the stream's availability: a check of host, token and stream without side effect.
@@ -142,25 +180,38 @@ class CirrusClient:
         return wire.read_availability(self._exchange(request), hide=self.endpoint.secrets)
 
     def _exchange(self, request: wire.Request) -> wire.Response:
+        if self._attempts == 1:
+            return self._once(request)
         retrying = tenacity.Retrying(**retrying_options(request, self._attempts, self._longest_wait, log.warning))
         return retrying(self._once, request)
 
     def _once(self, request: wire.Request) -> wire.Response:
         body = None if request.body is None else WatchedBody(request.body)
         try:
-            answer = self._session.request(
-                request.method,
-                self.endpoint.url(request),
-                headers=dict(request.headers),
-                data=body,  # sized and iterable: streamed, with a Content-Length
-                timeout=self.endpoint.timeout,
-                allow_redirects=False,
-            )
+            prepared, settings = self._prepare(request)
+            prepared.headers.update(request.headers)
+            if body is not None:
+                # Sized and iterable: streamed.
+                prepared.headers["Content-Length"] = str(len(body))
+                prepared.body = body  # type: ignore[assignment]
+            answer = self._session.send(prepared, timeout=self.endpoint.timeout, allow_redirects=False, **settings)
         except requests.RequestException as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
         response = wire.Response(answer.status_code, _lower(answer.headers), answer.content)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
+
+    def _prepare(self, request: wire.Request) -> tuple[requests.PreparedRequest, dict[str, Any]]:
+        """Return the request without its body, and the environment's say in it: proxies and certificates."""
+        address = (request.method, self.endpoint.url(request))
+        if self._ready is None or self._ready[0] != address:
+            made = self._session.prepare_request(requests.Request(*address))
+            settings = dict(self._session.merge_environment_settings(made.url, {}, None, None, None))
+            # A run sends everything to one address, and making this anew takes a third of the time of a request.
+            self._ready = ready = (address, made, settings)
+        else:
+            ready = self._ready
+        return ready[1].copy(), ready[2]
 
 
 class _Bearer(requests.auth.AuthBase):

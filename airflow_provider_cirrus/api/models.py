@@ -8,7 +8,9 @@ field as the user wrote it. Facts: cirrus-api, "Send"; limits are Meta's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from json import JSONEncoder
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -35,11 +37,15 @@ from airflow_provider_cirrus.api.parts import (
 )
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.schedule import to_unix
-from airflow_provider_cirrus.api.text import COUPON_LIMIT, as_text, check_text
+from airflow_provider_cirrus.api.text import BODY_LIMIT, COUPON_LIMIT, as_text, check_text
 
 Model = TypeVar("Model", bound=Part)
 
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{2}))?")
+
+
+# Sorted, as the text of a template is also what a message's key in the ledger is made of.
+_to_json = JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def _not_bool(value: Any) -> Any:
@@ -138,13 +144,43 @@ class Template(Part):
         found: list[dict[str, Any]] = []
         if self.header:
             found.append({"type": "header", "parameters": [self.header.parameter()]})
-        if isinstance(body, dict):
-            named = [{"type": "text", "parameter_name": name, "text": value} for name, value in body.items()]
-            found += [{"type": "body", "parameters": named}] if named else []
-        elif body:
-            found.append({"type": "body", "parameters": [{"type": "text", "text": value} for value in body]})
+        if body:
+            found.append({"type": "body", "parameters": _body_parameters(body)})
         found += [button.component(place) for place, button in enumerate(buttons)]
         return found + self.components
+
+    @cached_property
+    def wire_text(self) -> str:
+        """The template as it stands in a request, as JSON with sorted keys; made once."""
+        language = {"code": self.language}
+        return _to_json({"name": self.name, "language": language, "components": self.wire_components()})
+
+    def with_body(self, values: Sequence[Any] | Mapping[str, Any]) -> Template:
+        """
+        Return the same template with other values in its body: a twentieth of the cost of making it anew.
+
+        :param values: as many, or of the same names, as this one has: nothing else is checked again
+        :raises ValueError: WhatsApp does not take one of them; making the template anew says which
+        """
+        before, after = self._around_body
+        if isinstance(values, Mapping):
+            named = {name: check_text(as_text(value), BODY_LIMIT) for name, value in values.items()}
+            raw.check_body(list(named.values()), [])
+            filled = _to_json(_body_parameters(named))
+            return self._changed(body=named, wire_text=before + filled + after)
+        texts = [check_text(as_text(value), BODY_LIMIT) for value in values]
+        raw.check_body(texts, [])
+        # Spelt out: the encoder takes three times as long with a dict for each.
+        filled = ", ".join([f'{{"text": {_to_json(text)}, "type": "text"}}' for text in texts])
+        return self._changed(body=texts, wire_text=f"{before}[{filled}]{after}")
+
+    @cached_property
+    def _around_body(self) -> tuple[str, str]:
+        """What stands before and after the body's parameters in :attr:`wire_text`."""
+        own = _to_json(_body_parameters(self.body))
+        # The first is it: of what stands before, the header, nothing can look like a component.
+        before, _, after = self.wire_text.partition(f'{{"parameters": {own}, "type": "body"}}')
+        return f'{before}{{"parameters": ', f', "type": "body"}}{after}'
 
     def advice(self) -> list[str]:
         """Return remarks on what is unusual but may be right: the vendor takes more than Meta documents."""
@@ -159,6 +195,12 @@ class Template(Part):
             if usual != self.language:
                 remarks.append(f"language: {self.language!r} is usually written {usual!r}; codes are case-sensitive.")
         return remarks
+
+
+def _body_parameters(body: Sequence[str] | Mapping[str, str]) -> list[dict[str, str]]:
+    if isinstance(body, Mapping):
+        return [{"type": "text", "parameter_name": name, "text": value} for name, value in body.items()]
+    return [{"type": "text", "text": value} for value in body]
 
 
 class User(Part):
@@ -189,9 +231,10 @@ class ObjectData(Part):
     content: Annotated[dict[str, Any], BeforeValidator(_without_none)] | None = Field(default=None, alias="Content")
     user: User | None = Field(default=None, alias="User")
 
-    def wire(self) -> dict[str, Any]:
-        """Return it as it goes on the wire: without what was not given, never with a null."""
-        return self.model_dump(by_alias=True, exclude_none=True)
+    @cached_property
+    def wire_text(self) -> str:
+        """It as it stands in a request, as JSON: without what was not given, never with a null."""
+        return _to_json(self.model_dump(by_alias=True, exclude_none=True))
 
 
 class Message(Part):
@@ -225,6 +268,16 @@ class Message(Part):
         if not isinstance(template, Template):
             template = build(Template, template)
         return build(cls, {"to": to, "template": template, **rest})
+
+    def to_another(self, to: str, template: Template, **rest: Any) -> Message:
+        """
+        Return the same message to another recipient: a tenth of the cost of making it anew, and nothing is checked.
+
+        :param to: digits, as :func:`~.phone.to_digits` returns them
+        :param template: takes the place of the template
+        :param rest: ``schedule`` in Unix seconds, ``message_key``
+        """
+        return self._changed(to=to, template=template, **rest)
 
 
 def build(model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -1,9 +1,9 @@
-"""A file as a request's body, without holding it in memory."""
+"""A form with a file as a request's body, without holding the file in memory."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -15,15 +15,29 @@ class MultipartFile:
     """
     A multipart body with one file, read in chunks: memory does not grow with the file.
 
+    Fields that are texts come before the file.
+
     It can be sent again only after its file was rewound, which :meth:`__iter__` does.
     """
 
-    def __init__(self, name: str, file: BinaryIO, filename: str, media_type: str, size: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: BinaryIO,
+        filename: str,
+        media_type: str,
+        size: int,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self.boundary = secrets.token_hex(16)
         # RFC 7578 with the escapes of HTML 5: the header cannot be left through a file's name.
         escaped = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        texts = "".join(
+            f'--{self.boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{text}\r\n'
+            for field, text in (fields or {}).items()
+        )
         self._head = (
-            f"--{self.boundary}\r\n"
+            f"{texts}--{self.boundary}\r\n"
             f'Content-Disposition: form-data; name="{name}"; filename="{escaped}"\r\n'
             f"Content-Type: {media_type}\r\n\r\n"
         ).encode()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -86,6 +86,20 @@ class Part(BaseModel):
                 if key not in known and key not in also:
                     raise ValueError(unknown("key", str(key), known))
         return value
+
+    def _changed(self, **fields: Any) -> Self:
+        """
+        Return a copy with other fields, unchecked.
+
+        As ``model_copy``, which takes five times as long: what is frozen may be shared. What a cached property
+        keeps is copied, too: overrule it where it follows from a changed field.
+        """
+        made = type(self).__new__(type(self))
+        object.__setattr__(made, "__dict__", {**self.__dict__, **fields})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
 
 @cache

@@ -26,6 +26,8 @@ def to_digits(value: Any, field: str = "to") -> str:
     :param field: how errors name the value
     :raises InvalidInput: empty, not a number, without country code, or of a length that cannot be
     """
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and _is_plainly_possible(value):
+        return value
     text = _as_written(value, field)
     digits = _SEPARATORS.sub("", text.removeprefix("+"))
     if not digits:

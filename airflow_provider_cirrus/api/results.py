@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -52,10 +52,9 @@ class Envelope(Answer):
     data: Any = None
 
 
-class Result(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Result:
     """The outcome of one message, in the words of the report."""
-
-    model_config = ConfigDict(frozen=True)
 
     recipient: str  #: digits with country code
     outcome: Outcome
@@ -66,7 +65,7 @@ class Result(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON-able values."""
-        return self.model_dump(mode="json")
+        return {**asdict(self), "outcome": self.outcome.value}
 
 
 @dataclass(frozen=True)

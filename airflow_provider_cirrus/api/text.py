@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 #: Most characters of each place that holds text (Meta, template components).
 HEADER_LIMIT = 60
@@ -15,7 +17,13 @@ URL_SUFFIX_LIMIT = 2000
 PAYLOAD_LIMIT = 256
 COUPON_LIMIT = 15
 
+#: Stands where a cleaned text has nothing left: WhatsApp refuses empty parameters.
+NOTHING = "-"
+
 _RUN_OF_SPACES = re.compile(r" {5,}")
+# The colours of a terminal, as they stand in the output of commands.
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def as_text(value: Any) -> str:
@@ -23,7 +31,7 @@ def as_text(value: Any) -> str:
     Return a parameter's value as text: the one place where values become text.
 
     Text stays as it is; int, float and Decimal are written in full (``1200``, ``19.9``, never ``1E+3``);
-    dates and times in ISO 8601. Format anything else yourself, for the reader's eyes.
+    dates and times in ISO 8601, a UUID with dashes. Format anything else yourself, for the reader's eyes.
 
     :raises ValueError: None, bool, a number that is not finite, or another type
     """
@@ -40,6 +48,8 @@ def as_text(value: Any) -> str:
             return format(value, "f")
         case datetime() | date() | time():
             return value.isoformat()
+        case UUID():
+            return str(value)
         case None:
             raise ValueError("is None; every parameter of a template needs a value.")
         case float() | Decimal():
@@ -56,6 +66,9 @@ def check_text(text: str, limit: int) -> str:
     :param limit: most characters in this place
     :raises ValueError: empty, too long, or holding what Meta refuses (errors 132000 and 132018)
     """
+    # What nearly every text passes: no control character and no half of one is printable.
+    if text.isprintable() and len(text) <= limit and "     " not in text and text and not text.isspace():
+        return text
     if not text.strip():
         raise ValueError("is empty; WhatsApp refuses empty parameters.")
     for character, name in (("\n", "a newline"), ("\r", "a carriage return"), ("\t", "a tab")):
@@ -75,3 +88,39 @@ def check_text(text: str, limit: int) -> str:
     if len(text) > limit:
         raise ValueError(f"is {len(text)} characters long; at most {limit} fit here.")
     return text
+
+
+def clean_text(value: Any, limit: int) -> str:
+    """
+    Return whatever it is as a text parameter that WhatsApp takes: for texts that nobody wrote for it.
+
+    Newlines, tabs and other control characters become spaces, several spaces in a row become one, half a
+    character becomes ``?``. What is longer than ``limit`` is cut and ends in ``…``; where nothing is left
+    stands :data:`NOTHING`.
+
+    :param value: a text, or what :func:`as_text` takes; anything else as ``str`` writes it, None as nothing
+    :param limit: most characters, at least 1
+    """
+    try:
+        text = "" if value is None else as_text(value)
+    except ValueError:
+        text = str(value)
+    text = text.encode("utf-8", "replace").decode()
+    return cut(" ".join(_CONTROLS.sub(" ", _COLOURS.sub("", text)).split()) or NOTHING, limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most ``limit`` characters, the last of them ``…`` where some were left out."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def cut_together(texts: Sequence[str], limit: int) -> list[str]:
+    """
+    Return texts that together have at most ``limit`` characters; the longest are cut, all to one length.
+
+    :param texts: no more of them than ``limit``
+    """
+    most = max(map(len, texts), default=0)
+    while most > 1 and sum(min(len(text), most) for text in texts) > limit:
+        most -= 1
+    return [cut(text, most) for text in texts]

@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
 from airflow_provider_cirrus.api import errors
+from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, Disposition, InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.multipart import MultipartFile
@@ -61,6 +63,7 @@ class Response:
     body: bytes
 
 
+@lru_cache(maxsize=256)
 def encode_id(identifier: str) -> str:
     """
     Return an id for a path, percent-encoded exactly once.
@@ -88,25 +91,18 @@ def send_request(messages: Sequence[Message], stream_id: str, api_version: str =
         "POST",
         f"{prefix}/whatsapp/sendtemplatedmessage/{encode_id(stream_id)}",
         headers={"Content-Type": "application/json"},
-        body=json.dumps({"data": [wire_entry(message) for message in messages]}, ensure_ascii=False).encode(),
+        body=f'{{"data": [{", ".join(map(wire_entry, messages))}]}}'.encode(),
         has_effect=True,
     )
 
 
-def wire_entry(message: Message) -> dict[str, Any]:
-    """Return one message as it stands in the request's ``data``."""
-    entry: dict[str, Any] = {} if message.schedule is None else {"schedule": message.schedule}
-    entry["template_data"] = {
-        "to": message.to,
-        "template": {
-            "name": message.template.name,
-            "language": {"code": message.template.language},
-            "components": message.template.wire_components(),
-        },
-    }
+def wire_entry(message: Message) -> str:
+    """Return one message as it stands in the request's ``data``, as JSON."""
+    parts = [] if message.schedule is None else [f'"schedule": {message.schedule}']
+    parts.append(f'"template_data": {{"to": "{message.to}", "template": {message.template.wire_text}}}')
     if message.object_data:
-        entry["object_data"] = message.object_data.wire()
-    return entry
+        parts.append(f'"object_data": {message.object_data.wire_text}')
+    return f"{{{', '.join(parts)}}}"
 
 
 def read_send(messages: Sequence[Message], response: Response, *, hide: Sequence[str] = ()) -> SendResult:
@@ -138,17 +134,19 @@ def failed_send(messages: Sequence[Message], error: CirrusError) -> SendResult:
     What certainly had no effect leaves its messages unsent, a 400 rejects them, and everything else leaves
     them unknown: they may have been sent.
     """
-    if isinstance(error, errors.BadRequest) and not isinstance(error, errors.WrongVersion):
-        outcome = Outcome.REJECTED
-    elif error.had_no_effect:
-        outcome = Outcome.UNSENT
-    else:
-        outcome = Outcome.UNKNOWN
+    outcome = outcome_of(error)
     return SendResult(
         tuple(Result(recipient=m.to, outcome=outcome, reason=error.message) for m in messages),
         error,
         stop=isinstance(error, errors.Unauthorized | errors.NotFound | errors.WrongVersion | errors.TlsFailed),
     )
+
+
+def outcome_of(error: CirrusError) -> Outcome:
+    """Return what became of all that was in a request which failed as a whole."""
+    if isinstance(error, errors.BadRequest) and not isinstance(error, errors.WrongVersion):
+        return Outcome.REJECTED
+    return Outcome.UNSENT if error.had_no_effect else Outcome.UNKNOWN
 
 
 def _has_entries(envelope: Envelope) -> bool:
@@ -160,15 +158,15 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
     answered: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
         if isinstance(entry, Mapping):
-            answered["".join(c for c in str(entry.get("recipient", "")) if c.isdecimal())].append(entry)
+            answered[_digits(str(entry.get("recipient", "")))].append(entry)
     asked = Counter(message.to for message in messages)
     results: list[Result] = []
     stop = False
     for message in messages:
         mine = answered[message.to]
-        if len(mine) == asked[message.to] and len({_verdict(entry) for entry in mine}) == 1:
+        if len(mine) == asked[message.to] and (len(mine) == 1 or len({_verdict(entry) for entry in mine}) == 1):
             # Several messages to one number with one verdict: which entry is whose makes no difference.
-            taken = mine[sum(result.recipient == message.to for result in results)]
+            taken = mine[0] if len(mine) == 1 else mine[sum(result.recipient == message.to for result in results)]
             result, disposition = _read_entry(message, taken, hide)
             stop = stop or disposition is Disposition.STOP
         elif not mine:
@@ -181,6 +179,10 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
             )
         results.append(result)
     return SendResult(tuple(results), stop=stop)
+
+
+def _digits(text: str) -> str:
+    return text if text.isascii() and text.isdecimal() else "".join(c for c in text if c.isdecimal())
 
 
 def _verdict(entry: Mapping[str, Any]) -> bool:
@@ -267,6 +269,43 @@ def read_upload(response: Response, *, hide: Sequence[str] = ()) -> Upload:
         raise _unexpected(response, "an upload's id", hide) from None
 
 
+# ---- campaign
+
+
+def campaign_request(stream_id: str, campaign: Campaign, file: BinaryIO, filename: str, media_type: str) -> Request:
+    """
+    Return the request that starts a campaign.
+
+    :param stream_id: encoded or not
+    :param file: the audience, open for reading in binary, seekable
+    :param filename: ends in ``.csv`` or ``.xlsx``
+    :param media_type: such as ``text/csv``
+    """
+    size = file.seek(0, 2)
+    body = MultipartFile("audience_file", file, filename, media_type, size, campaign.wire_fields(stream_id))
+    return Request(
+        "POST",
+        # As for uploads, no /v2 of it is documented.
+        "/whatsapp/campaign",
+        headers={"Content-Type": f"multipart/form-data; boundary={body.boundary}"},
+        body=body,
+        has_effect=True,
+    )
+
+
+def read_campaign(response: Response, *, hide: Sequence[str] = ()) -> None:
+    """
+    Return if Cirrus took the campaign; it gives no id.
+
+    :raises CirrusError: it did not, or nobody can tell
+    """
+    _data(response, hide)
+    envelope = _envelope(response)
+    # What stands in its data is not documented, so the envelope's own status is all that says yes.
+    if envelope is None or envelope.status != "200":
+        raise _unexpected(response, "a yes to the campaign", hide)
+
+
 # ---- contacts
 
 
@@ -319,6 +358,25 @@ def read_conversation(response: Response, *, hide: Sequence[str] = ()) -> Conver
     except ValidationError:
         pass
     raise _unexpected(response, "the conversation", hide)
+
+
+def conversations_request(stream_id: str, start: int, end: int) -> Request:
+    """Return the request that lists at most 100 conversations of a span of Unix seconds."""
+    return Request("GET", f"/streams/{encode_id(stream_id)}/objects?unixStartTime={start}&unixEndTime={end}")
+
+
+def read_conversations(response: Response, *, hide: Sequence[str] = ()) -> list[Conversation]:
+    """
+    Return the conversations of a listing; whether their messages are with them is not documented.
+
+    :raises CirrusError: there is nothing to read
+    """
+    data = _data(response, hide)
+    try:
+        # How an empty span is answered is not documented: null is taken for none.
+        return [Conversation.read(item) for item in ([] if data is None else data)]
+    except (ValidationError, AttributeError, TypeError):
+        raise _unexpected(response, "a list of conversations", hide) from None
 
 
 def availability_request(stream_id: str) -> Request:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from threading import Lock
+from threading import Event
+from typing import TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome, Result
+from airflow_provider_cirrus.delivery.background import Background
 from airflow_provider_cirrus.delivery.ledger import Entry, Ledger
 
 
@@ -17,13 +19,16 @@ class _Waiting:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self.keys = keys
         self.held: Mapping[bytes, Entry] | None = None
+        self.is_over = Event()
+
+
+_Outcomes: TypeAlias = "list[tuple[bytes, Entry]]"
 
 
 class GroupCommit:
     """
-    Lets many threads write to one ledger.
+    Lets many threads write to one ledger: a thread of its own writes all that has come since its last write.
 
-    Whoever comes first writes for all that have come by then; the others wait, and mostly find their work done.
     After a write that failed nothing is written any more, and whoever asks gets that error: an intent that could
     not be made durable is never sent.
 
@@ -34,78 +39,61 @@ class GroupCommit:
     def __init__(self, ledger: Ledger | None, attempt: int) -> None:
         self._ledger = ledger
         self._attempt = attempt
-        self._lock = Lock()
-        self._writing = Lock()
-        self._waiting: list[_Waiting] = []
-        self._outcomes: list[tuple[bytes, Entry]] = []
-        self.error: Exception | None = None
+        self._writer: Background[_Waiting | _Outcomes] = Background("cirrus-ledger", self._write, _let_go)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the writing, if anything did."""
+        return self._writer.error
 
     def intend(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
         """
         Record that these messages are about to be sent; return once that is durable.
 
         :return: the keys that are somebody else's, which must not be sent
-        :raises Exception: the ledger's own; nothing may be sent
+        :raises BaseException: the ledger's own; nothing may be sent
         """
         if self._ledger is None:
             return {}
         mine = _Waiting(keys)
-        with self._lock:
-            self._waiting.append(mine)
-        with self._writing:
-            if mine.held is None:
-                self._write()
-        assert mine.held is not None
+        self._writer.put(mine)
+        mine.is_over.wait()
+        if mine.held is None:
+            assert self.error is not None
+            raise self.error
         return mine.held
 
     def settle(self, keys: Sequence[bytes], results: Sequence[Result]) -> list[Entry]:
         """
-        Record what became of messages, soon: with the next write, or now if nobody is writing.
+        Record what became of messages, with the next write.
 
         :return: what is remembered of them
-        :raises Exception: the ledger's own
+        :raises BaseException: the ledger's own, of an earlier write
         """
         now = time.time()
         entries = [Entry.of(result, self._attempt, now) for result in results]
-        if self._ledger is None:
-            return entries
-        with self._lock:
-            self._outcomes += zip(keys, entries, strict=True)
-        if self._writing.acquire(blocking=False):
-            try:
-                self._write()
-            finally:
-                self._writing.release()
+        if self._ledger is not None:
+            self._writer.put(list(zip(keys, entries, strict=True)))
         return entries
 
-    def flush(self) -> None:
-        """
-        Make durable what is left.
+    def close(self) -> None:
+        """Write what is left; :attr:`error` says whether that went well."""
+        self._writer.close()
 
-        :raises Exception: the ledger's own
-        """
-        if self._ledger is not None:
-            with self._writing:
-                self._write()
-
-    def _write(self) -> None:
-        """Write what has gathered. The caller holds the writing lock."""
-        if self.error is not None:
-            raise self.error
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-            outcomes, self._outcomes = self._outcomes, []
-        if not waiting and not outcomes:
-            return
+    def _write(self, gathered: list[_Waiting | _Outcomes]) -> None:
         assert self._ledger is not None
-        try:
-            held = self._ledger.commit([key for one in waiting for key in one.keys], outcomes)
-        except Exception as error:
-            # Kept for those that wait, who would otherwise try again; the raise is for this thread.
-            self.error = error
-            raise
+        waiting = [one for one in gathered if isinstance(one, _Waiting)]
+        outcomes = [outcome for one in gathered if not isinstance(one, _Waiting) for outcome in one]
+        held = self._ledger.commit([key for one in waiting for key in one.keys], outcomes)
         for one in waiting:
-            one.held = {key: held[key] for key in one.keys if key in held}
+            one.held = {key: held[key] for key in one.keys if key in held} if held else {}
+            one.is_over.set()
+
+
+def _let_go(gathered: list[_Waiting | _Outcomes]) -> None:
+    for one in gathered:
+        if isinstance(one, _Waiting):
+            one.is_over.set()
 
 
 def as_held(entry: Entry) -> Entry:

@@ -1,9 +1,9 @@
 """
 Sending an audience: batches in flight, pace, what was sent before, what to try again, and when to stop.
 
-The state machine is in docs/delivery.md. One thread reads the audience and makes batches; up to
-``concurrency`` threads send them. Each batch waits for its turn under the rate limit, then for its intent to be
-durable, and leaves.
+The state machine is in docs/delivery.md. One thread reads the audience and makes batches; others send them, up to
+``concurrency`` at a time. Each batch waits for its turn under the rate limit, then for its intent to be durable, and
+leaves. One thread writes to the ledger, and one tells what became of messages.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Condition, Event
+from threading import BoundedSemaphore, Condition, Event
+from typing import TypeVar
 
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
-from airflow_provider_cirrus.api.wire import MAX_BATCH
+from airflow_provider_cirrus.api.wire import MAX_BATCH, failed_send
 from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.background import Background
 from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
 from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of
 from airflow_provider_cirrus.delivery.limiter import RateLimit
@@ -33,6 +35,8 @@ from airflow_provider_cirrus.delivery.progress import Progress
 from airflow_provider_cirrus.delivery.scratch import Scratch
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Up to so many messages the results themselves are kept.
 KEPT = 100
@@ -50,15 +54,20 @@ _TRIES = 5
 _LOOK = 0.2
 # Seconds that what is in flight gets when the run is stopped.
 _LAST_WAIT = 15.0
+# Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
+_CHUNK = 200
+_CHUNK_SECONDS = 0.2
+_CAME_TOO_LATE = errors.NotConnected("the run stopped before its turn")
 
 
 @dataclass(slots=True)
 class _Item:
-    """A message on its way: its place in the audience, its key, and how often it was tried."""
+    """A message on its way: its place in the audience, its key, whose it is, and how often it was tried."""
 
     index: int
     message: Message
     key: bytes
+    account: str
     tries: int = 0
 
 
@@ -125,7 +134,7 @@ class Dispatcher:
     :param repeat_unknown: send again what may have been sent (``delivery="at_least_once"``)
     :param stop: once set, no further batch leaves
     :param concurrency: most requests in flight
-    :param listener: told of every outcome as it comes, from several threads; such as a report
+    :param listener: told of every outcome as it comes, from one thread; such as a report
     :param pause: seconds before a message that was not sent is tried again; doubles each time
     """
 
@@ -162,6 +171,11 @@ class _Run:
         self._delivery = Delivery()
         self._progress = Progress(total)
         self._changed = Condition()
+        self._requests = BoundedSemaphore(dispatcher.concurrency)
+        # As many again may wait for the ledger, else all would wait for the same write and then for the same answers;
+        # and so many more may be ready, as reading is what the processor does while the others wait.
+        self._threads = 2 * dispatcher.concurrency
+        self._most_batches = 2 * self._threads
         self._in_flight = 0
         # Messages to try again, by when; and those whose account already stands in the batch being made.
         self._again: list[tuple[float, int, _Item]] = []
@@ -170,6 +184,7 @@ class _Run:
         self._failures = 0
         self._last_good = time.monotonic()
         self._broken: BaseException | None = None
+        self._teller: Background[Sequence[Settled]] = Background("cirrus-tell", self._tell_all, self._nobody_is_told)
         # Set by an answer after which nothing more may leave, and by whatever breaks the run.
         self._over = Event()
         # A request above the account's limit for one second would be refused for ever.
@@ -179,7 +194,7 @@ class _Run:
         """Send the audience."""
         begun = time.monotonic()
         scratch = Scratch()
-        pool = ThreadPoolExecutor(self._given.concurrency, "cirrus-send")
+        pool = ThreadPoolExecutor(self._threads, "cirrus-send")
         items = self._to_send(audience, scratch)
         try:
             self._load(scratch)
@@ -192,10 +207,10 @@ class _Run:
             self._wait_for_flight(_LAST_WAIT)
             pool.shutdown(wait=False, cancel_futures=True)
             scratch.close()
-            if self._commits.error is None:
-                self._commits.flush()
-        if self._broken is not None:
-            raise self._broken
+            self._commits.close()
+            self._teller.close()
+        if broken := self._broken or self._commits.error or self._teller.error:
+            raise broken
         self._delivery.seconds = time.monotonic() - begun
         return self._delivery
 
@@ -207,24 +222,37 @@ class _Run:
 
     def _to_send(self, audience: Iterable[tuple[int, Message | Refused]], scratch: Scratch) -> Iterator[_Item]:
         """Yield the messages that are to be sent; tell of the others."""
-        for index, found in audience:
-            if isinstance(found, Refused):
-                self._tell([Settled(index, b"", found.recipient, self._entry(Outcome.REJECTED, found.reason))])
-                continue
-            key = key_of(found, self._given.stream_id)
-            earlier = scratch.see(key)
-            if (earlier is True or (earlier and self._is_to_repeat(earlier))) and _is_past(found):
-                # Only now: what an earlier try sent in time is settled, however late it is by now.
-                self._tell([Settled(index, key, found.to, self._entry(Outcome.REJECTED, "its schedule is past"))])
-            elif earlier is True:
-                yield _Item(index, found, key)
-            elif earlier is False:
-                entry = self._entry(Outcome.DUPLICATE, "the same message stands earlier")
-                self._tell([Settled(index, key, found.to, entry)])
-            elif self._is_to_repeat(earlier):
-                yield _Item(index, found, key)
-            else:
-                self._tell([Settled(index, key, found.to, earlier)])
+        for chunk in _chunks(audience):
+            settled: list[Settled] = []
+            items: list[_Item] = []
+            messages: list[tuple[int, Message]] = []
+            for index, found in chunk:
+                if isinstance(found, Refused):
+                    entry = self._entry(Outcome.REJECTED, found.reason)
+                    settled.append(Settled(index, b"", found.recipient, entry))
+                else:
+                    messages.append((index, found))
+            keys = [key_of(message, self._given.stream_id) for _, message in messages]
+            for (index, message), key, earlier in zip(messages, keys, scratch.see(keys), strict=True):
+                outcome = self._without_sending(message, earlier)
+                if outcome is None:
+                    items.append(_Item(index, message, key, account_of(message.to)))
+                else:
+                    settled.append(Settled(index, key, message.to, outcome))
+            # Before the first of them is sent: whoever stops taking items loses nothing that is settled.
+            self._tell(settled)
+            yield from items
+
+    def _without_sending(self, message: Message, earlier: Entry | bool) -> Entry | None:
+        """Return the outcome of a message that is not to be sent; None where it is."""
+        if earlier is False:
+            return self._entry(Outcome.DUPLICATE, "the same message stands earlier")
+        if isinstance(earlier, Entry) and not self._is_to_repeat(earlier):
+            return earlier
+        if message.schedule is not None and message.schedule <= time.time():
+            # Only now: what an earlier try sent in time is settled, however late it is by now.
+            return self._entry(Outcome.REJECTED, "its schedule is past")
+        return None
 
     def _is_to_repeat(self, earlier: Entry) -> bool:
         if earlier.outcome is Outcome.UNKNOWN:
@@ -238,7 +266,7 @@ class _Run:
             if batch:
                 with self._changed:
                     # With a time-out, as a stop from outside notifies nobody.
-                    while self._in_flight >= self._given.concurrency and not self._is_over():
+                    while self._in_flight >= self._most_batches and not self._is_over():
                         self._changed.wait(_LOOK)
                     self._in_flight += 1
                 pool.submit(self._send, batch).add_done_callback(self._landed)
@@ -261,18 +289,20 @@ class _Run:
                 exhausted = item is None
             if item is None:
                 break
-            account = account_of(item.message.to)
-            if account in accounts:
+            if item.account in accounts:
                 later.append(item)
-            elif pause := self._pairs.wait(account):
+            elif pause := self._pairs.wait(item.account):
                 self._try_again(item, pause)
             else:
-                accounts.add(account)
+                accounts.add(item.account)
                 batch.append(item)
         self._aside.extendleft(reversed(later))
         return batch, exhausted
 
     def _due(self) -> _Item | None:
+        if not self._again:
+            # Asked for every message; what is put there a moment later is due later, too.
+            return None
         with self._changed:
             if self._again and self._again[0][0] <= time.monotonic():
                 return heapq.heappop(self._again)[2]
@@ -316,9 +346,15 @@ class _Run:
             return
         batch = self._intend(batch)
         if batch:
-            self._limit.leaves(departure)
-            sent = self._given.send([item.message for item in batch])
-            self._note(sent)
+            messages = [item.message for item in batch]
+            with self._requests:
+                if self._is_over():
+                    # The ledger has their intent: that they were not sent after all must stand there, too.
+                    sent = failed_send(messages, _CAME_TOO_LATE)
+                else:
+                    self._limit.leaves(departure)
+                    sent = self._given.send(messages)
+                    self._note(sent)
             self._settle(batch, sent)
 
     def _landed(self, flight: Future[None]) -> None:
@@ -387,23 +423,39 @@ class _Run:
 
     def _leave_unsent(self, items: Sequence[_Item]) -> None:
         # Not in the ledger: it has no intent of theirs, or knows them as unsent.
-        entry = self._entry(Outcome.UNSENT, "the run stopped before its turn")
+        entry = self._entry(Outcome.UNSENT, _CAME_TOO_LATE.message)
         self._tell([Settled(item.index, item.key, item.message.to, entry) for item in items])
 
     def _entry(self, outcome: Outcome, reason: str) -> Entry:
         return Entry(outcome, reason=reason, attempt=self._given.attempt, time=time.time())
 
     def _tell(self, settled: Sequence[Settled]) -> None:
-        """Count outcomes, and pass them to the listener."""
-        if not settled:
-            return
-        with self._changed:
-            for one in settled:
-                self._delivery.add(one)
-            self._progress.tell(self._delivery.counts)
+        """Have outcomes counted and passed to the listener, by a thread that does nothing else."""
+        if settled:
+            self._teller.put(settled)
+
+    def _tell_all(self, gathered: Sequence[Sequence[Settled]]) -> None:
+        settled = [one for part in gathered for one in part]
+        for one in settled:
+            self._delivery.add(one)
+        self._progress.tell(self._delivery.counts)
         if self._given.listener is not None:
             self._given.listener(settled)
 
+    def _nobody_is_told(self, gathered: Sequence[Sequence[Settled]]) -> None:
+        # What cannot be reported is not sent; the ledger goes on to record what is in flight.
+        self._over.set()
 
-def _is_past(message: Message) -> bool:
-    return message.schedule is not None and message.schedule <= time.time()
+
+def _chunks(audience: Iterable[_T]) -> Iterator[list[_T]]:
+    chunk: list[_T] = []
+    due = 0.0
+    for one in audience:
+        if not chunk:
+            due = time.monotonic() + _CHUNK_SECONDS
+        chunk.append(one)
+        if len(chunk) == _CHUNK or time.monotonic() >= due:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

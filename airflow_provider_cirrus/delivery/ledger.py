@@ -17,7 +17,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.api.wire import encode_id, wire_entry
+from airflow_provider_cirrus.api.wire import encode_id
 
 #: Bytes of a key. With a hundred million messages, two share a key with a chance of one in ten billion.
 KEY_BYTES = 12
@@ -82,9 +82,11 @@ def key_of(message: Message, stream_id: str) -> bytes:
     :param stream_id: the stream that it is sent through
     :return: :data:`KEY_BYTES` bytes; the last bit says whether there is a ``message_key``, see :func:`is_global`
     """
-    template = wire_entry(message)["template_data"]["template"]
-    said = template if message.message_key is None else [template["name"], message.message_key]
-    text = json.dumps([encode_id(stream_id), account_of(message.to), said], sort_keys=True, ensure_ascii=False)
+    said = message.template.wire_text
+    if message.message_key is not None:
+        said = json.dumps([message.template.name, message.message_key], ensure_ascii=False)
+    # An encoded id and digits hold nothing that JSON would escape.
+    text = f'["{encode_id(stream_id)}", "{account_of(message.to)}", {said}]'
     key = bytearray(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest())
     key[-1] = key[-1] & ~1 | (message.message_key is not None)
     return bytes(key)

@@ -262,7 +262,7 @@ def _jsonl(rows: list[_Row]) -> bytes:
     # Spelt out in the order of FIELDS: twice as fast as the encoder is with a dict per line.
     written = _clock()
     return "".join(
-        f'{{"index": {index}, "recipient": {_text(recipient)}, "key": {_text(key)}, "outcome": "{outcome}", '
+        f'{{"index": {index}, "recipient": {_to_json(recipient)}, "key": "{key}", "outcome": "{outcome}", '
         f'"message_id": {_text(message_id)}, "object_id": {_text(object_id)}, '
         f'"code": {"null" if code is None else code}, "reason": {_text(reason)}, '
         f'"attempt": {attempt}, "time": {_text(written(micros))}}}\n'

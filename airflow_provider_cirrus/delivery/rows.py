@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,20 @@ class BadRow:
 
 
 Row = Mapping[str, Any] | BadRow
+
+
+class Table(ABC):
+    """
+    Rows whose columns are known before the first row is taken.
+
+    :ivar columns: their names, in order
+    """
+
+    columns: Sequence[str]
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Row]:
+        """Return the rows as a stream."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +119,15 @@ def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None,
     no rows. Cells of CSV are text; JSON Lines and Parquet keep their types.
 
     :param source: a path or URI whose name ends in ``.csv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``)
-        or ``.parquet``, an ``ObjectStoragePath``, or an iterable of dicts
+        or ``.parquet``, an ``ObjectStoragePath``, a :class:`Table`, or an iterable of dicts
     :param needed: the columns that are used, by the argument that names them; Parquet reads no other
     :param delimiter: one character, between the cells of CSV
     :raises InvalidInput: no such file, unknown ending, no header, or a needed column that the header lacks
     """
     wanted = needed or {}
+    if isinstance(source, Table):
+        _check_columns(source.columns, wanted)
+        return iter(source)
     if not is_path(source):
         if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
             raise InvalidInput(
@@ -158,6 +176,9 @@ def value_of(row: Mapping[str, Any], column: str, field: str) -> Any:
     if column not in row:
         raise InvalidInput(field, "is missing.")
     value = row[column]
+    if type(value) is str and value.isprintable() and value and not value.isspace():
+        # What nearly every value is.
+        return value
     if value is None or (isinstance(value, str) and not value.strip()):
         raise InvalidInput(field, "is empty.")
     # NaN, and pandas' NaT, which is a datetime to Python: both are unlike themselves.
@@ -189,7 +210,7 @@ def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
             except (ValueError, RecursionError):
                 yield BadRow(number, "is not JSON.")
                 continue
-            yield row if isinstance(row, Mapping) else BadRow(number, "is JSON, but not an object.")
+            yield row if isinstance(row, dict) else BadRow(number, "is JSON, but not an object.")
 
 
 def _of_csv(text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimiter: str) -> Iterator[Row]:
@@ -210,31 +231,47 @@ def _of_csv(text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimit
     except InvalidInput:
         text.close()
         raise
-    return _csv_rows(text, reader, header)
+    return _csv_rows(text, reader, header, delimiter)
 
 
-def _csv_rows(text: io.TextIOWrapper, reader: Iterator[list[str]], header: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimiter: str) -> Iterator[Row]:
     width = len(header)
     with text:
         number = 0
         while True:
+            line = reader.line_num
+            problem = None
+            cells: list[str] = []
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                number += 1
-                yield BadRow(number, f"is not CSV: {error}.")
+                problem = f"is not CSV: {error}."
+            lines = reader.line_num - line
+            if problem is None and not cells:
                 continue
-            if not cells:
-                continue
-            number += 1
-            if len(cells) != width:
-                yield BadRow(number, f"has {len(cells)} columns where the header has {width}.")
+            if problem is None and len(cells) != width:
+                problem = f"has {len(cells)} columns where the header has {width}."
             elif any(not cell.isascii() and _NOT_TEXT.search(cell) for cell in cells):
-                yield BadRow(number, "is not UTF-8.")
-            else:
+                problem = "is not UTF-8."
+            elif lines > 1 and _holds_rows(cells, width, delimiter):
+                problem = "holds lines that look like rows."
+            if problem is None:
+                number += 1
                 yield dict(zip(header, cells, strict=True))
+                continue
+            # A quote that is not closed takes lines with it, and each of them may be somebody.
+            which = f" It goes over {lines} lines of the file: a quote may not be closed." if lines > 1 else ""
+            for _ in range(lines):
+                number += 1
+                yield BadRow(number, problem + which)
+
+
+def _holds_rows(cells: Sequence[str], width: int, delimiter: str) -> bool:
+    return width > 1 and any(
+        inner.count(delimiter) == width - 1 for cell in cells if "\n" in cell for inner in cell.splitlines()[1:]
+    )
 
 
 def _of_parquet(source: Any, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger import Entry
 
-_CHUNK = 1000
+_CHUNK = 5_000
+# The enumeration's own look-up by value costs as much as reading the row.
+_OUTCOME = {outcome.value: outcome for outcome in Outcome}
+_COLUMNS = "key, place, outcome, message_id, object_id, code, reason, attempt, time"
 # Pages kept in memory, in KiB.
 _CACHE = 8192
 
@@ -29,9 +32,11 @@ class Scratch:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE}", "locking_mode=EXCLUSIVE"):
             self._rows.execute(f"PRAGMA {pragma}")
         self._rows.execute(
-            "CREATE TABLE known (key BLOB PRIMARY KEY, seen INT, outcome TEXT, message_id TEXT, object_id TEXT, "
+            "CREATE TABLE known (key BLOB PRIMARY KEY, place INT, outcome TEXT, message_id TEXT, object_id TEXT, "
             "code INT, reason TEXT, attempt INT, time REAL) WITHOUT ROWID"
         )
+        # A bit for each that an earlier try left: to write into the rows would take longer than to read them.
+        self._seen = bytearray()
         # One transaction for all: nothing here needs to survive.
         self._rows.execute("BEGIN")
 
@@ -43,31 +48,49 @@ class Scratch:
     def load(self, entries: Iterable[tuple[bytes, Entry]]) -> int:
         """Take over what a ledger remembers, the last of a key overruling the others; return the number of keys."""
         entries = iter(entries)
-        while chunk := list(islice(entries, _CHUNK)):
+        # Of one key mostly an intent and, a little later, its outcome: a dict leaves one of them.
+        while chunk := dict(islice(entries, _CHUNK)):
+            first = 8 * len(self._seen)
             self._rows.executemany(
-                "INSERT OR REPLACE INTO known VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (key, e.outcome.value, e.message_id, e.object_id, e.code, e.reason, e.attempt, e.time)
-                    for key, e in chunk
+                    (key, place, e.outcome.value, e.message_id, e.object_id, e.code, e.reason, e.attempt, e.time)
+                    for place, (key, e) in enumerate(chunk.items(), first)
                 ],
             )
+            self._seen += bytes(len(chunk) // 8 + 1)
         (count,) = self._rows.execute("SELECT count(*) FROM known").fetchone()
         return int(count)
 
-    def see(self, key: bytes) -> Entry | bool:
+    def see(self, keys: Sequence[bytes]) -> list[Entry | bool]:
         """
-        Take note of a message of the audience.
+        Take note of messages of the audience.
 
-        :return: True where it is new; False where it stood in the audience before; else what an earlier try left
+        :param keys: up to 500
+        :return: for each, True where it is new; False where it stood in the audience before; else what an earlier
+            try left
         """
-        row = self._rows.execute(
-            "SELECT seen, outcome, message_id, object_id, code, reason, attempt, time FROM known WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None:
-            self._rows.execute("INSERT INTO known (key, seen) VALUES (?, 1)", (key,))
-            return True
-        if row[0]:
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT {_COLUMNS} FROM known WHERE key IN ({marks})"  # noqa: S608  (only question marks)
+        known = {row[0]: row[1:] for row in self._rows.execute(query, keys)}
+        found: list[Entry | bool] = []
+        new: dict[bytes, None] = {}
+        for key in keys:
+            row = known.get(key)
+            if row is not None:
+                place, outcome, *rest = row
+                found.append(self._see(place) and Entry(_OUTCOME[outcome], *rest))
+            else:
+                found.append(key not in new)
+                new[key] = None
+        self._rows.executemany("INSERT INTO known (key) VALUES (?)", [(key,) for key in new])
+        return found
+
+    def _see(self, place: int | None) -> bool:
+        """Return whether what an earlier try left is seen for the first time."""
+        if place is None:
             return False
-        self._rows.execute("UPDATE known SET seen = 1 WHERE key = ?", (key,))
-        _, outcome, *rest = row
-        return Entry(Outcome(outcome), *rest)
+        byte, bit = divmod(place, 8)
+        is_new = not self._seen[byte] >> bit & 1
+        self._seen[byte] |= 1 << bit
+        return is_new

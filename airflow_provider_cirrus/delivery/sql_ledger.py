@@ -6,13 +6,14 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.url import make_url
+from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -27,6 +28,11 @@ _PAGE = 5_000
 _CHUNK = 500
 _TRIES = 8
 _LOCK_WAIT = 30
+# Module to SQLAlchemy's name for it, the one that is tried first before.
+_DRIVERS = {
+    "postgresql": {"psycopg2": "psycopg2", "psycopg": "psycopg"},
+    "mysql": {"MySQLdb": "mysqldb", "pymysql": "pymysql"},
+}
 # The server rolled it back because of others, so it may be repeated: PostgreSQL's states, MySQL's numbers.
 _ROLLED_BACK = {"40P01", "40001", 1213, 1205}
 
@@ -76,8 +82,9 @@ def engine_for(uri: str) -> Engine:
     Return an engine fit for a ledger.
 
     :param uri: as SQLAlchemy takes it; ``postgres://`` as Airflow writes it is understood
+    :raises LedgerError: no driver for this database is installed
     """
-    url = make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri)
+    url = _with_driver(make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri))
     if url.get_backend_name() != "sqlite":
         # Without it, psycopg2 makes a round trip for every row.
         batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
@@ -85,6 +92,21 @@ def engine_for(uri: str) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """Name the driver that is installed: which one SQLAlchemy takes by itself changed with its version 2.1."""
+    drivers = _DRIVERS.get(url.drivername, {})
+    for module, driver in drivers.items():
+        if find_spec(module) is not None:
+            return url.set(drivername=f"{url.drivername}+{driver}")
+    if drivers:
+        name = "postgres" if url.drivername == "postgresql" else "mysql"
+        raise LedgerError(
+            f"No driver for {url.drivername} is installed ({' or '.join(drivers)}).",
+            hint=f"pip install apache-airflow-providers-{name}",
+        )
+    return url
 
 
 def ddl(dialect_name: str) -> str:
@@ -140,6 +162,9 @@ class SqlLedger:
         self._owner = owner
         self._clock = clock
         self._is_global = is_global
+        # Made once: to make a statement takes as long as to write a dozen rows.
+        self._insert = insert_or_ignore(_ledger, self._dialect)
+        self._upsert = upsert(_ledger, self._dialect)
         self._open(create)
         self._transaction(self._take_over)
 
@@ -180,8 +205,8 @@ class SqlLedger:
             self._fence(connection)
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
-                rows = {row["key"]: row for row in (self._row(key, entry) for key, entry in outcomes)}
-                connection.execute(self._upsert(), [rows[key] for key in sorted(rows)])
+                stored = {self._stored(key): (key, entry) for key, entry in outcomes}
+                connection.execute(self._upsert, [self._row(key, *stored[key]) for key in sorted(stored)])
             return self._claim(connection, intents) if intents else {}
 
         return self._transaction(work)
@@ -203,7 +228,10 @@ class SqlLedger:
         named = {self._stored(key): key for key in intents}
         # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
         wanted = sorted(named)
-        connection.execute(self._insert_or_ignore(_ledger), [self._row(named[key], None) for key in wanted])
+        inserted = connection.execute(self._insert, [self._row(key, named[key], None) for key in wanted])
+        if self._dialect == "sqlite" and inserted.rowcount == len(wanted):
+            # All are new. Other drivers do not count what many statements did together.
+            return {}
         found = _found(connection, wanted)
         again = [
             key for key, row in found.items() if row.scope == self._scope and row.state in _AGAIN and not self._new(row)
@@ -249,7 +277,7 @@ class SqlLedger:
     def _take_over(self, connection: Connection) -> None:
         row = {"scope": self._scope, "owner": self._owner, "since": self._clock()}
         # First a write, so that SQLite never has to turn a read lock into a write lock.
-        connection.execute(self._insert_or_ignore(_runs), [row])
+        connection.execute(insert_or_ignore(_runs, self._dialect), [row])
         connection.execute(
             sa.update(_runs).where(_runs.c.scope == self._scope).values(owner=self._owner, since=row["since"])
         )
@@ -266,7 +294,7 @@ class SqlLedger:
                             connection.execute(CreateTable(table, if_not_exists=True))
                             for index in table.indexes:
                                 index.create(connection, checkfirst=True)
-                        connection.execute(self._insert_or_ignore(_meta), [_FORMAT_ROW])
+                        connection.execute(insert_or_ignore(_meta, self._dialect), [_FORMAT_ROW])
                     found = self._format()
             except DBAPIError as error:
                 trouble = error
@@ -279,7 +307,7 @@ class SqlLedger:
                     f"The ledger's tables are in format {found}, and this version reads {_FORMAT}.",
                     hint="Use the version of the provider that wrote them, or a later one.",
                 )
-        why = "" if trouble is None else f" ({_cause(trouble)})"
+        why = "" if trouble is None else f" ({cause_of(trouble)})"
         raise LedgerError(
             f"The ledger's tables are missing or cannot be read, and could not be created{why}.",
             hint=f"Let somebody who may create tables run:\n{ddl(self._dialect)}",
@@ -309,9 +337,9 @@ class SqlLedger:
         scope = b"" if self._is_global(key) else self._scope.encode()
         return hashlib.blake2b(key, digest_size=16, key=scope).hexdigest()
 
-    def _row(self, key: bytes, entry: Entry | None) -> dict[str, Any]:
+    def _row(self, stored: str, key: bytes, entry: Entry | None) -> dict[str, Any]:
         return {
-            "key": self._stored(key),
+            "key": stored,
             "scope": self._scope,
             "message_key": key.hex(),
             "state": _INTENT if entry is None else entry.outcome.value,
@@ -323,12 +351,6 @@ class SqlLedger:
             "time": entry.time if entry else self._clock(),
             "owner": self._owner,
         }
-
-    def _insert_or_ignore(self, table: sa.Table) -> Any:
-        return insert_or_ignore(table, self._dialect)
-
-    def _upsert(self) -> Any:
-        return upsert(_ledger, self._dialect)
 
 
 def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
@@ -385,13 +407,13 @@ def _was_rolled_back(error: DBAPIError) -> bool:
 
 def _not_taken(error: SQLAlchemyError) -> LedgerError:
     return LedgerError(
-        f"The ledger's database failed ({_cause(error)}), so nothing more is sent.",
+        f"The ledger's database failed ({cause_of(error)}), so nothing more is sent.",
         hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
     )
 
 
-def _cause(error: SQLAlchemyError) -> str:
-    # The first line only: what follows may quote the statement.
+def cause_of(error: SQLAlchemyError) -> str:
+    """Say what a database's error was: its first line only, as what follows may quote the statement."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0][:200]}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.results import Outcome
@@ -66,8 +67,8 @@ class TaskStateLedger:
         """
         keys = bytearray()
         self._segment, self._log, self._size = 0, [], 0
-        while (value := self._store.get(_name(self._segment))) is not None:
-            for item in _log_of(value):
+        for log in self._logs():
+            for item in log:
                 if "i" in item:
                     found = base64.b64decode(item["i"])
                     keys += found
@@ -82,6 +83,16 @@ class TaskStateLedger:
                         )
             self._segment += 1
         self._next_place = len(keys) // KEY_BYTES
+
+    def _logs(self) -> Iterator[list[Any]]:
+        # The next segment is fetched while this one is read: a fetch is mostly waiting.
+        with ThreadPoolExecutor(1, "cirrus-ledger-read") as reader:
+            segment = 0
+            coming = reader.submit(self._store.get, _name(segment))
+            while (value := coming.result()) is not None:
+                segment += 1
+                coming = reader.submit(self._store.get, _name(segment))
+                yield _log_of(value)
 
     def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
         """Record outcomes and intents in one write; the task is alone here, so all intents are its own."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.ledger import Ledger
+    from airflow_provider_cirrus.delivery.policy import Screen
 
 DEFAULT_MESSAGES_PER_SECOND = 80
 
@@ -30,7 +31,7 @@ class CirrusHook(BaseHook):
 
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
-    ``messages_per_second``, ``timeout`` and ``console_url``. See docs/connection.md.
+    ``messages_per_second``, ``timeout``, ``console_url`` and ``allowed_recipients``. See docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
     :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the
@@ -113,6 +114,25 @@ class CirrusHook(BaseHook):
         extra = await get_async_extra_dejson(connection)
         return AsyncCirrusClient(**self._client_options(connection, extra))
 
+    def screening(self) -> Screen:
+        """
+        Return what says of a recipient's digits why they get nothing: the connection's ``allowed_recipients``.
+
+        :raises InvalidInput: something in it is no number
+        """
+        from airflow_provider_cirrus.delivery.policy import screen_of
+
+        return screen_of(self._extra(self._connection).get("allowed_recipients"))
+
+    async def ascreening(self) -> Screen:
+        """Return the same on an event loop; see :meth:`aget_conn`."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from airflow_provider_cirrus.delivery.policy import screen_of
+
+        extra = await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id))
+        return screen_of(extra.get("allowed_recipients"))
+
     def close(self) -> None:
         """Close the client's connections, if one was made."""
         if "client" in self.__dict__:
@@ -158,7 +178,7 @@ class CirrusHook(BaseHook):
         from airflow_provider_cirrus.delivery.ledger import is_global
         from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
 
-        engine = engine_for(_database_url(self.get_connection(ledger_conn_id)))
+        engine = engine_for(database_url(self.get_connection(ledger_conn_id)))
         scope = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
         return SqlLedger(engine, scope, uuid4().hex, is_global=is_global)
 
@@ -263,7 +283,7 @@ def _base_url(connection: Connection) -> str | None:
     return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
 
 
-def _database_url(connection: Connection) -> str:
+def database_url(connection: Connection) -> str:
     """Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in."""
     from sqlalchemy.engine import URL
 

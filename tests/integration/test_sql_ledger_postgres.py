@@ -15,14 +15,14 @@ from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import opened
 
 
-@pytest.fixture
-def uri(postgres: str) -> Iterator[str]:  # noqa: F811
-    """A database of this test's own."""
+@pytest.fixture(params=["psycopg2", "psycopg"])
+def uri(postgres: str, request: pytest.FixtureRequest) -> Iterator[str]:  # noqa: F811
+    """A database of this test's own, through either driver that Airflow's provider brings."""
     name = f"t{uuid.uuid4().hex}"
     server = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield postgres.rpartition("/")[0] + "/" + name
+    yield f"postgresql+{request.param}" + postgres.partition("://")[2].rpartition("/")[0].join(("://", f"/{name}"))
     with server.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     server.dispose()

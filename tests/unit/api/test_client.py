@@ -17,6 +17,7 @@ import trustme
 
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
+from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
@@ -399,3 +400,53 @@ def test_a_server_may_answer_before_it_read_the_whole_file(connect: Connect, san
     large = io.BytesIO(b"%PDF-1.4 " + b"\0" * 20_000_000)
     with pytest.raises((errors.Unauthorized, errors.NoAnswer)):
         connect(token="wrong").upload_media(large, "a.pdf", "application/pdf")
+
+
+def campaign_file() -> io.BytesIO:
+    return io.BytesIO(b"phone1\n447700900101\n447700900102\n")
+
+
+def test_a_campaign_arrives_with_its_form_and_its_file(connect: Connect, sandbox: Sandbox) -> None:
+    campaign = Campaign.build("opening_hours", "en", campaign_name="Öffnungszeiten", schedule="2090-01-01T00:00:00Z")
+    connect(stream_id=sandbox.stream_id.replace("=", "%3d")).send_campaign(campaign, campaign_file(), "März.csv")
+    (received,) = sandbox.campaigns
+    assert received["recipients"] == ["447700900101", "447700900102"]
+    assert received["filename"] == "März.csv"
+    assert received["fields"] == {
+        "template_name": "opening_hours",
+        "language_code": "en",
+        "stream_id": sandbox.stream_id,
+        "campaign_name": "Öffnungszeiten",
+        "scheduled_date": "2090-01-01T00:00:00Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "arrived"),
+    [
+        pytest.param({"status": 500}, errors.ServerError, 0, id="500-before"),
+        pytest.param({"status": 500, "when": "after"}, errors.ServerError, 1, id="500-after"),
+        pytest.param({"action": "drop", "when": "after"}, errors.NoAnswer, 1, id="dropped"),
+        pytest.param({"status": 200, "body": "OK", "when": "after"}, errors.UnreadableAnswer, 1, id="no-json"),
+        pytest.param({"status": 200, "body": {}}, errors.UnreadableAnswer, 0, id="no-envelope"),
+        pytest.param(
+            {"status": 200, "body": {"status": "400", "description": "No"}}, errors.UnreadableAnswer, 0, id="no-inside"
+        ),
+        pytest.param({"status": 400, "body": {"status": "400"}}, errors.BadRequest, 0, id="400"),
+        pytest.param({"status": 401}, errors.Unauthorized, 0, id="401"),
+    ],
+)
+def test_a_campaign_that_is_not_confirmed_is_an_error_and_never_repeated(
+    connect: Connect, sandbox: Sandbox, fault: dict[str, Any], error: type[Exception], arrived: int
+) -> None:
+    sandbox.add_fault(on="campaign", **fault)
+    with pytest.raises(error):
+        connect(attempts=3).send_campaign(Campaign.build("opening_hours", "en"), campaign_file(), "a.csv")
+    assert len(sandbox.campaigns) == arrived
+    assert len(sandbox.requests) == 1
+
+
+def test_a_campaign_is_repeated_whole_after_a_429(connect: Connect, sandbox: Sandbox) -> None:
+    sandbox.add_fault("rate_limited", on="campaign")
+    connect(attempts=2).send_campaign(Campaign.build("opening_hours", "en"), campaign_file(), "a.csv")
+    assert [len(one["recipients"]) for one in sandbox.campaigns] == [2]

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.models import Message, Template
 from airflow_provider_cirrus.api.wire import wire_entry
 
 
 def entry(template: dict[str, Any], **rest: Any) -> dict[str, Any]:
     """The entry on the wire of a message with these parts."""
-    return wire_entry(Message.build("+44 7700 900123", {"name": "order_update", "language": "en", **template}, **rest))
+    message = Message.build("+44 7700 900123", {"name": "order_update", "language": "en", **template}, **rest)
+    found: dict[str, Any] = json.loads(wire_entry(message))
+    return found
 
 
 def components(**parts: Any) -> list[dict[str, Any]]:
@@ -326,3 +329,34 @@ def test_a_schedule_stands_beside_the_template() -> None:
 def test_unusual_names_are_remarked_on_and_not_blocked(name: str, language: str, remarks: int) -> None:
     message = Message.build("+447700900123", {"name": name, "language": language})
     assert len(message.template.advice()) == remarks
+
+
+@pytest.mark.parametrize(
+    ("rest", "body"),
+    [
+        pytest.param({}, ["Ann", 'a "quoted" €5'], id="in-order"),
+        pytest.param({}, {"first": "Ann", "order": "A-1"}, id="by-name"),
+        pytest.param({"header": "Hello", "buttons": [{"type": "url", "text": "x"}]}, ["Ann"], id="among-others"),
+        pytest.param(
+            {
+                "components": [
+                    {
+                        "type": "carousel",
+                        "cards": [{"components": [{"type": "body", "parameters": [{"type": "text", "text": "x"}]}]}],
+                    }
+                ]
+            },
+            ["Ann"],
+            id="beside-a-body-in-a-card",
+        ),
+    ],
+)
+def test_another_body_makes_the_template_that_it_would_make_anew(rest: dict[str, Any], body: Any) -> None:
+    fields = {"name": "order_update", "language": "en", **rest}
+    stand_in = dict.fromkeys(body, "x") if isinstance(body, dict) else ["x"] * len(body)
+    anew = Template(**{**fields, "body": body})
+    changed = Template(**{**fields, "body": stand_in}).with_body(body)
+    assert changed.wire_text == anew.wire_text
+    assert changed.wire_components() == anew.wire_components()
+    with pytest.raises(ValueError, match="newline"):
+        changed.with_body({"first": "a\nb"} if isinstance(body, dict) else ["a\nb"])

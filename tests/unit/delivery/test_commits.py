@@ -72,7 +72,7 @@ def test_an_intent_is_written_before_intend_returns() -> None:
         commits.settle([bytes([number])], [YES])
 
     assert in_threads(16, work) == []
-    commits.flush()
+    commits.close()
     assert sorted(key for _, outcomes in ledger.commits for key in outcomes) == [bytes([n]) for n in range(16)]
 
 
@@ -82,8 +82,10 @@ def test_after_a_write_that_failed_everybody_gets_the_error() -> None:
     raised = in_threads(8, lambda number: [commits.intend([bytes([number]), bytes([n])]) for n in range(100, 110)])
     assert len(raised) == 8
     assert len(ledger.commits) == 2, "it was written to again"
+    commits.close()
+    assert isinstance(commits.error, BrokenPipeError)
     with pytest.raises(BrokenPipeError):
-        commits.flush()
+        commits.settle([b"a"], [YES])
 
 
 def test_each_request_learns_which_of_its_own_intents_are_held() -> None:
@@ -97,17 +99,17 @@ def test_without_a_ledger_nothing_waits() -> None:
     commits = GroupCommit(None, 4)
     assert commits.intend([b"a"]) == {}
     assert commits.settle([b"a"], [YES])[0].attempt == 4
-    commits.flush()
+    commits.close()
+    assert commits.error is None
 
 
 def test_scratch_tells_new_known_and_seen_apart() -> None:
     scratch = Scratch()
     later = Entry(Outcome.ACCEPTED, "m", None, None, None, 2, 5.0)
     assert scratch.load([(b"a", Entry(Outcome.UNSENT)), (b"b", later), (b"a", later)]) == 2
-    assert scratch.see(b"new") is True
-    assert scratch.see(b"new") is False
-    assert scratch.see(b"a") == later, "the last overrules"
-    assert scratch.see(b"a") is False
+    assert scratch.see([b"new", b"a", b"new"]) == [True, later, False], "the last of a key overrules"
+    assert scratch.see([b"a", b"new", b"b"]) == [False, False, later]
+    assert scratch.see([]) == []
     scratch.close()
 
 

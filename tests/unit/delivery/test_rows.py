@@ -163,3 +163,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert int(read) == count
         peaks.append(int(peak))
     assert peaks[1] - peaks[0] < 20 * 1024
+
+
+@pytest.mark.parametrize(
+    ("lines", "whole", "lost"),
+    [
+        pytest.param(['1,"Ann', "2,Ben", "3,Cyd"], 0, 3, id="never-closed"),
+        pytest.param(['1,"Ann', "2,Ben", '3,"Cyd"', "4,Dan"], 1, 3, id="closed-by-the-next-quote"),
+        pytest.param(['1,"Ann', "2,Ben", '"', "4,Dan"], 1, 3, id="closed-where-the-columns-match"),
+        pytest.param(['1,"10 High St', 'Town"', "2,Ben"], 2, 0, id="a-cell-of-two-lines"),
+    ],
+)
+def test_every_line_that_an_open_quote_takes_with_it_is_counted(
+    tmp_path: Path, lines: list[str], whole: int, lost: int
+) -> None:
+    path = tmp_path / "audience.csv"
+    path.write_text("\n".join(["to,name", *lines]) + "\n")
+    rows = list(open_rows(str(path)))
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    assert (len(rows) - len(bad), len(bad)) == (whole, lost)
+    assert all("quote" in row.reason for row in bad)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery import sql_ledger
 from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError
 from airflow_provider_cirrus.delivery.sql_ledger import (
     SqlLedger,
@@ -270,3 +271,25 @@ def test_the_sql_for_mysql_is_mysqls() -> None:
 def test_another_database_is_refused() -> None:
     with pytest.raises(LedgerError, match="oracle"):
         ddl("oracle")
+
+
+@pytest.mark.parametrize(
+    ("uri", "installed", "driver"),
+    [
+        pytest.param("postgresql://u@h/d", {"psycopg2", "psycopg"}, "psycopg2", id="as-always"),
+        pytest.param("postgres://u@h/d", {"psycopg"}, "psycopg", id="as-airflow-writes-it"),
+        pytest.param("postgresql+psycopg://u@h/d", {"psycopg2", "psycopg"}, "psycopg", id="named"),
+    ],
+)
+def test_the_driver_is_one_that_is_installed(
+    monkeypatch: pytest.MonkeyPatch, uri: str, installed: set[str], driver: str
+) -> None:
+    pytest.importorskip(driver)
+    monkeypatch.setattr(sql_ledger, "find_spec", lambda name: name in installed or None)
+    assert engine_for(uri).driver == driver
+
+
+def test_without_a_driver_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_ledger, "find_spec", lambda name: None)
+    with pytest.raises(LedgerError, match="apache-airflow-providers-postgres"):
+        engine_for("postgresql://u@h/d")

@@ -1,0 +1,86 @@
+"""One thread for what many would queue up for: it works through all that has gathered since it last looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Condition, Thread
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Background(Generic[Item]):
+    """
+    Hands items to ``work``, in the order in which they were put, as many at once as there are.
+
+    After an error of ``work`` nothing is worked on any more, and whoever puts an item gets that error.
+
+    :param name: of the thread
+    :param work: called from that thread alone
+    :param drop: called once, from that thread, with all items that an error left undone
+    :param most: items that may wait; who puts one more waits, so that memory does not grow with a slow disk
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[Item]], None],
+        drop: Callable[[list[Item]], None] | None = None,
+        most: int = 1_000,
+    ) -> None:
+        self.error: BaseException | None = None
+        self._work = work
+        self._drop = drop
+        self._most = most
+        self._items: list[Item] = []
+        self._is_closing = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+
+    def put(self, item: Item) -> None:
+        """
+        Hand over an item.
+
+        :raises BaseException: that of ``work``; the item will not be worked on
+        :raises RuntimeError: it was closed
+        """
+        with self._changed:
+            while len(self._items) >= self._most and self.error is None:
+                self._changed.wait()
+            if self.error is not None:
+                raise self.error
+            if self._is_closing:
+                raise RuntimeError(f"{self._thread.name} has ended")
+            self._items.append(item)
+            if self._thread.ident is None:
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wait until everything is worked through, or an error has ended it; :attr:`error` says which."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._items and not self._is_closing:
+                    self._changed.wait()
+                items, self._items = self._items, []
+                self._changed.notify_all()
+            if not items:
+                return
+            try:
+                self._work(items)
+            except BaseException as error:  # noqa: BLE001  (kept for those who wait; nobody would see it here)
+                with self._changed:
+                    self.error = error
+                    items += self._items
+                    self._items = []
+                    self._changed.notify_all()
+                if self._drop is not None:
+                    self._drop(items)
+                return
