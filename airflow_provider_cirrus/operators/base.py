@@ -53,7 +53,50 @@ class CirrusOperator(BaseOperator):
         return CirrusHook(self.cirrus_conn_id, self.stream)
 
 
-class SendingOperator(CirrusOperator):
+class LedgerOperator(CirrusOperator):
+    """
+    Base of the operators that send: what they sent is remembered.
+
+    :param ledger_conn_id: connection of a database that remembers it; None: Airflow's task state store (3.3 and
+        later)
+    :param resend: send again what an earlier run of this task sent, on purpose
+    """
+
+    def __init__(self, *, ledger_conn_id: str | None = None, resend: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ledger_conn_id = ledger_conn_id
+        self.resend = resend
+
+    def _ledger(self, context: Context) -> Ledger | None:
+        """Return where outcomes are remembered; refuse a second try where nothing is."""
+        ti = context["ti"]
+        # Airflow raises max_tries with every clear: this is the first try since then.
+        first_try = ti.try_number == (ti.max_tries or 0) - (self.retries or 0) + 1
+        resend = is_true(self.resend) and first_try
+        ledger = self._make_ledger(context)
+        if ledger is None and ti.try_number > 1 and not resend:
+            raise AirflowFailException(
+                "An earlier try of this task may have sent messages, and Airflow before 3.3 does not remember "
+                "which: nothing was sent now. Give the task a ledger_conn_id; or look into the console, then clear "
+                "the task with resend=True and only those recipients that are missing."
+            )
+        if ledger is not None and resend:
+            self.log.warning("resend is set: what was sent before is sent again.")
+            ledger.forget()
+        return ledger
+
+    def _make_ledger(self, context: Context) -> Ledger | None:
+        store = context.get("task_state_store")
+        if self.ledger_conn_id:
+            return self.hook.sql_ledger(self.ledger_conn_id, context["ti"])
+        if store is not None:
+            from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+
+            return TaskStateLedger(store)
+        return None
+
+
+class SendingOperator(LedgerOperator):
     """
     Base of the operators that send an audience; the parameters are described where users meet them.
 
@@ -100,10 +143,8 @@ class SendingOperator(CirrusOperator):
         messages_per_second: int | str | None = None,
         report_path: Any = None,
         report_recipients: Literal["full", "masked", "hash"] | str = "full",
-        ledger_conn_id: str | None = None,
         shard: int | str | None = None,
         shards: int | str | None = None,
-        resend: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -121,10 +162,8 @@ class SendingOperator(CirrusOperator):
         self.messages_per_second = messages_per_second
         self.report_path = report_path
         self.report_recipients = report_recipients
-        self.ledger_conn_id = ledger_conn_id
         self.shard = shard
         self.shards = shards
-        self.resend = resend
         self._stop = Event()
 
     def on_kill(self) -> None:
@@ -232,34 +271,6 @@ class SendingOperator(CirrusOperator):
 
         made: ReportFile = ReportFile(self.report_path, recipients=self.report_recipients)  # type: ignore[arg-type]
         return made
-
-    def _ledger(self, context: Context) -> Ledger | None:
-        """Return where outcomes are remembered; refuse a second try where nothing is."""
-        ti = context["ti"]
-        # Airflow raises max_tries with every clear: this is the first try since then.
-        first_try = ti.try_number == (ti.max_tries or 0) - (self.retries or 0) + 1
-        resend = is_true(self.resend) and first_try
-        ledger = self._make_ledger(context)
-        if ledger is None and ti.try_number > 1 and not resend:
-            raise AirflowFailException(
-                "An earlier try of this task may have sent messages, and Airflow before 3.3 does not remember "
-                "which: nothing was sent now. Give the task a ledger_conn_id; or look into the console, then clear "
-                "the task with resend=True and only those recipients that are missing."
-            )
-        if ledger is not None and resend:
-            self.log.warning("resend is set: what was sent before is sent again.")
-            ledger.forget()
-        return ledger
-
-    def _make_ledger(self, context: Context) -> Ledger | None:
-        store = context.get("task_state_store")
-        if self.ledger_conn_id:
-            return self.hook.sql_ledger(self.ledger_conn_id, context["ti"])
-        if store is not None:
-            from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
-
-            return TaskStateLedger(store)
-        return None
 
     def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
         """Fail the task where the outcomes call for it, after everybody else was served."""

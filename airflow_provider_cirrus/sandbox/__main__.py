@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
         help="do not refuse media IDs that were never uploaded here",
     )
     add(
+        "--list-by",
+        choices=settings.LIST_BY,
+        default="created",
+        help="time by which conversations are listed (default: %(default)s)",
+    )
+    add(
         "--keep",
         type=int,
         default=settings.DEFAULT_KEEP,
@@ -93,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             api_version=options.api_version,
             contact_format=options.contact_format,
             accept_any_media=options.accept_any_media,
+            list_by=options.list_by,
             keep=options.keep,
             host=options.host,
             port=options.port,

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from airflow_provider_cirrus.sandbox.answers import Answer, bad_request, html_response, json_response
+from airflow_provider_cirrus.sandbox.campaigns import start_campaign
 from airflow_provider_cirrus.sandbox.control import Control
 from airflow_provider_cirrus.sandbox.conversations import Conversations
 from airflow_provider_cirrus.sandbox.faults import Fault, FaultBook
@@ -51,9 +52,9 @@ class SandboxApp:
         self.store = Store(settings.keep)
         self.faults = FaultBook()
         self._rate = RateLimit(settings.messages_per_second)
-        self._conversations = Conversations(settings.plain_stream_id, settings.keep)
-        self._sender = Sender(settings, self.store, self.faults, self._rate, self._conversations)
-        self._reader = Reader(settings, self.store, self._conversations)
+        self.conversations = Conversations(settings.plain_stream_id, settings.keep, settings.list_by)
+        self._sender = Sender(settings, self.store, self.faults, self._rate, self.conversations)
+        self._reader = Reader(settings, self.store, self.conversations)
         self._control = Control(self, loopback_only=loopback_only)
         self._stopping = asyncio.Event()
 
@@ -62,7 +63,7 @@ class SandboxApp:
         self.faults.clear()
         self.store.reset()
         self._rate.reset()
-        self._conversations.reset()
+        self.conversations.reset()
 
     def rearm(self) -> None:
         """Make ready to serve, after a stop too."""
@@ -141,6 +142,9 @@ class SandboxApp:
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {settings.token}".encode()):
             return Answer(401, description="Unauthorized: no or wrong bearer token.", page=True)
+        if route.operation == "campaign":
+            # Its stream stands in the form.
+            return None
         known = {settings.stream_id}
         if route.operation in {"object", "objects", "availability"}:
             known.add(str(settings.plain_stream_id))
@@ -158,6 +162,8 @@ class SandboxApp:
             return self._sender.send(record.body or b"", content_type, record.number)
         if route.operation == "upload":
             return await upload(request.stream(), content_type, self.store)
+        if route.operation == "campaign":
+            return await start_campaign(request, self.settings, self.store, record.number)
         await _drain(request)
         return self._reader.answer(route, dict(request.query_params), record.number, older_contacts=older_contacts)
 

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from airflow_provider_cirrus.sandbox.answers import json_response
 from airflow_provider_cirrus.sandbox.page import render
 from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
+from airflow_provider_cirrus.sandbox.shapes import a_bool, a_text, an_integer, an_object, keys
+from airflow_provider_cirrus.sandbox.strict_json import BodyError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -71,6 +73,10 @@ class Control:
                 if not re.fullmatch(r"[0-9]{1,9}", number) or not self._app.faults.remove(int(number)):
                     return _error(404, f"no fault {number!r}")
                 return json_response({"faults": self._app.faults.listing()})
+            case "GET", "/_sandbox/conversations":
+                return json_response({"conversations": self._app.conversations.listing()})
+            case "POST", path if path.startswith("/_sandbox/conversations/"):
+                return await self._change_conversation(request, path.removeprefix("/_sandbox/conversations/"))
             case "POST", "/_sandbox/reset":
                 self._app.reset()
                 return json_response({"reset": True})
@@ -97,6 +103,24 @@ class Control:
             return _error(400, str(exc))
         return json_response({"id": number}, 201)
 
+    async def _change_conversation(self, request: Request, object_id: str) -> Response:
+        """Have the customer or an agent write something, or change the status; at the vendor, people do that."""
+        try:
+            given = an_object(json.loads(await request.body()), "the body")
+            keys(given, "the body", optional=("text", "from_customer", "status"))
+            if not given.keys() & {"text", "status"}:
+                raise BodyError("the body", "must hold text or status")
+            text = a_text(given["text"], "text") if "text" in given else None
+            from_customer = a_bool(given.get("from_customer", True), "from_customer")
+            status = an_integer(given["status"], "status") if "status" in given else None
+        except (ValueError, RecursionError) as exc:
+            return _error(400, str(exc))
+        conversations = self._app.conversations
+        known = status is None or conversations.set_status(object_id, status)
+        if known and text is not None:
+            known = conversations.write(object_id, text, from_customer=from_customer) is not None
+        return json_response({"changed": object_id}) if known else _error(404, f"no conversation {object_id!r}")
+
     def _inbox(self, request: Request) -> Response:
         limit = _limit(request)
         if isinstance(limit, str):
@@ -107,6 +131,7 @@ class Control:
                 "counts": store.counts(),
                 "messages": store.messages(limit, request.query_params.get("recipient")),
                 "uploads": store.uploads(),
+                "campaigns": store.campaigns(),
                 "validations": store.validations(),
                 "validation_warnings": store.validation_warnings(),
             }
@@ -121,6 +146,7 @@ class Control:
             counts=store.counts(),
             messages=store.messages(SHOWN if limit is None else limit, request.query_params.get("recipient")),
             uploads=store.uploads()[-SHOWN:],
+            campaigns=store.campaigns()[-SHOWN:],
             warnings=store.validation_warnings()[-SHOWN:],
             faults=self._app.faults.listing(),
             stream_id=self._app.settings.stream_id,

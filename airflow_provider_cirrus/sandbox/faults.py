@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 
-PLACES = ("send", "upload", "validate", "object", "availability", "any")
+PLACES = ("send", "upload", "campaign", "validate", "object", "availability", "any")
 ACTIONS = (
     "status",
     "delay",
@@ -74,7 +74,7 @@ NAMED: dict[str, FaultFields] = {
 class Fault:
     """One thing that goes wrong.
 
-    :param on: the call: send, upload, validate, object (one or a list), availability, any.
+    :param on: the call: send, upload, campaign, validate, object (one or a list), availability, any.
     :param when: ``before`` the request has any effect, or ``after`` it was accepted and recorded.
     :param action: ``status`` answers with ``status``, ``headers`` and ``body``; ``delay`` waits
         ``delay`` seconds and goes on; ``hang`` never answers; ``drop`` resets the TCP connection;

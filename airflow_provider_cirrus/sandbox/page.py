@@ -18,6 +18,7 @@ def render(
     counts: dict[str, int],
     messages: list[dict[str, Any]],
     uploads: list[dict[str, Any]],
+    campaigns: list[dict[str, Any]],
     warnings: list[dict[str, Any]],
     faults: list[dict[str, Any]],
     stream_id: str,
@@ -49,6 +50,11 @@ def render(
                 )
                 for item in reversed(uploads)
             ],
+        ),
+        _table(
+            "Campaigns",
+            ("received", "template", "file", "recipients", "form"),
+            [_campaign(item) for item in reversed(campaigns)],
         ),
         _table(
             "Numbers checked unwisely",
@@ -112,6 +118,18 @@ def _message(message: dict[str, Any]) -> str:
         + f"<td>{escape(message['template'])} <small>{escape(message['language'])}</small></td>"
         + f"<td>{content}</td>"
         + _cells(message["id"])
+    )
+
+
+def _campaign(campaign: dict[str, Any]) -> str:
+    fields = dict(campaign["fields"])
+    template, language = fields.pop("template_name"), fields.pop("language_code")
+    form = "".join(_line(name, value) for name, value in fields.items() if name != "stream_id")
+    return (
+        _cells(campaign["received_at"][:19].replace("T", " "))
+        + f"<td>{escape(template)} <small>{escape(language)}</small></td>"
+        + _cells(campaign["filename"], len(campaign["recipients"]))
+        + f"<td>{form}</td>"
     )
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-OPERATIONS = ("send", "upload", "validate", "object", "objects", "availability", "status")
+OPERATIONS = ("send", "upload", "campaign", "validate", "object", "objects", "availability", "status")
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Route:
 
     :param operation: one of :data:`OPERATIONS`.
     :param versioned: whether the path began with ``/v2``.
-    :param stream: the stream ID, decoded exactly once.
+    :param stream: the stream ID, decoded exactly once; empty where the path names none.
     :param item: a phone number or an object ID, decoded exactly once.
     """
 
@@ -42,6 +42,8 @@ def find_route(raw_path: bytes) -> Route | None:
             return Route("send", "POST", versioned, stream)
         case ["whatsapp", "uploadmedia", stream]:
             return Route("upload", "POST", versioned, stream)
+        case ["whatsapp", "campaign"]:
+            return Route("campaign", "POST", versioned)
         case ["whatsapp", "validatecontact", stream, number]:
             return Route("validate", "GET", versioned, stream, number)
         case ["streams", stream, "objects"]:

@@ -47,6 +47,7 @@ class Sandbox:
     :param api_version: which path takes the send body: ``"any"``, ``""`` (unversioned) or ``"v2"``.
     :param contact_format: form of the contact answer: ``"valid"``, or ``"contacts"`` as older deployments.
     :param accept_any_media: do not refuse media IDs that were never uploaded here.
+    :param list_by: the time by which conversations are listed: ``"created"`` or ``"updated"``.
     :param keep: how many messages, requests and uploads are remembered.
     :param host: the address to bind.
     :param port: the port to bind; 0 takes a free one, which a later start takes again.
@@ -65,6 +66,7 @@ class Sandbox:
         api_version: str = "any",
         contact_format: str = "valid",
         accept_any_media: bool = False,
+        list_by: str = "created",
         keep: int = DEFAULT_KEEP,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -79,6 +81,7 @@ class Sandbox:
             api_version=api_version,
             contact_format=contact_format,
             accept_any_media=accept_any_media,
+            list_by=list_by,
             keep=keep,
         )
         self._host = host
@@ -194,6 +197,11 @@ class Sandbox:
         return self._app.store.uploads()
 
     @property
+    def campaigns(self) -> list[dict[str, Any]]:
+        """The campaigns that were accepted, in order, each with its form and its recipients."""
+        return self._app.store.campaigns()
+
+    @property
     def validations(self) -> list[dict[str, Any]]:
         """The numbers that were checked, in order."""
         return self._app.store.validations()
@@ -202,6 +210,29 @@ class Sandbox:
     def validation_warnings(self) -> list[dict[str, Any]]:
         """The numbers that were checked twice, or checked and not messaged afterwards."""
         return self._app.store.validation_warnings()
+
+    @property
+    def conversations(self) -> list[dict[str, Any]]:
+        """Copies of the conversations with their messages, oldest first."""
+        return self._app.conversations.listing()
+
+    def answer(self, object_id: int | str, text: str, *, from_customer: bool = True) -> dict[str, Any]:
+        """Have the customer, or an agent, write into a conversation; return the message.
+
+        :raises ValueError: there is no such conversation.
+        """
+        message = self._app.conversations.write(object_id, text, from_customer=from_customer)
+        if message is None:
+            raise ValueError(f"no conversation {object_id!r}")
+        return message
+
+    def set_status(self, object_id: int | str, status: int) -> None:
+        """Give a conversation another status, by its number.
+
+        :raises ValueError: there is no such conversation.
+        """
+        if not self._app.conversations.set_status(object_id, status):
+            raise ValueError(f"no conversation {object_id!r}")
 
     @property
     def counts(self) -> dict[str, int]:

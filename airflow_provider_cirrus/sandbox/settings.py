@@ -15,6 +15,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 API_VERSIONS = ("any", "", "v2")
 CONTACT_FORMATS = ("valid", "contacts")
+LIST_BY = ("created", "updated")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Settings:
     :param api_version: which prefix takes the send body: ``"any"``, ``""`` (none) or ``"v2"``.
     :param contact_format: form of the contact answer: ``"valid"``, or ``"contacts"`` as older deployments.
     :param accept_any_media: do not refuse media IDs that were never uploaded here.
+    :param list_by: the time by which conversations are listed: ``"created"`` or ``"updated"``.
     :param keep: how many messages, requests and uploads are remembered.
     :raises ValueError: an option has a value that makes no sense.
     """
@@ -39,6 +41,7 @@ class Settings:
     api_version: str = "any"
     contact_format: str = "valid"
     accept_any_media: bool = False
+    list_by: str = "created"
     keep: int = DEFAULT_KEEP
 
     def __post_init__(self) -> None:
@@ -54,5 +57,7 @@ class Settings:
             raise ValueError(f"api_version must be one of {', '.join(map(repr, API_VERSIONS))}")
         if self.contact_format not in CONTACT_FORMATS:
             raise ValueError(f"contact_format must be one of {', '.join(map(repr, CONTACT_FORMATS))}")
+        if self.list_by not in LIST_BY:
+            raise ValueError(f"list_by must be one of {', '.join(map(repr, LIST_BY))}")
         if self.keep < 1:
             raise ValueError("keep must be at least 1")

@@ -1,4 +1,4 @@
-"""What a sandbox has seen: requests, messages, uploads, validations."""
+"""What a sandbox has seen: requests, messages, uploads, campaigns, validations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RequestRecord:
 class Store:
     """The memory of one sandbox; safe to read from other threads while requests come in.
 
-    :param keep: how many requests, messages, uploads and validations are remembered. Counters and the
+    :param keep: how many requests, messages, uploads, campaigns and validations are remembered. Counters and the
         keys that detect duplicates are not bounded by it (about 70 MB for a million messages).
     """
 
@@ -63,6 +63,7 @@ class Store:
             self._requests: deque[RequestRecord] = deque(maxlen=self._keep)
             self._messages: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._uploads: deque[dict[str, Any]] = deque(maxlen=self._keep)
+            self._campaigns: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._validations: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._counts: Counter[str] = Counter()
             self._media: dict[str, str] = {}
@@ -141,6 +142,22 @@ class Store:
         with self._lock:
             return self._media.get(media_id)
 
+    def add_campaign(
+        self, *, fields: dict[str, str], filename: str, sha256: str, recipients: list[str], request: int
+    ) -> None:
+        """Record a campaign that was accepted; its recipients are not among the messages."""
+        with self._lock:
+            self._campaigns.append(
+                {
+                    "fields": fields,
+                    "filename": filename,
+                    "sha256": sha256,
+                    "recipients": recipients,
+                    "received_at": iso_utc(),
+                    "request": request,
+                }
+            )
+
     def add_validation(self, number: str, valid: bool, request: int) -> None:
         """Record that a number was checked."""
         with self._lock:
@@ -172,6 +189,11 @@ class Store:
         """Return copies of the records of the uploaded files, oldest first."""
         with self._lock:
             return copy.deepcopy(list(self._uploads))
+
+    def campaigns(self) -> list[dict[str, Any]]:
+        """Return copies of the records of the campaigns, oldest first."""
+        with self._lock:
+            return copy.deepcopy(list(self._campaigns))
 
     def validations(self) -> list[dict[str, Any]]:
         """Return copies of the records of the checked numbers, oldest first."""

@@ -1,4 +1,4 @@
-"""Numbers that the sandbox refuses: the last two digits decide.
+"""Numbers that the sandbox treats in a way of their own: the last two digits decide.
 
 Two digits, because the ranges reserved for fiction leave no more of them free: ``+1 … 555 01xx`` ends in
 two digits of one's own choice, ``+44 7700 900xxx`` in three.
@@ -20,6 +20,7 @@ class Suffix:
     :param hidden: leave the entry out of the answer.
     :param accepted: whether the message is recorded as sent.
     :param valid: what contact validation says.
+    :param answer: what the customer answers at once, where the message opens a conversation.
     """
 
     meaning: str
@@ -28,11 +29,17 @@ class Suffix:
     hidden: bool = False
     accepted: bool = False
     valid: bool = True
+    answer: str | None = None
 
 
 ACCEPTED = Suffix("accepted", accepted=True)
 
 SUFFIXES: dict[str, Suffix] = {
+    "89": Suffix(
+        "accepted; if that opens a conversation, the customer answers at once: Yes, please",
+        accepted=True,
+        answer="Yes, please",
+    ),
     "90": Suffix(
         "refused, no code: not a WhatsApp user (validation says invalid, too)",
         failed="invalid — Not a valid WhatsApp user",

@@ -121,3 +121,62 @@ def test_availability_needs_the_right_stream(sandbox, client, path):
 
 def test_status_needs_no_token(sandbox, client):
     assert client.get("/core/systemstatus", headers={"Authorization": ""}).status_code == 200
+
+
+def test_people_go_on_with_a_conversation(sandbox, client, path, post, message):
+    object_id = post(client, sandbox, message(object_data={})).json()["data"][0]["object_id"]
+    page = f"/_sandbox/conversations/{object_id}"
+    assert client.post(page, json={"text": "Hello", "from_customer": False}).status_code == 200
+    assert client.post(page, json={"text": "Yes", "status": 2}).status_code == 200
+    (listed,) = client.get("/_sandbox/conversations").json()["conversations"]
+    assert [(child["message"], child["user"]["isManager"]) for child in listed["childs"]] == [
+        ("[order_update]", True),
+        ("Hello", True),
+        ("Yes", False),
+    ]
+    (read,) = client.get(path(sandbox, "streams", "objects", str(object_id))).json()["data"]
+    assert read["statusId"] == 2
+    assert read["updatedTime"] > read["createdTime"]
+
+
+@pytest.mark.parametrize(
+    ("object_id", "body", "status"),
+    [
+        pytest.param("1", {"text": "Hello"}, 404, id="unknown"),
+        pytest.param("70001", {}, 400, id="nothing-to-do"),
+        pytest.param("70001", {"texts": "Hello"}, 400, id="misspelled"),
+        pytest.param("70001", {"status": "2"}, 400, id="status-as-text"),
+        pytest.param("70001", [], 400, id="list"),
+    ],
+)
+def test_a_wrong_change_is_refused(sandbox, client, post, message, object_id, body, status):
+    post(client, sandbox, message(object_data={}))
+    assert client.post(f"/_sandbox/conversations/{object_id}", json=body).status_code == status
+
+
+def test_who_always_answers_does_so_in_a_conversation_only(sandbox, client, post, message):
+    post(client, sandbox, message("447700900189"), message("447700900289", object_data={}))
+    (talk,) = sandbox.conversations
+    assert [child["message"] for child in talk["childs"]] == ["[order_update]", "Yes, please"]
+
+
+def test_a_listing_by_change_shows_what_changed(connect, path, post, message):
+    with Sandbox(list_by="updated") as sandbox:
+        client = connect(sandbox)
+        object_id = post(client, sandbox, message(object_data={})).json()["data"][0]["object_id"]
+        begun = time.time()
+        while int(time.time()) == int(begun):
+            time.sleep(0.01)
+        now = int(time.time())
+        span = {"unixStartTime": now, "unixEndTime": now + 60}
+        url = path(sandbox, "streams", "objects")
+        assert client.get(url, params=span).json()["data"] == []
+        sandbox.set_status(object_id, 2)
+        assert [item["objectId"] for item in client.get(url, params=span).json()["data"]] == [object_id]
+
+
+def test_a_conversation_that_is_not_there_cannot_go_on(sandbox):
+    with pytest.raises(ValueError, match="no conversation 1"):
+        sandbox.answer(1, "Hello")
+    with pytest.raises(ValueError, match="no conversation '1'"):
+        sandbox.set_status("1", 2)
