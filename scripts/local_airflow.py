@@ -137,6 +137,7 @@ class LocalAirflow:
         self._process = Supervised(
             [str(self.python), "-m", "airflow", "standalone"], env=self.env, log=self.log, cwd=self.home
         )
+        self._triggerers: list[Supervised] = []
         # Loopback only: a proxy from the environment has no part in this.
         self._http = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
 
@@ -164,7 +165,8 @@ class LocalAirflow:
     def stop(self) -> None:
         """End every process of this Airflow. Safe to call twice, or if it never started."""
         try:
-            self._process.stop()
+            for process in [*self._triggerers, self._process]:
+                process.stop()
         finally:
             self._http.close()
 
@@ -175,7 +177,18 @@ class LocalAirflow:
 
     def processes(self) -> list[psutil.Process]:
         """List the live processes of this Airflow: its parts, workers, supervisors and tasks."""
-        return self._process.members()
+        return [member for process in (self._process, *self._triggerers) for member in process.members()]
+
+    def start_triggerer(self) -> None:
+        """Start another triggerer, as whoever looks after an Airflow does when one has died."""
+        triggerer = Supervised(
+            [str(self.python), "-m", "airflow", "triggerer"],
+            env=self.env,
+            log=self.home / f"triggerer-{len(self._triggerers) + 1}.log",
+            cwd=self.home,
+        )
+        self._triggerers.append(triggerer)
+        triggerer.start()
 
     def check_alive(self) -> None:
         """Raise if ``airflow standalone`` itself has ended."""
