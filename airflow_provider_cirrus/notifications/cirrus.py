@@ -1,0 +1,406 @@
+"""The notifier: a WhatsApp message from a callback of a task or a DAG, or from a deadline alert."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from copy import copy
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
+
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.operators.base import is_literal
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.api.models import Message
+    from airflow_provider_cirrus.api.results import SendResult
+    from airflow_provider_cirrus.delivery.notices import Notices
+    from airflow_provider_cirrus.delivery.policy import Screen
+
+#: Most characters of one parameter of the body, where the notifier is not told otherwise.
+MAX_PARAMETER_LENGTH = 400
+#: Most characters of all of them: the rest of WhatsApp's 1,024 is for the template's own text, unknown here.
+BODY_BUDGET = 800
+
+# Airflow ends a process that is not done 20 s after its task, callbacks included ([core] task_success_overtime).
+_TIMEOUT = 8.0
+_ATTEMPTS = 2
+_LONGEST_WAIT = 3.0
+# Enough to see the pattern.
+_SHOWN = 5
+
+
+class CirrusNotifier(BaseNotifier):
+    """
+    Send a templated WhatsApp message when something happens to a task or a DAG.
+
+    .. seealso:: docs/notifier.md
+
+    Example::
+
+        CirrusNotifier(
+            template="task_failed",
+            language="en",
+            to=["+44 7700 900123"],
+            body=["{{ ti.dag_id }}.{{ ti.task_id }}", "{{ exception }}"],
+            dedupe_window=timedelta(minutes=10),
+        )
+
+    One notifier may serve many tasks and contexts. Texts of header, body and url buttons are cleaned, since
+    exceptions hold what WhatsApp refuses: newlines, tabs and runs of spaces become one space, what is too long is
+    cut and ends in ``…``, and an empty text becomes ``-``. A header is cut at 60 characters, a url button at
+    2,000, a body's parameter at ``max_parameter_length``, and all of them together at 800, or at
+    ``max_parameter_length`` where that is more.
+
+    All parameters but ``dedupe_window``, ``max_parameter_length`` and ``timeout`` are templated.
+
+    :param template: name of the template, as the console shows it
+    :param language: its language code, such as ``en`` or ``pt_BR``
+    :param to: a number, or a list of them, with country code
+    :param header: as in :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, like the next five
+    :param body: parameters in order as a list, or by name as a dict
+    :param buttons: dicts such as ``{"type": "url", "text": "suffix"}``
+    :param components: raw components in Meta's JSON; not cleaned
+    :param authentication_code: the code of an authentication template; not cleaned
+    :param object_data: the conversation to open, keys as Cirrus writes them
+    :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
+    :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
+    :param ledger_conn_id: connection of a database that remembers the window for all workers; None: files on
+        this machine do, for the processes of the same user
+    :param max_parameter_length: most characters of one parameter of the body, up to 1,024
+    :param timeout: seconds to wait for a connection, and for each part of an answer; in async code the connection's
+        own counts
+    :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
+    :param cirrus_conn_id: the connection
+    :raises AirflowException: a message was not accepted; Airflow logs it, and the task's own error stays what it is
+    """
+
+    template_fields: Sequence[str] = (
+        "template",
+        "language",
+        "to",
+        "header",
+        "body",
+        "buttons",
+        "components",
+        "authentication_code",
+        "object_data",
+        "dedupe_key",
+        "ledger_conn_id",
+        "stream",
+        "cirrus_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        template: str,
+        language: str,
+        to: Any,
+        header: Any = None,
+        body: Any = None,
+        buttons: Any = None,
+        components: Any = None,
+        authentication_code: Any = None,
+        object_data: Any = None,
+        dedupe_window: timedelta | None = None,
+        dedupe_key: str | None = None,
+        ledger_conn_id: str | None = None,
+        max_parameter_length: int = MAX_PARAMETER_LENGTH,
+        timeout: float = _TIMEOUT,
+        stream: str | None = None,
+        cirrus_conn_id: str = CirrusHook.default_conn_name,
+        # Deadline alerts of Airflow 3.1 and later pass a context.
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template = template
+        self.language = language
+        self.to = to
+        self.header = header
+        self.body = body
+        self.buttons = buttons
+        self.components = components
+        self.authentication_code = authentication_code
+        self.object_data = object_data
+        self.dedupe_window = dedupe_window
+        self.dedupe_key = dedupe_key
+        self.ledger_conn_id = ledger_conn_id
+        self.max_parameter_length = max_parameter_length
+        self.timeout = timeout
+        self.stream = stream
+        self.cirrus_conn_id = cirrus_conn_id
+        self._check_options()
+        self._check_literals()
+
+    def __call__(self, *args: Any) -> None:
+        """Render a copy and send it."""
+        # Airflow renders in place: with a second context, self would repeat the first message.
+        super(CirrusNotifier, copy(self)).__call__(*args)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Render a copy and send it, on an event loop."""
+        return super(CirrusNotifier, copy(self)).__await__()
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render the templated parameters of this object, which is a copy."""
+        # Under dag.test(), a DAG's callback gets the serialised DAG, which has no environment.
+        dag = context.get("dag")
+        env = jinja_env or self.get_template_env(dag=dag if hasattr(dag, "get_template_env") else None)
+        for name in self.template_fields:
+            # Airflow 2.11 would leave the source of what renders to nothing, and it would be sent.
+            setattr(self, name, self.render_template(getattr(self, name), context, env))
+
+    def notify(self, context: Context) -> None:
+        """
+        Send the messages.
+
+        :param context: where it happened
+        """
+        hook = self._hook
+        messages = self._messages(hook.screening())
+        if not messages:
+            return
+        client = hook.make_client(attempts=_ATTEMPTS, longest_wait=_LONGEST_WAIT, timeout=self.timeout)
+        with client, closing(self._window(context, hook, messages)) as window:
+            if not window.claim():
+                self._say_held_back()
+                return
+            sending = _Sending(messages)
+            while batch := sending.next_batch():
+                sending.add(client.send(batch))
+            if sending.certainly_nothing_was_sent:
+                window.release()
+        self._say(sending)
+
+    async def async_notify(self, context: Context) -> None:
+        """
+        Send the messages from an event loop.
+
+        :param context: where it happened
+        """
+        hook = self._hook
+        messages = self._messages(await hook.ascreening())
+        if not messages:
+            return
+        async with await hook.aget_conn() as client:
+            # What waits for a database or a lock waits in a thread: the event loop also keeps others alive.
+            with closing(await self._awindow(context, messages)) as window:
+                if not await asyncio.to_thread(window.claim):
+                    self._say_held_back()
+                    return
+                sending = _Sending(messages)
+                while batch := sending.next_batch():
+                    sending.add(await client.send(batch))
+                if sending.certainly_nothing_was_sent:
+                    await asyncio.to_thread(window.release)
+        self._say(sending)
+
+    def _update_context(self, context: Context) -> Context:
+        # Airflow would put our parameters into the context, which the callbacks after us share.
+        return context
+
+    @property
+    def _hook(self) -> CirrusHook:
+        return CirrusHook(self.cirrus_conn_id, self.stream)
+
+    def _check_options(self) -> None:
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.api.text import BODY_LIMIT
+
+        length, window = self.max_parameter_length, self.dedupe_window
+        if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= BODY_LIMIT:
+            raise InvalidInput("max_parameter_length", f"{length!r} is no whole number from 1 to {BODY_LIMIT}.")
+        if window is None and (self.dedupe_key is not None or self.ledger_conn_id is not None):
+            name = "ledger_conn_id" if self.dedupe_key is None else "dedupe_key"
+            raise InvalidInput(name, "has no effect without dedupe_window.", hint="Give both.")
+        if window is not None and not (isinstance(window, timedelta) and window > timedelta(0)):
+            raise InvalidInput(
+                "dedupe_window", f"{window!r} is no time above 0.", hint="Give one such as timedelta(minutes=10)."
+            )
+
+    def _check_literals(self) -> None:
+        """Check what is written out in the DAG file; what is templated is checked when it is rendered."""
+        from airflow_provider_cirrus.delivery.audience import check_common, check_recipients
+
+        given = self._common()
+        literal = {name: value for name, value in given.items() if value is not None and is_literal(value)}
+        literal |= {name: "" for name in ("template", "language") if given[name] is None}
+        # Stand-ins for what is templated.
+        check_common({"template": "any", "language": "en", **self._cleaned(literal)})
+        if is_literal(self.to):
+            check_recipients(self.to)
+
+    def _common(self) -> dict[str, Any]:
+        """Return what all messages share."""
+        from airflow_provider_cirrus.delivery.audience import TEMPLATE_FIELDS
+
+        return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
+
+    def _cleaned(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a message with texts that WhatsApp takes; what is of a wrong shape stays so."""
+        from airflow_provider_cirrus.api.text import HEADER_LIMIT, URL_SUFFIX_LIMIT, clean_text, cut_together
+
+        found = dict(fields)
+        header = found.get("header")
+        if isinstance(header, Mapping):
+            if "text" in header:
+                found["header"] = {**header, "text": clean_text(header["text"], HEADER_LIMIT)}
+        elif header is not None and not isinstance(header, list | tuple):
+            found["header"] = clean_text(header, HEADER_LIMIT)
+        body = found.get("body")
+        if isinstance(body, list | tuple | Mapping):
+            values = body.values() if isinstance(body, Mapping) else body
+            texts = [clean_text(value, self.max_parameter_length) for value in values]
+            texts = cut_together(texts, max(BODY_BUDGET, self.max_parameter_length))
+            found["body"] = dict(zip(body, texts, strict=True)) if isinstance(body, Mapping) else texts
+        if isinstance(found.get("buttons"), list | tuple):
+            found["buttons"] = [
+                {**button, "text": clean_text(button["text"], URL_SUFFIX_LIMIT)}
+                if isinstance(button, Mapping) and button.get("type") == "url" and "text" in button
+                else button
+                for button in found["buttons"]
+            ]
+        return found
+
+    def _messages(self, screen: Screen) -> list[Message]:
+        """Return one message for each recipient who may get one."""
+        from airflow_provider_cirrus.api.phone import account_of, mask
+        from airflow_provider_cirrus.delivery.audience import read_messages
+
+        found: dict[str, Message] = {}
+        for message in read_messages(to=self.to, common=self._cleaned(self._common())):
+            if (why := screen(message.to)) is None:
+                found.setdefault(account_of(message.to), message)
+            else:
+                self.log.warning("%s gets no notice: %s.", mask(message.to), why)
+        messages = list(found.values())
+        for remark in messages[0].template.advice() if messages else ():
+            self.log.warning(remark)
+        return messages
+
+    def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
+        if self.dedupe_window is None:
+            return _Window()
+        connection = hook.get_connection(self.ledger_conn_id) if self.ledger_conn_id else None
+        return _Window(_memory(connection), self._key(context, messages), self.dedupe_window.total_seconds())
+
+    async def _awindow(self, context: Context, messages: Sequence[Message]) -> _Window:
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        if self.dedupe_window is None:
+            return _Window()
+        connection = await get_async_connection(self.ledger_conn_id) if self.ledger_conn_id else None
+        memory = await asyncio.to_thread(_memory, connection)
+        return _Window(memory, self._key(context, messages), self.dedupe_window.total_seconds())
+
+    def _key(self, context: Context, messages: Sequence[Message]) -> str:
+        """Return the name of the window: who is told by which template, and of what."""
+        from airflow_provider_cirrus.api.phone import account_of
+        from airflow_provider_cirrus.delivery.notices import notice_key
+
+        shared = _dag_id(context) if self.dedupe_key is None else str(self.dedupe_key)
+        accounts = sorted(account_of(message.to) for message in messages)
+        return notice_key([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
+
+    def _say_held_back(self) -> None:
+        self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
+
+    def _say(self, sending: _Sending) -> None:
+        """Log what was accepted; raise for what was not."""
+        if complaint := sending.complaint():
+            raise AirflowException(complaint)
+        self.log.info("Notice %r: %d accepted.", self.template, len(sending.results))
+
+
+class _Window:
+    """The window of one notice, in whatever remembers it; without a memory it is always open."""
+
+    def __init__(self, notices: Notices | None = None, key: str = "", seconds: float = 0.0) -> None:
+        self._notices = notices
+        self._key = key
+        self._seconds = seconds
+        self._claimed: float | None = None
+
+    def claim(self) -> bool:
+        if self._notices is None:
+            return True
+        self._claimed = self._notices.claim(self._key, self._seconds)
+        return self._claimed is not None
+
+    def release(self) -> None:
+        if self._notices is not None and self._claimed is not None:
+            self._notices.release(self._key, self._claimed)
+
+    def close(self) -> None:
+        if self._notices is not None:
+            self._notices.close()
+
+
+class _Sending:
+    """The batches of a notice and what became of them; after a request that failed, no other leaves."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        from airflow_provider_cirrus.api.results import Outcome, Result
+        from airflow_provider_cirrus.api.wire import MAX_BATCH
+
+        self._batches = [messages[start : start + MAX_BATCH] for start in range(0, len(messages), MAX_BATCH)]
+        self._left = [
+            Result(recipient=message.to, outcome=Outcome.UNSENT, reason="an earlier request failed")
+            for message in messages
+        ]
+        self._hint = ""
+        self._ends = False
+        self.results = self._left[:0]
+
+    def next_batch(self) -> Sequence[Message]:
+        return () if self._ends or not self._batches else self._batches.pop(0)
+
+    def add(self, sent: SendResult) -> None:
+        self.results += sent.results
+        self._ends = sent.stop or sent.error is not None
+        self._hint = sent.error.hint if sent.error else ""
+        if self._ends or not self._batches:
+            self.results += self._left[len(self.results) :]
+
+    @property
+    def certainly_nothing_was_sent(self) -> bool:
+        from airflow_provider_cirrus.api.results import Outcome
+
+        return all(result.outcome in (Outcome.REJECTED, Outcome.UNSENT) for result in self.results)
+
+    def complaint(self) -> str:
+        """Return what was not accepted, with masked numbers; empty where all was."""
+        from airflow_provider_cirrus.api.phone import mask, mask_all
+        from airflow_provider_cirrus.api.results import Outcome
+
+        bad = [result for result in self.results if result.outcome is not Outcome.ACCEPTED]
+        if not bad:
+            return ""
+        shown = "; ".join(f"{mask(r.recipient)} {r.outcome}: {mask_all(r.reason or 'no reason')}" for r in bad[:_SHOWN])
+        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        return f"{len(bad)} of {len(self.results)} notices were not accepted: {shown}{more}. {self._hint}".rstrip()
+
+
+def _memory(connection: Any) -> Notices:
+    """Return what remembers windows: the database of a connection, or files where there is none."""
+    from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
+    from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+    from airflow_provider_cirrus.hooks.cirrus import database_url
+
+    return FileNotices() if connection is None else SqlNotices(engine_for(database_url(connection)))
+
+
+def _dag_id(context: Context) -> str:
+    """Return the id of a context's DAG, or nothing where it has none."""
+    if (dag := context.get("dag")) is not None:
+        return str(dag.dag_id)
+    # A deadline alert has the run only, as plain JSON.
+    run = context.get("dag_run")
+    return str(run["dag_id"]) if isinstance(run, Mapping) else ""

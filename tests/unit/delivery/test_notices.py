@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_cirrus.delivery.ledger import LedgerError
+from airflow_provider_cirrus.delivery.notices import (
+    FileNotices,
+    Notices,
+    SqlNotices,
+    ddl,
+    default_folder,
+    notice_key,
+)
+from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+
+KEY, OTHER = notice_key(["dag", "447700900123"]), notice_key(["dag", "447700900124"])
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["files", "sql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Callable[[], Notices]]:
+    """Opens the same memory again, as another process does."""
+    made: list[Notices] = []
+    uri = request.getfixturevalue("uri") if request.param == "sql" else ""
+
+    def open_it() -> Notices:
+        if request.param == "files":
+            made.append(FileNotices(tmp_path / "notices", clock=clock))
+        else:
+            made.append(SqlNotices(engine_for(uri), clock=clock))
+        return made[-1]
+
+    yield open_it
+    for notices in made:
+        notices.close()
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/notices.db"
+
+
+def test_a_claim_holds_for_its_window_and_for_its_key(opened: Callable[[], Notices], clock: Clock) -> None:
+    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) is None
+    assert opened().claim(OTHER, 600) == clock.now
+    clock.now += 599
+    assert opened().claim(KEY, 600) is None
+    clock.now += 1
+    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) is None
+
+
+def test_what_was_given_back_may_be_claimed_again(opened: Callable[[], Notices], clock: Clock) -> None:
+    first = opened().claim(KEY, 600)
+    assert first is not None
+    opened().release(KEY, first)
+    clock.now += 1
+    assert opened().claim(KEY, 600) == clock.now
+    opened().release(KEY, first)
+    assert opened().claim(KEY, 600) is None, "somebody else's claim was given back"
+
+
+def test_a_clock_that_was_wrong_does_not_hold_for_years(opened: Callable[[], Notices], clock: Clock) -> None:
+    clock.now += 1e9
+    opened().claim(KEY, 600)
+    clock.now -= 1e9
+    assert opened().claim(KEY, 600) == clock.now
+
+
+def test_of_many_threads_one_gets_it(opened: Callable[[], Notices]) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        claims = list(pool.map(lambda _: opened().claim(KEY, 600), range(48)))
+    assert sum(claim is not None for claim in claims) == 1
+
+
+@pytest.mark.parametrize("kind", ["files", "sql"])
+def test_of_many_processes_one_gets_it(kind: str, tmp_path: Path, uri: str) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
+from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+print("ready", flush=True)
+sys.stdin.readline()
+notices = FileNotices(Path({str(tmp_path / "notices")!r})) if {kind!r} == "files" else SqlNotices(engine_for({uri!r}))
+print(sum(notices.claim(f"{{key:032x}}", 600) is not None for key in range(50)))
+notices.close()
+"""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([sys.executable, "-c", program], **pipes) for _ in range(4)]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 4
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert sum(int(process.communicate()[0]) for process in running) == 50
+
+
+def test_neither_numbers_nor_anything_else_can_be_read(tmp_path: Path, opened: Callable[[], Notices]) -> None:
+    opened().claim(KEY, 600)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(b"900123" in str(path).encode() + path.read_bytes() for path in kept)
+
+
+def test_the_folder_is_this_users_alone(tmp_path: Path) -> None:
+    FileNotices(tmp_path / "notices").claim(KEY, 600)
+    assert (tmp_path / "notices").stat().st_mode & 0o777 == 0o700
+    assert str(os.geteuid()) in default_folder().name
+
+
+@pytest.mark.parametrize("how", ["open-to-others", "link", "file", "somebody-elses"])
+def test_a_folder_that_others_could_write_to_is_refused(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "notices"
+    if how == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif how == "file":
+        folder.touch(mode=0o600)
+    else:
+        folder.mkdir(mode=0o700)
+    if how == "open-to-others":
+        folder.chmod(0o770)
+    if how == "somebody-elses":
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    with pytest.raises(LedgerError, match=r"(belongs to this user alone|cannot be used).* ledger_conn_id"):
+        FileNotices(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"cannot be used \(No such file"):
+        FileNotices(tmp_path / "nowhere" / "notices")
+
+
+def test_without_the_right_to_create_the_ddl_is_shown(uri: str) -> None:
+    engine = engine_for(uri)
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+    engine.dispose()
+    read_only = sa.create_engine(uri.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true")
+    with pytest.raises(LedgerError, match=r"(?s)could not be created.*CREATE TABLE cirrus_notices"):
+        SqlNotices(read_only)
+    read_only.dispose()
+
+
+def test_a_database_that_fails_lets_nothing_pass(uri: str, clock: Any) -> None:
+    engine = engine_for(uri)
+    notices = SqlNotices(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE cirrus_notices"))
+    with pytest.raises(LedgerError, match="none is sent"):
+        notices.claim(KEY, 600)
+    notices.close()
+    with pytest.raises(LedgerError, match="none is sent"):
+        SqlNotices(engine_for("sqlite:////nowhere/to/be/found.db"))
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
+def test_the_ddl_is_there_for_every_database(dialect: str) -> None:
+    assert ddl(dialect).startswith("CREATE TABLE cirrus_notices")

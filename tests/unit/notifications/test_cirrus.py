@@ -1,0 +1,288 @@
+"""The notifier against the sandbox; runs with tasks and DAGs are in tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
+from airflow_provider_cirrus.sandbox import Sandbox
+
+GOOD: dict[str, Any] = {"template": "task_failed", "language": "en", "to": "+447700900101"}
+TRACEBACK = "Traceback (most recent call last):\n" + '\tFile "a.py",     line 1\n' * 200
+
+
+@pytest.fixture(autouse=True)
+def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows that no other test has claimed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def context(dag_id: str = "shop", **values: Any) -> dict[str, Any]:
+    return {"dag": DAG(dag_id, schedule=None), **values}
+
+
+def call(notifier: CirrusNotifier, where: dict[str, Any]) -> None:
+    notifier(where)
+
+
+def await_it(notifier: CirrusNotifier, where: dict[str, Any]) -> None:
+    async def wait() -> None:
+        notifier.context = where
+        await notifier
+
+    asyncio.run(wait())
+
+
+both_ways = pytest.mark.parametrize("send", [pytest.param(call, id="sync"), pytest.param(await_it, id="async")])
+
+
+def texts(sandbox: Sandbox, kind: str = "body") -> list[list[str]]:
+    return [
+        [parameter["text"] for parameter in component["parameters"]]
+        for message in sandbox.messages
+        for component in message["components"]
+        if component["type"] == kind
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        pytest.param({"to": "07700 900101"}, "no country code", id="national"),
+        pytest.param({"to": None}, "to: is of type NoneType", id="nobody"),
+        pytest.param({"to": []}, "holds no recipient", id="empty-list"),
+        pytest.param({"template": None}, "template: is missing", id="no-template"),
+        pytest.param({"body": "text"}, "give a list of parameters", id="body-no-list"),
+        pytest.param({"buttons": [{"type": "urll"}]}, "did you mean 'url'", id="button-type"),
+        pytest.param({"header": ["a", "b"]}, "takes exactly one", id="two-in-header"),
+        pytest.param({"authentication_code": "1" * 16}, "at most 15", id="code-is-not-cut"),
+        pytest.param({"max_parameter_length": 1025}, "no whole number from 1 to 1024", id="length"),
+        pytest.param({"dedupe_window": 10}, "is no time above 0", id="window-no-time"),
+        pytest.param({"dedupe_window": timedelta(0)}, "is no time above 0", id="window-nothing"),
+        pytest.param({"dedupe_key": "x"}, "no effect without dedupe_window", id="key-alone"),
+        pytest.param({"ledger_conn_id": "x"}, "ledger_conn_id: has no effect", id="ledger-alone"),
+    ],
+)
+def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        CirrusNotifier(**{**GOOD, **given})
+
+
+def test_an_argument_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="tempalte"):
+        CirrusNotifier(**GOOD, tempalte="x")
+
+
+@both_ways
+def test_one_notifier_serves_many_contexts(send: Any, cirrus_default: Sandbox) -> None:
+    notifier = CirrusNotifier(**GOOD, body=["{{ what }}", {"x": 1}], header={"type": "text", "text": "{{ what }}"})
+    first, second = context(what="first"), context(what="")
+    for where in (first, second):
+        send(notifier, where)
+    assert [found[0] for found in texts(cirrus_default)] == ["first", "-"]
+    assert texts(cirrus_default, "header") == [["first"], ["-"]]
+    assert notifier.body[0] == "{{ what }}"
+    assert set(first) == {"dag", "what"}, "the context of the callbacks that follow was changed"
+
+
+@both_ways
+def test_an_exceptions_text_arrives_cleaned(send: Any, cirrus_default: Sandbox) -> None:
+    assert len(TRACEBACK) > 5_000
+    notifier = CirrusNotifier(
+        **GOOD,
+        header="{{ exception }}",
+        body={"task": "load", "error": "{{ exception }}", "again": "{{ exception }}"},
+        buttons=[{"type": "url", "text": "{{ exception }}"}, {"type": "quick_reply", "payload": "a  b"}],
+    )
+    send(notifier, context(exception=ValueError(TRACEBACK)))
+    ((task, error, again),) = texts(cirrus_default)
+    assert task == "load"
+    assert error.startswith('Traceback (most recent call last): File "a.py", line 1 File')
+    assert error.endswith("…")
+    assert error == again
+    assert len(error) <= 400
+    assert len(task + error + again) <= 800
+    ((header,),) = texts(cirrus_default, "header")
+    assert (len(header) <= 60, header[-1]) == (True, "…")
+    buttons = [component for component in cirrus_default.messages[0]["components"] if component["type"] == "button"]
+    assert "\n" not in buttons[0]["parameters"][0]["text"]
+    assert buttons[1]["parameters"] == [{"type": "payload", "payload": "a  b"}]
+
+
+def test_a_parameter_may_have_the_whole_body(cirrus_default: Sandbox) -> None:
+    CirrusNotifier(**GOOD, body=["{{ error }}"], max_parameter_length=1024)(context(error="x" * 2000))
+    assert texts(cirrus_default) == [["x" * 1023 + "…"]]
+
+
+def test_native_values_become_text(cirrus_default: Sandbox) -> None:
+    where = {"dag": DAG("native", schedule=None, render_template_as_native_obj=True)}
+    where |= {"error": KeyError("order"), "to": ["+447700900101", 447700900102], "nothing": None}
+    CirrusNotifier(**{**GOOD, "to": "{{ to }}"}, body=["{{ error }}", "{{ nothing }}", "{{ [1] }}"])(where)
+    assert texts(cirrus_default) == [["'order'", "-", "[1]"]] * 2
+
+
+@both_ways
+def test_everybody_gets_it_once(send: Any, cirrus_default: Sandbox) -> None:
+    everyone = [f"4477009{place:05d}" for place in range(25)]
+    send(CirrusNotifier(**{**GOOD, "to": [*everyone, "+44 7700 900001"]}), context())
+    assert [message["recipient"] for message in cirrus_default.messages] == everyone
+    assert len(cirrus_default.requests) == 2
+
+
+@both_ways
+def test_who_is_not_allowed_gets_nothing_and_nothing_fails(
+    send: Any, cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = cirrus_default.connection_uri + "&allowed_recipients=447700900101"
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", uri)
+    send(CirrusNotifier(**{**GOOD, "to": ["+447700900101", "+447700900102"]}), context())
+    send(CirrusNotifier(**{**GOOD, "to": ["+447700900102"]}), context())
+    assert [message["recipient"] for message in cirrus_default.messages] == ["447700900101"]
+    said = capsys.readouterr().out
+    assert said.count("+44******0102 gets no notice") == 2
+    assert "447700900102" not in said
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("fault", "problem", "requests"),
+    [
+        pytest.param({"name": "drop_after"}, "21 of 21 .*0000 unknown: .*and 16 more", 1, id="unknown-is-not-repeated"),
+        pytest.param({"name": "unauthorized"}, "21 of 21 .*unsent: .*did not accept the token", 1, id="token"),
+        pytest.param({"name": "refused", "recipient": "447700900000"}, "1 of 21 .*0000 rejected", 2, id="one-of-many"),
+    ],
+)
+def test_what_is_not_accepted_is_an_error(
+    send: Any, cirrus_default: Sandbox, fault: dict[str, Any], problem: str, requests: int
+) -> None:
+    cirrus_default.add_fault(**fault)
+    everyone = [f"4477009{place:05d}" for place in range(21)]
+    with pytest.raises(AirflowException, match=problem) as caught:
+        send(CirrusNotifier(**{**GOOD, "to": everyone}), context())
+    assert len(cirrus_default.requests) == requests
+    assert not any(number in str(caught.value) for number in everyone)
+
+
+def test_what_certainly_was_not_sent_is_tried_again(cirrus_default: Sandbox) -> None:
+    cirrus_default.add_fault("rate_limited_retry_after", retry_after=0)
+    CirrusNotifier(**GOOD)(context())
+    assert len(cirrus_default.messages) == 1
+
+
+def test_a_server_that_hangs_is_not_waited_for_longer_than_told(cirrus_default: Sandbox) -> None:
+    cirrus_default.add_fault("hang_before")
+    with pytest.raises(AirflowException, match="did not answer in time"):
+        CirrusNotifier(**GOOD, timeout=0.2)(context())
+    assert len(cirrus_default.requests) == 1
+
+
+# ---- dedupe_window
+
+
+@pytest.fixture(params=["files", "database"])
+def windowed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments of a notifier with a window, kept in either memory."""
+    if request.param == "files":
+        return {**GOOD, "dedupe_window": timedelta(minutes=10)}
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    return {**GOOD, "dedupe_window": timedelta(minutes=10), "ledger_conn_id": "{{ 'cirrus_ledger' }}"}
+
+
+@both_ways
+def test_a_window_lets_one_message_pass(send: Any, windowed: dict[str, Any], cirrus_default: Sandbox) -> None:
+    notifier = CirrusNotifier(**windowed, body=["{{ what }}"])
+    for what in ("first", "second", "third"):
+        send(notifier, context(what=what))
+    assert texts(cirrus_default) == [["first"]]
+
+
+def test_a_window_ends(windowed: dict[str, Any], cirrus_default: Sandbox) -> None:
+    for _ in range(2):
+        CirrusNotifier(**{**windowed, "dedupe_window": timedelta(microseconds=1)})(context())
+    assert len(cirrus_default.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "where", "sent"),
+    [
+        pytest.param({}, {}, 1, id="the-same"),
+        pytest.param({"to": ["+44 7700 900-101"]}, {}, 1, id="the-same-in-another-spelling"),
+        pytest.param({"body": ["x"]}, {}, 1, id="another-text"),
+        pytest.param({}, {"dag_id": "bank"}, 2, id="another-dag"),
+        pytest.param({"to": "+447700900102"}, {}, 2, id="another-recipient"),
+        pytest.param({"template": "dag_failed"}, {}, 2, id="another-template"),
+        pytest.param({"dedupe_key": "{{ dag.dag_id }}"}, {}, 1, id="key-of-the-default"),
+        pytest.param({"dedupe_key": "{{ task }}"}, {"task": "load"}, 2, id="another-key"),
+    ],
+)
+def test_what_shares_a_window(
+    windowed: dict[str, Any], cirrus_default: Sandbox, other: dict[str, Any], where: dict[str, Any], sent: int
+) -> None:
+    CirrusNotifier(**windowed)(context())
+    CirrusNotifier(**{**windowed, **other})(context(**where))
+    assert len(cirrus_default.messages) == sent
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("fault", "sent"),
+    [
+        pytest.param({"name": "unauthorized"}, 1, id="unsent"),
+        pytest.param({"name": "refused"}, 1, id="rejected"),
+        pytest.param({"name": "drop_before"}, 0, id="unknown"),
+        pytest.param({"name": "drop_after"}, 1, id="unknown-but-accepted"),
+    ],
+)
+def test_only_what_certainly_was_not_sent_leaves_the_window_open(
+    send: Any, windowed: dict[str, Any], cirrus_default: Sandbox, fault: dict[str, Any], sent: int
+) -> None:
+    cirrus_default.add_fault(**fault)
+    with pytest.raises(AirflowException):
+        send(CirrusNotifier(**windowed), context())
+    send(CirrusNotifier(**windowed), context())
+    assert len(cirrus_default.messages) == sent
+
+
+def test_without_its_memory_nothing_is_sent(cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", "sqlite:////nowhere/to/be/found.db")
+    with pytest.raises(Exception, match="none is sent"):
+        CirrusNotifier(**GOOD, dedupe_window=timedelta(minutes=1), ledger_conn_id="cirrus_ledger")(context())
+    assert cirrus_default.requests == []
+
+
+# ---- deadline alerts
+
+RUN = {"dag_run": {"dag_id": "shop", "dag_run_id": "manual__1"}, "deadline": {"id": "1", "deadline_time": "soon"}}
+MISSED = {**GOOD, "body": ["{{ dag_run.dag_id }}", "{{ deadline.deadline_time }}"], "dedupe_window": timedelta(hours=1)}
+
+
+def test_a_deadline_alert_in_the_executor(cirrus_default: Sandbox) -> None:
+    supervisor = pytest.importorskip("airflow.sdk.execution_time.callback_supervisor")
+    import structlog
+
+    path = f"{CirrusNotifier.__module__}.{CirrusNotifier.__qualname__}"
+    for _ in range(2):
+        done = supervisor.execute_callback(path, {**MISSED, "context": RUN}, "", None, structlog.get_logger())
+        assert done == (True, None)
+    assert texts(cirrus_default) == [["shop", "soon"]]
+
+
+def test_a_deadline_alert_in_the_triggerer(cirrus_default: Sandbox) -> None:
+    callback = pytest.importorskip("airflow.triggers.callback")
+
+    async def run() -> list[Any]:
+        trigger = callback.CallbackTrigger(
+            f"{CirrusNotifier.__module__}.{CirrusNotifier.__qualname__}", {**MISSED, "context": RUN}
+        )
+        return [event.payload["state"] async for event in trigger.run()]
+
+    assert [str(getattr(state, "value", state)) for state in asyncio.run(run())] == ["running", "success"]
+    assert texts(cirrus_default) == [["shop", "soon"]]
