@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def _installed() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URI of a database, as its superuser."""
+    with running() as uri:
+        yield uri
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """Run a server; yield the URI of a database, as its superuser."""
     home = Path(tempfile.mkdtemp(prefix="cirrus-pg-"))
     as_who: dict[str, Any] = {}
     if os.getuid() == 0:

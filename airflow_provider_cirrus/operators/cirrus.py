@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_cirrus.operators.base import CirrusOperator, SendingOperator, fail, is_literal
+from airflow_provider_cirrus.operators.base import CirrusOperator, fail, is_literal
+from airflow_provider_cirrus.operators.rows import RowsOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class SendTemplateOperator(SendingOperator):
+class SendTemplateOperator(RowsOperator):
     """
     Send a templated WhatsApp message to one or many recipients.
 
@@ -87,19 +87,13 @@ class SendTemplateOperator(SendingOperator):
         "to",
         "messages",
         "audience",
-        "to_column",
-        "body_columns",
-        "header_column",
-        "button_columns",
-        "key_column",
-        "schedule_column",
-        "language_column",
-        "template_column",
-        *SendingOperator.SENDING_FIELDS,
+        *RowsOperator.ROW_FIELDS,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("to", "messages", "header", "body", "buttons", "components", "object_data"), "json"
-    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **RowsOperator.template_fields_renderers,
+        "to": "json",
+        "messages": "json",
+    }
 
     def __init__(
         self,
@@ -107,30 +101,14 @@ class SendTemplateOperator(SendingOperator):
         to: Any = None,
         messages: Any = None,
         audience: Any = None,
-        to_column: str = "to",
-        body_columns: Any = (),
-        header_column: str | None = None,
-        button_columns: Any = (),
-        key_column: str | None = None,
-        schedule_column: str | None = None,
-        language_column: str | None = None,
-        template_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.to = to
         self.messages = messages
         self.audience = audience
-        self.to_column = to_column
-        self.body_columns = body_columns
-        self.header_column = header_column
-        self.button_columns = button_columns
-        self.key_column = key_column
-        self.schedule_column = schedule_column
-        self.language_column = language_column
-        self.template_column = template_column
         self._check_recipients()
-        self._check_literals(needs_template=messages is None and template_column is None and language_column is None)
+        self._check_literals(needs_template=messages is None and not self._brings_template())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
@@ -156,26 +134,14 @@ class SendTemplateOperator(SendingOperator):
 
     def _audience(self, first_try: bool) -> tuple[Any, int | None]:
         """Return the audience as a stream of places and messages, and its length where it is known."""
-        from airflow_provider_cirrus.delivery.audience import in_shard, read_audience, read_messages
-        from airflow_provider_cirrus.delivery.rows import Columns, count_hint
+        from airflow_provider_cirrus.delivery.audience import in_shard, read_messages
+        from airflow_provider_cirrus.delivery.rows import count_hint
 
-        common, shard = self._common(), self._shard()
-        # A later try may find past what an earlier one sent in time: there, the dispatcher looks at each message.
-        now = time.time() if first_try else 0.0
+        shard = self._shard()
         if self.audience is not None:
-            columns = Columns(
-                to=self.to_column,
-                body=self.body_columns or (),
-                header=self.header_column,
-                buttons=self.button_columns or (),
-                key=self.key_column,
-                schedule=self.schedule_column,
-                language=self.language_column,
-                template=self.template_column,
-            )
             total = None if shard else count_hint(self.audience)
-            return read_audience(self.audience, columns, common, now=lambda: now, shard=shard), total
-        messages = read_messages(self.to, self.messages, common, now)
+            return self._read_rows(self.audience, first_try), total
+        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try))
         for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
             self.log.warning(remark)
         if shard is None:

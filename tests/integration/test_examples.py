@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
 
@@ -38,3 +41,19 @@ def test_the_contacts_example_takes_the_other_branch_for_who_is_not_on_whatsapp(
     assert run.states["write_a_letter"] == "success", run.states
     assert run.states["send_welcome"] == "skipped"
     assert sandbox.messages == []
+
+
+def test_the_sql_example_sends_to_whom_the_query_finds(
+    run_dag: Callable[..., Any], sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", f'{{"conn_type": "sqlite", "host": "{tmp_path}/shop.db"}}')
+    run = run_dag("example_cirrus_sql")
+    assert set(run.states.values()) == {"success"}, run.states
+    assert [message["recipient"] for message in sandbox.messages] == ["447700900141", "447700900142"]
+
+
+def test_the_campaign_example_hands_its_file_over(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_campaign")
+    assert run.state == "success", run.states
+    assert sandbox.campaigns[0]["recipients"] == ["447700900140", "447700900141", "447700900142"]
+    assert run.xcom("campaign")["accepted"] == 3

@@ -30,7 +30,11 @@ def found(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox) -> dict[s
     _sandbox.reset()
     home = tmp_path_factory.mktemp("airflow-2.11")
     dags = shutil.copytree(EXAMPLES, home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    env = airflow_environment(home, dags, python=PYTHON, env={"AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri})
+    connections = {
+        "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
+        "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "sqlite", "host": str(home / "shop.db")}),
+    }
+    env = airflow_environment(home, dags, python=PYTHON, env=connections)
     subprocess.run([PYTHON, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
     files = sorted(str(path) for path in dags.glob("*.py"))
     done = subprocess.run(
@@ -57,6 +61,9 @@ def test_the_examples_run(found: dict[str, Any]) -> None:
         "447700900125",
         "447700900126",
         "447700900132",
+        "447700900141",
+        "447700900142",
+        "447700900189",
     ]
 
 

@@ -1,0 +1,1 @@
+"""Transfers of the Cirrus provider: from where data is to messages."""

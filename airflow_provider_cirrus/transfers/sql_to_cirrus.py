@@ -1,0 +1,214 @@
+"""From a database to WhatsApp: one row, one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
+
+from airflow_provider_cirrus.operators.base import fail, is_literal
+from airflow_provider_cirrus.operators.rows import RowsOperator
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+_ENDING = ".sql"
+_ON_EMPTY = ("skip", "succeed", "fail")
+
+
+class SqlToCirrusOperator(RowsOperator):
+    """
+    Send a templated WhatsApp message for every row of a query.
+
+    .. seealso:: docs/audiences.md
+
+    Example::
+
+        SqlToCirrusOperator(
+            task_id="send",
+            sql="SELECT phone, name, number FROM orders WHERE day = %(day)s",
+            sql_conn_id="shop",
+            parameters={"day": "{{ ds }}"},
+            template="order_update",
+            language="en",
+            to_column="phone",
+            body_columns=["name", "number"],
+            key_column="number",
+        )
+
+    The rows are read as a stream while messages are sent, in one transaction that stays open until the last has
+    left and is then rolled back. A row that cannot become a message is rejected and stops no other. What stands in a
+    row is never rendered.
+
+    A retry runs the query again and sends only what is unsent: a message is known by what is in it, not by its place,
+    so the order of the rows is of no matter. What differs from try to try, such as ``now()``, makes another message:
+    leave it out of the columns that are used, or give a ``key_column``.
+
+    Needs ``pip install 'airflow-provider-cirrus[sql]'`` and the provider of the database. All parameters are
+    templated.
+
+    :param sql: one query, or the name of a file that ends in ``.sql`` and holds one, beside the DAG file or in the
+        DAG's ``template_searchpath``
+    :param sql_conn_id: connection of the database, of any type whose hook is a ``DbApiHook``
+    :param parameters: values for the placeholders of the database's driver, a list or a dict; they are passed to the
+        driver, and never become part of the query's text
+    :param on_empty: what the task does where the query returns no rows at all: ``skip``, ``succeed`` (with a summary
+        of zeros) or ``fail``; a shard without a row of its own succeeds
+    :param kwargs: all arguments of :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator` but
+        ``to``, ``messages`` and ``audience``
+    :return: as ``SendTemplateOperator``
+    :raises AirflowSkipException: no rows, and ``on_empty="skip"``
+    :raises AirflowFailException: wrong arguments, a query that the database refuses, only failures that no retry
+        would mend, or no rows and ``on_empty="fail"``
+    :raises AirflowException: the database broke off
+    :raises CirrusUnsentError: messages are left that a retry can send
+    """
+
+    template_fields: Sequence[str] = (
+        # First: see render_template.
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "on_empty",
+        *RowsOperator.ROW_FIELDS,
+    )
+    # No template_ext: it would make a file name of every text that ends so, and texts are what is sent here.
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **RowsOperator.template_fields_renderers,
+        "sql": "sql",
+        "parameters": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Any = None,
+        on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.on_empty = on_empty
+        self._check_query(only_literals=True)
+        self._check_literals(needs_template=not self._brings_template())
+
+    def prepare_template(self) -> None:
+        """Put the file's content in place of its name; Airflow calls this when the DAG is parsed."""
+        if is_literal(self.sql) and _is_file_name(self.sql):
+            self.sql = _content(self.sql, self.get_template_env())
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value; that of ``sql`` may be the name of a file."""
+        # Mapped tasks are not prepared. As sql is rendered first, no other field is mistaken for it. What
+        # seen_oids holds came from another task or from expand(), and is not rendered.
+        if content is self.sql and _is_file_name(content) and id(content) not in (seen_oids or ()):
+            content = _content(content, jinja_env or self.get_template_env())
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the query and send its rows; return what became of them."""
+        from airflow_provider_cirrus.api.errors import CirrusError
+        from airflow_provider_cirrus.delivery.sql_rows import Query
+
+        with ExitStack() as opened:
+            try:
+                self._check_query()
+                self._check_options()
+                connection = opened.enter_context(closing(self._connect()))
+                query = Query(connection, self.sql, self.parameters)
+                audience = self._read_rows(query, first_try=context["ti"].try_number == 1)
+                client = opened.enter_context(self.hook.make_client(attempts=1))
+            except CirrusError as error:
+                fail(error)
+            if query.is_empty and self.on_empty != "succeed":
+                said = "The query returns no rows."
+                raise AirflowSkipException(said) if self.on_empty == "skip" else AirflowFailException(said)
+            return self._deliver(context, client, audience, None)
+
+    def _check_query(self, only_literals: bool = False) -> None:
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        def known(value: Any) -> bool:
+            return not only_literals or is_literal(value)
+
+        if known(self.sql):
+            if not isinstance(self.sql, str):
+                raise InvalidInput("sql", f"is of type {type(self.sql).__name__}.", hint="Give one query as text.")
+            if not self.sql.strip():
+                raise InvalidInput("sql", "is empty.", hint="Give a query, or the name of a .sql file.")
+            if not only_literals and _is_file_name(self.sql):
+                raise InvalidInput(
+                    "sql",
+                    f"{self.sql!r} came from expand() or from another task, where a file's name is not replaced.",
+                    hint="Give the query itself.",
+                )
+        if known(self.sql_conn_id) and not (isinstance(self.sql_conn_id, str) and self.sql_conn_id.strip()):
+            raise InvalidInput("sql_conn_id", "is missing.", hint="Give the id of the database's connection.")
+        if known(self.parameters) and not isinstance(self.parameters, list | tuple | dict | None):
+            raise InvalidInput(
+                "parameters",
+                f"is of type {type(self.parameters).__name__}.",
+                hint="Give a list or a dict; one that is templated as a whole needs render_template_as_native_obj.",
+            )
+        if known(self.on_empty) and self.on_empty not in _ON_EMPTY:
+            raise InvalidInput("on_empty", f"{self.on_empty!r} is unknown; known are {', '.join(_ON_EMPTY)}.")
+
+    def _connect(self) -> Any:
+        """Return a new connection to the database."""
+        from airflow_provider_cirrus.api.errors import InvalidInput
+
+        try:
+            from airflow.providers.common.sql.hooks.sql import DbApiHook
+        except ImportError:
+            raise InvalidInput(
+                "sql_conn_id", "needs common-sql.", hint="pip install 'airflow-provider-cirrus[sql]'"
+            ) from None
+        connection = self.hook.get_connection(self.sql_conn_id)
+        where = f"leads to a connection of type {connection.conn_type!r}"
+        try:
+            hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        except (AirflowException, ImportError) as error:
+            raise InvalidInput(
+                "sql_conn_id", f"{where}, whose hook cannot be had: {error}.", hint="Install the provider of that type."
+            ) from error
+        if not isinstance(hook, DbApiHook):
+            raise InvalidInput("sql_conn_id", f"{where}.", hint="Give that of a database with a DbApiHook.")
+        return hook.get_conn()
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith(_ENDING)
+
+
+def _content(name: str, env: jinja2.Environment) -> str:
+    """Return what the file holds, not yet rendered."""
+    from jinja2 import TemplateNotFound
+
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    try:
+        # Outside a DAG there is no loader, and so no file.
+        content: str | None = env.loader.get_source(env, name)[0] if env.loader else None
+    except TemplateNotFound:
+        content = None
+    if content is None:
+        raise InvalidInput(
+            "sql",
+            f"there is no file {name!r}.",
+            hint="It is looked for beside the DAG file and in the DAG's template_searchpath. "
+            "A query itself must not end in .sql: put a semicolon after it.",
+        )
+    return content

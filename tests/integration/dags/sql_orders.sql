@@ -1,0 +1,2 @@
+-- The orders of a day; rendered by Airflow.
+SELECT phone, name FROM orders WHERE day = '{{ dag_run.conf.get("day", "monday") }}';
