@@ -72,7 +72,25 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.hooks.cirrus"]}],
-        "operators": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.operators.cirrus"]}],
+        "operators": [
+            {
+                "integration-name": "Cirrus",
+                "python-modules": [
+                    "airflow_provider_cirrus.operators.campaign",
+                    "airflow_provider_cirrus.operators.cirrus",
+                ],
+            }
+        ],
+        "sensors": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.sensors.cirrus"]}],
+        "triggers": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.triggers.cirrus"]}],
+        "transfers": [
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": "Cirrus",
+                "python-module": "airflow_provider_cirrus.transfers.sql_to_cirrus",
+            }
+        ],
+        "notifications": ["airflow_provider_cirrus.notifications.cirrus.CirrusNotifier"],
         "connection-types": [
             {
                 "connection-type": "cirrus",

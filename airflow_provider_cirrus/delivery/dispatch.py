@@ -31,6 +31,7 @@ from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
 from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of
 from airflow_provider_cirrus.delivery.limiter import RateLimit
 from airflow_provider_cirrus.delivery.pacing import PairLimit
+from airflow_provider_cirrus.delivery.policy import Screen, nobody_is_held_back
 from airflow_provider_cirrus.delivery.progress import Progress
 from airflow_provider_cirrus.delivery.scratch import Scratch
 
@@ -136,6 +137,8 @@ class Dispatcher:
     :param concurrency: most requests in flight
     :param listener: told of every outcome as it comes, from one thread; such as a report
     :param pause: seconds before a message that was not sent is tried again; doubles each time
+    :param screen: says of a recipient why they get nothing, which makes the message ``suppressed``
+    :param dry_run: send nothing: what would be sent is ``unsent``
     """
 
     send: Callable[[Sequence[Message]], SendResult]
@@ -148,6 +151,8 @@ class Dispatcher:
     concurrency: int = 16
     listener: Callable[[Sequence[Settled]], None] | None = None
     pause: float = 1.0
+    screen: Screen = nobody_is_held_back
+    dry_run: bool = False
 
     def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
         """
@@ -252,7 +257,9 @@ class _Run:
         if message.schedule is not None and message.schedule <= time.time():
             # Only now: what an earlier try sent in time is settled, however late it is by now.
             return self._entry(Outcome.REJECTED, "its schedule is past")
-        return None
+        if reason := self._given.screen(message.to):
+            return self._entry(Outcome.SUPPRESSED, reason)
+        return self._entry(Outcome.UNSENT, "a dry run") if self._given.dry_run else None
 
     def _is_to_repeat(self, earlier: Entry) -> bool:
         if earlier.outcome is Outcome.UNKNOWN:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
+from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.operators.base import is_literal
 
 if TYPE_CHECKING:
     import jinja2

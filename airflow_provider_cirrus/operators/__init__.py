@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_cirrus.operators.campaign import CampaignOperator as CampaignOperator
     from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator as SendTemplateOperator
     from airflow_provider_cirrus.operators.cirrus import UploadMediaOperator as UploadMediaOperator
     from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator as ValidateContactOperator
 
-__all__ = ["SendTemplateOperator", "UploadMediaOperator", "ValidateContactOperator"]
+__all__ = ["CampaignOperator", "SendTemplateOperator", "UploadMediaOperator", "ValidateContactOperator"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from airflow_provider_cirrus.operators import cirrus
-
-    return getattr(cirrus, name)
+    module = "campaign" if name == "CampaignOperator" else "cirrus"
+    return getattr(import_module(f"{__name__}.{module}"), name)

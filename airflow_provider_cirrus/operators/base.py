@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from threading import Event
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
+from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, whole
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.retries import CirrusUnsentError, policy_or_default
 
@@ -60,19 +61,46 @@ class LedgerOperator(CirrusOperator):
     :param ledger_conn_id: connection of a database that remembers it; None: Airflow's task state store (3.3 and
         later)
     :param resend: send again what an earlier run of this task sent, on purpose
+    :param dry_run: do everything but the requests; nothing is remembered of it
     """
 
-    def __init__(self, *, ledger_conn_id: str | None = None, resend: bool | str = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        ledger_conn_id: str | None = None,
+        resend: bool | str = False,
+        dry_run: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.ledger_conn_id = ledger_conn_id
         self.resend = resend
+        # Takes the place of a method of BaseOperator, which only `airflow tasks test --dry-run` calls.
+        self.dry_run = dry_run  # type: ignore[assignment,method-assign]
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Return the files that are read and written, for OpenLineage."""
+        from airflow_provider_cirrus.operators.lineage import lineage_of
+
+        return lineage_of(self._reads(), self._writes())
+
+    def _reads(self) -> list[Any]:
+        """Return the paths of the files that are read."""
+        return []
+
+    def _writes(self) -> list[Any]:
+        """Return the paths of the files that are written."""
+        return []
+
+    def _is_dry(self) -> bool:
+        return is_true(self.dry_run, "dry_run")
 
     def _ledger(self, context: Context) -> Ledger | None:
         """Return where outcomes are remembered; refuse a second try where nothing is."""
         ti = context["ti"]
         # Airflow raises max_tries with every clear: this is the first try since then.
         first_try = ti.try_number == (ti.max_tries or 0) - (self.retries or 0) + 1
-        resend = is_true(self.resend) and first_try
+        resend = is_true(self.resend, "resend") and first_try
         ledger = self._make_ledger(context)
         if ledger is None and ti.try_number > 1 and not resend:
             raise AirflowFailException(
@@ -122,6 +150,7 @@ class SendingOperator(LedgerOperator):
         "shard",
         "shards",
         "resend",
+        "dry_run",
         "stream",
         "cirrus_conn_id",
     )
@@ -171,6 +200,9 @@ class SendingOperator(LedgerOperator):
         # Runs in a signal handler: anything but setting an Event could deadlock.
         self._stop.set()
 
+    def _writes(self) -> list[Any]:
+        return [self.report_path] if self.report_path else []
+
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
         from airflow_provider_cirrus.delivery.audience import MESSAGE_FIELDS, TEMPLATE_FIELDS
@@ -204,9 +236,12 @@ class SendingOperator(LedgerOperator):
             if known(name) and getattr(self, name) not in choices:
                 raise InvalidInput(name, f"{getattr(self, name)!r} is unknown; known are {', '.join(choices)}.")
         if known("messages_per_second") and self.messages_per_second is not None:
-            _whole(self.messages_per_second, "messages_per_second", 1)
+            whole(self.messages_per_second, "messages_per_second", 1)
         if known("shard") and known("shards"):
             self._shard()
+        for name in ("resend", "dry_run"):
+            if known(name):
+                is_true(getattr(self, name), name)
 
     def _shard(self) -> tuple[int, int] | None:
         """Return this task's shard and the number of shards, or None for the whole audience."""
@@ -216,8 +251,8 @@ class SendingOperator(LedgerOperator):
             return None
         if self.shard is None or self.shards is None:
             raise InvalidInput("shard", "and shards go together.", hint="Give both, or neither.")
-        shards = _whole(self.shards, "shards", 1)
-        shard = _whole(self.shard, "shard", 0)
+        shards = whole(self.shards, "shards", 1)
+        shard = whole(self.shard, "shard", 0)
         if shard >= shards:
             raise InvalidInput("shard", f"{shard} of {shards} does not exist.", hint=f"Give 0 to {shards - 1}.")
         return shard, shards
@@ -233,21 +268,27 @@ class SendingOperator(LedgerOperator):
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery import report
         from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+        from airflow_provider_cirrus.operators.metrics import Metrics
 
         try:
             rate = self._rate()
+            is_dry = self._is_dry()
             many = "messages" if total is None else f"{total} messages"
-            self.log.info("Sending %s, at most %d a second.", many, rate)
+            self.log.info("Sending %s, at most %d a second.%s", many, rate, " A dry run: nothing." if is_dry else "")
+            metrics = Metrics(context["ti"])
             with self._report() as report_file:
+                tell_report = None if report_file is None else report.lines_to(report_file)
                 dispatcher = Dispatcher(
-                    client.send,
+                    metrics.timed(client.send),
                     client.endpoint.stream_id,
-                    self._ledger(context),
+                    None if is_dry else self._ledger(context),
                     messages_per_second=rate,
                     attempt=context["ti"].try_number,
                     repeat_unknown=self.delivery == "at_least_once",
                     stop=self._stop,
-                    listener=None if report_file is None else report.lines_to(report_file),
+                    listener=metrics.counted(tell_report),
+                    screen=self.hook.screening(),
+                    dry_run=is_dry,
                 )
                 delivery = dispatcher.run(audience, total)
         except CirrusError as error:
@@ -259,7 +300,7 @@ class SendingOperator(LedgerOperator):
 
     def _rate(self) -> int:
         """Return the messages a second of this task: the task's own, or the connection's, or a shard's part of it."""
-        rate = _whole(self.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
+        rate = whole(self.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
         shard = self._shard()
         return max(1, rate // shard[1]) if shard else rate
 
@@ -278,9 +319,10 @@ class SendingOperator(LedgerOperator):
 
         counts = delivery.counts
         failed = counts["rejected"] + counts["unknown"]
+        unsent = 0 if self._is_dry() else counts["unsent"]
         # A task that was told to end did not read its audience to the end: what is left is in no count.
         was_ended = self._stop.is_set()
-        if not was_ended and not counts["unsent"] and failed <= allowance(self.max_failed, delivery.total):
+        if not was_ended and not unsent and failed <= allowance(self.max_failed, delivery.total):
             return
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         context["ti"].xcom_push(key="return_value", value=found)
@@ -290,7 +332,7 @@ class SendingOperator(LedgerOperator):
         # What a retry would send: what is unsent and, at least once, what may not have been sent.
         if was_ended:
             message = f"The task was told to end before all was sent. {message}"
-        if was_ended or counts["unsent"] or (counts["unknown"] and self.delivery == "at_least_once"):
+        if was_ended or unsent or (counts["unknown"] and self.delivery == "at_least_once"):
             raise CirrusUnsentError(message, delivery.error.retry_after if delivery.error else None)
         raise AirflowFailException(f"{message} (max_failed={self.max_failed})")
 
@@ -303,45 +345,3 @@ def fail(error: CirrusError) -> NoReturn:
     # For the retry policy.
     failure.retry_after = error.retry_after  # type: ignore[attr-defined]
     raise failure from error
-
-
-def is_literal(value: Any) -> bool:
-    """Return whether a value is written out in the DAG file, without Jinja and without an XCom in it."""
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value and "{#" not in value
-    if isinstance(value, Mapping):
-        return all(is_literal(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return all(is_literal(inner) for inner in value)
-    # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
-    return not type(value).__module__.startswith("airflow")
-
-
-def allowance(max_failed: Any, total: int) -> float:
-    """Return how many of ``total`` messages may fail: a count, or a ratio if written with a point."""
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    value: Any = max_failed
-    if isinstance(value, str):
-        try:
-            value = float(value) if "." in value else int(value)
-        except ValueError:
-            value = None
-    is_ratio = isinstance(value, float) and 0 <= value <= 1
-    if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidInput("max_failed", f"{max_failed!r} is no count (int) and no ratio (float from 0 to 1).")
-    return float(value * total if is_ratio else value)
-
-
-def is_true(value: Any) -> bool:
-    """Return what a templated switch says; a template without native objects renders to text."""
-    return value.strip().lower() in ("true", "1", "yes") if isinstance(value, str) else bool(value)
-
-
-def _whole(value: Any, field: str, least: int) -> int:
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    text = str(value).strip()
-    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:
-        raise InvalidInput(field, f"{value!r} is no whole number from {least} on.")
-    return int(text)

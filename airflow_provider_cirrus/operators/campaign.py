@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_cirrus.operators.base import LedgerOperator, fail, is_literal, is_true
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.operators.base import LedgerOperator, fail
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
 if TYPE_CHECKING:
@@ -107,7 +108,6 @@ class CampaignOperator(LedgerOperator):
         automation_script_id: int | str | None = None,
         message_key: str | None = None,
         on_bad_rows: Literal["fail", "drop"] | str = "fail",
-        dry_run: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -125,7 +125,6 @@ class CampaignOperator(LedgerOperator):
         self.automation_script_id = automation_script_id
         self.message_key = message_key
         self.on_bad_rows = on_bad_rows
-        self.dry_run = dry_run  # type: ignore[assignment,method-assign]
         self._check_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -147,6 +146,9 @@ class CampaignOperator(LedgerOperator):
         finally:
             self.hook.close()
         return self._judge(handed, audience, context)
+
+    def _reads(self) -> list[Any]:
+        return [self.audience_file]
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
@@ -190,7 +192,7 @@ class CampaignOperator(LedgerOperator):
         from airflow_provider_cirrus.delivery.campaign import campaign_key, hand_over
 
         client = self.hook.get_conn()
-        if is_true(self.dry_run):
+        if self._is_dry():
             campaign.check_ahead(time.time())
             self.log.info("dry_run is set: the campaign to %d recipients is not handed over.", audience.kept)
             return None

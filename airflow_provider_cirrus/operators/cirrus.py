@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_cirrus.operators.base import CirrusOperator, fail, is_literal
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.operators.base import CirrusOperator, fail
 from airflow_provider_cirrus.operators.rows import RowsOperator
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class SendTemplateOperator(RowsOperator):
     :param shard: which part of the audience this task sends, from 0; each takes its part of the rate
     :param shards: how many parts there are
     :param resend: send again what an earlier run of this task sent, on purpose
+    :param dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
+        succeeds, and nothing is remembered of it
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent", "seconds"}``, and
@@ -122,6 +125,11 @@ class SendTemplateOperator(RowsOperator):
             raise AirflowFailException(f"{error} Nothing was sent.") from error
         with client:
             return self._deliver(context, client, audience, total)
+
+    def _reads(self) -> list[Any]:
+        from airflow_provider_cirrus.delivery.rows import is_path
+
+        return [self.audience] if self.audience is not None and is_path(self.audience) else []
 
     def _check_recipients(self) -> None:
         from airflow_provider_cirrus.api.errors import InvalidInput

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_cirrus.operators.base import SendingOperator, is_literal
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.operators.base import SendingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.operators.base import fail, is_literal
+from airflow_provider_cirrus.operators.base import fail
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_cirrus.operators.base import fail, is_literal
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.operators.base import fail
 from airflow_provider_cirrus.operators.rows import RowsOperator
 
 if TYPE_CHECKING:

@@ -29,7 +29,18 @@ def modules_after(*statements: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["operators.cirrus", "hooks.cirrus"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hooks.cirrus",
+        "notifications.cirrus",
+        "operators.campaign",
+        "operators.cirrus",
+        "sensors.cirrus",
+        "transfers.sql_to_cirrus",
+        "triggers.cirrus",
+    ],
+)
 def test_importing_adds_few_modules_to_airflows_own(name: str) -> None:
     added = modules_after("import airflow.sdk", f"import airflow_provider_cirrus.{name}")
     assert len(added) <= 30, added
@@ -55,7 +66,8 @@ def test_what_lies_below_the_hook_works_without_airflow(package: str) -> None:
 
 @pytest.mark.parametrize("package", ["api", "delivery"])
 def test_arrows_point_down_only(package: str) -> None:
-    above = {"hooks", "operators", "sandbox"} | ({"delivery"} if package == "api" else set())
+    above = {"hooks", "notifications", "operators", "sandbox", "sensors", "transfers", "triggers"}
+    above |= {"delivery"} if package == "api" else set()
     for path in (PACKAGE / package).glob("*.py"):
         for layer in above:
             assert f"airflow_provider_cirrus.{layer}" not in path.read_text(), f"{path.name} reaches up to {layer}"

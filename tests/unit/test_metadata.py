@@ -33,10 +33,15 @@ def test_the_package_name_is_the_distributions() -> None:
 
 def test_every_module_and_class_that_is_named_exists() -> None:
     info = get_provider_info()
-    for kind in ("hooks", "operators"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
+    for entry in info["transfers"]:
+        importlib.import_module(entry["python-module"])
+    for path in info["notifications"]:
+        module, name = path.rsplit(".", 1)
+        assert getattr(importlib.import_module(module), name)
     (connection,) = info["connection-types"]
     module, name = connection["hook-class-name"].rsplit(".", 1)
     hook = getattr(importlib.import_module(module), name)

@@ -81,6 +81,7 @@ with DAG("audience", **COMMON):
         key_column="order",
         report_path="{{ dag_run.conf['report'] }}",
         max_failed=1,
+        dry_run="{{ dag_run.conf.get('dry_run', False) }}",
     )
 
 

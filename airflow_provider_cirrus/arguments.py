@@ -1,0 +1,65 @@
+"""What users write as arguments, in DAG files and in templates: what it is, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off", "none", "")
+
+
+def is_literal(value: Any) -> bool:
+    """Return whether a value is written out in the DAG file, without Jinja and without an XCom in it."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value and "{#" not in value
+    if isinstance(value, Mapping):
+        return all(is_literal(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_literal(inner) for inner in value)
+    # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
+    return not type(value).__module__.startswith("airflow")
+
+
+def allowance(max_failed: Any, total: int) -> float:
+    """Return how many of ``total`` messages may fail: a count, or a ratio if written with a point."""
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    value: Any = max_failed
+    if isinstance(value, str):
+        try:
+            value = float(value) if "." in value else int(value)
+        except ValueError:
+            value = None
+    is_ratio = isinstance(value, float) and 0 <= value <= 1
+    if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise InvalidInput("max_failed", f"{max_failed!r} is no count (int) and no ratio (float from 0 to 1).")
+    return float(value * total if is_ratio else value)
+
+
+def is_true(value: Any, field: str) -> bool:
+    """
+    Return what a templated switch says; a template without native objects renders to text.
+
+    :raises InvalidInput: it says neither: to guess could send where nothing was to be sent
+    """
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    said = str(value).strip().lower()
+    if said not in _TRUE + _FALSE:
+        raise InvalidInput(field, f"{value!r} is neither true nor false.", hint="Write true or false.")
+    return said in _TRUE
+
+
+def whole(value: Any, field: str, least: int) -> int:
+    """
+    Return a whole number that may be written as text.
+
+    :raises InvalidInput: it is none, or below ``least``
+    """
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    text = str(value).strip()
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise InvalidInput(field, f"{value!r} is no whole number from {least} on.")
+    return int(text)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cirrus.operators.campaign import CampaignOperator
+from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
+from airflow_provider_cirrus.operators.lineage import dataset_of
+
+
+@pytest.mark.parametrize(
+    ("path", "dataset"),
+    [
+        pytest.param("s3://aws_default@shop/2027/customers.csv", ("s3://shop", "2027/customers.csv"), id="s3"),
+        pytest.param("gs://shop/customers.csv", ("gs://shop", "customers.csv"), id="gs"),
+        pytest.param("/srv/customers.csv", ("file", "/srv/customers.csv"), id="local"),
+        pytest.param(Path("/srv/customers.csv"), ("file", "/srv/customers.csv"), id="path"),
+        pytest.param("file:///srv/customers.csv", ("file", "/srv/customers.csv"), id="file-uri"),
+    ],
+)
+def test_a_file_has_the_name_that_openlineage_gives_it(path: Any, dataset: tuple[str, str]) -> None:
+    assert dataset_of(path) == dataset
+
+
+def names(datasets: Any) -> list[tuple[str, str]]:
+    return [(one.namespace, one.name) for one in datasets]
+
+
+def test_openlineage_sees_audience_and_report() -> None:
+    """Through the extractor that its provider runs on every task."""
+    extractors = pytest.importorskip("airflow.providers.openlineage.extractors.base")
+    send = SendTemplateOperator(
+        task_id="send", template="t", language="en", audience="/srv/a.csv", report_path="s3://conn@shop/r.jsonl"
+    )
+    found = extractors.DefaultExtractor(send).extract()
+    assert (names(found.inputs), names(found.outputs)) == ([("file", "/srv/a.csv")], [("s3://shop", "r.jsonl")])
+    at_the_end = extractors.DefaultExtractor(send).extract_on_complete(None)
+    assert names(at_the_end.outputs) == [("s3://shop", "r.jsonl")]
+    few = SendTemplateOperator(task_id="few", template="t", language="en", to="+447700900123")
+    assert extractors.DefaultExtractor(few).extract().inputs == []
+    campaign = CampaignOperator(task_id="campaign", template="t", language="en", audience_file="/srv/c.csv")
+    assert names(extractors.DefaultExtractor(campaign).extract().inputs) == [("file", "/srv/c.csv")]
