@@ -23,7 +23,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-unit check build bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-unit check docs build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ check: venv ## lint, check the format, check the types
 	@$(BIN)/ruff format --check --extend-exclude .venv-2.11 .
 	@$(BIN)/mypy
 
+docs: venv ## build the documentation into site/; a warning is an error
+	@AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python -m sphinx -q -E -W --keep-going -d .venv/doctrees docs site
+	@echo "site/index.html"
+
 build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation
 
@@ -54,13 +58,13 @@ bench: venv ## run every benchmark
 	done
 
 venv: ## make or refresh .venv, as constraints/airflow-3.3.txt says; PYTHON=... chooses the interpreter
-	@$(PYTHON) -m scripts.make_venv .venv constraints/airflow-3.3.txt
+	@$(PYTHON) -m scripts.make_venv .venv constraints/airflow-3.3.txt dev
 
 venv-2.11: ## the same for Airflow 2.11
-	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt
+	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt airflow-2-11
 
 lock: ## resolve the constraints files anew; needs Python 3.11
 	@$(PYTHON) -m scripts.lock
 
 clean: ## remove everything that these targets make
-	@rm -rf .venv .venv-2.11 .demo .up build dist site .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-2.11 .demo .up build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,9 +14,12 @@ import tempfile
 import venv
 from pathlib import Path
 
+from scripts.make_venv import EVERYTHING
+
 ROOT = Path(__file__).resolve().parent.parent
 
-LINES = ("3.3", "2.11")
+#: Lines of Airflow, and the dependency group with which each is used.
+LINES = {"3.3": "dev", "2.11": "airflow-2-11"}
 
 HEADER = """\
 # Versions with which this project is developed and tested on Airflow {line}.
@@ -48,9 +51,9 @@ def resolve(line: str, directory: Path) -> list[str]:
         "install",
         "--no-build-isolation",
         "--editable",
-        ".[sandbox]",
+        EVERYTHING,
         "--group",
-        "dev",
+        LINES[line],
         f"apache-airflow=={line}.*",
     )
     frozen = run(*pip, "freeze", "--all", "--exclude-editable").splitlines()

@@ -1,6 +1,6 @@
 """Make or refresh a virtual environment with exactly the versions of a constraints file.
 
-    python -m scripts.make_venv DIRECTORY CONSTRAINTS
+    python -m scripts.make_venv DIRECTORY CONSTRAINTS GROUP
 
 Uses the standard library only: it runs before anything is installed. Does nothing when the environment is as
 it should be, and is safe to run from several makes at once.
@@ -18,6 +18,9 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: This project with its extras, as pip takes it.
+EVERYTHING = ".[holidays,parquet,sandbox,sql,xlsx]"
 
 STAMP = "cirrus.stamp"
 
@@ -58,18 +61,19 @@ def pip(directory: Path, constraints: Path, *arguments: str) -> None:
             raise SystemExit(f"pip install {' '.join(arguments)} failed with status {result.returncode}")
 
 
-def install(directory: Path, constraints: Path) -> None:
-    """Install this project and all that it needs."""
+def install(directory: Path, constraints: Path, group: str) -> None:
+    """Install this project with all its extras, and a dependency group."""
     pip(directory, constraints, "pip")
     # For `make build` and the packaging test, which build without an environment of their own.
     pip(directory, constraints, "hatchling", "editables")
     # Some of what Airflow 2.11 needs comes as source only, and builds in isolation only.
-    pip(directory, constraints, "--build-constraint", str(constraints), "--editable", ".[sandbox]", "--group", "dev")
+    pip(directory, constraints, "--build-constraint", str(constraints), "--editable", EVERYTHING, "--group", group)
 
 
 def main() -> None:
     """Bring the environment named on the command line up to date."""
     directory, constraints = (Path(argument).absolute() for argument in sys.argv[1:3])
+    group = sys.argv[3]
     with constraints.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another make may be at the same environment
         wanted, present = stamp_for(directory, constraints), stamp_of(directory)
@@ -80,7 +84,7 @@ def main() -> None:
             venv.create(directory, clear=True, with_pip=True)
         # Gone until all is done: an install that is broken off begins anew.
         (directory / STAMP).unlink(missing_ok=True)
-        install(directory, constraints)
+        install(directory, constraints, group)
         (directory / STAMP).write_text("\n".join(wanted))
 
 
