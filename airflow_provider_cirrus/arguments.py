@@ -18,14 +18,18 @@ def is_literal(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(is_literal(inner) for inner in value)
     # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
-    return not type(value).__module__.startswith("airflow")
+    return type(value).__module__.partition(".")[0] != "airflow"
 
 
-def allowance(max_failed: Any, total: int) -> float:
-    """Return how many of ``total`` messages may fail: a count, or a ratio if written with a point."""
+def allowance(most: Any, total: int, field: str = "max_failed") -> float:
+    """
+    Return how many of ``total`` messages may end so: a count, or a ratio if written with a point.
+
+    :raises InvalidInput: neither
+    """
     from airflow_provider_cirrus.api.errors import InvalidInput
 
-    value: Any = max_failed
+    value: Any = most
     if isinstance(value, str):
         try:
             value = float(value) if "." in value else int(value)
@@ -33,7 +37,7 @@ def allowance(max_failed: Any, total: int) -> float:
             value = None
     is_ratio = isinstance(value, float) and 0 <= value <= 1
     if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidInput("max_failed", f"{max_failed!r} is no count (int) and no ratio (float from 0 to 1).")
+        raise InvalidInput(field, f"{most!r} is no count (int) and no ratio (float from 0 to 1).")
     return float(value * total if is_ratio else value)
 
 

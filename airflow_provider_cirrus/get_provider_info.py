@@ -6,7 +6,9 @@ from typing import Any
 
 from airflow_provider_cirrus import __version__
 
-#: The connection's own fields. A type without "null" would show the field as required.
+#: The connection's own fields, in the order of the form: who sends, to whom, how fast, and where Cirrus differs.
+#: A type without "null" would show the field as required. The form holds numbers to their limits and offers no
+#: more than an ``enum``; a ``pattern`` it does not look at.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "stream_id": {
         "label": "Stream ID",
@@ -15,34 +17,46 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "streams": {
         "label": "Named streams",
-        "description": 'More streams by name, as JSON: {"support": "<encrypted ID>", "sales": "<encrypted ID>"}.',
+        "description": 'More streams by name, as JSON: {"support": "<encrypted ID>", "sales": "<encrypted ID>"}. '
+        'Tasks choose one with stream="support".',
         "schema": {"type": ["object", "null"]},
     },
-    "api_version": {
-        "label": "API version",
-        "description": 'Empty for most deployments; "v2" for those that serve the API under /v2.',
-        "schema": {"type": ["string", "null"], "pattern": "^(v2)?$"},
+    "allowed_recipients": {
+        "label": "Allowed recipients",
+        "description": "For use outside production: only these numbers, or numbers that begin so, get messages. "
+        "With commas between them, such as +44 7700 900, +1 212 555. Empty: everybody.",
+        "schema": {"type": ["string", "null"]},
     },
     "messages_per_second": {
         "label": "Messages per second",
         "description": "Most messages that one task sends in a second. WhatsApp allows 80 unless it raised your limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 80},
     },
+    "validations_per_day": {
+        "label": "Contact checks per day",
+        "description": "Most numbers that may be checked for being on WhatsApp, per stream and day (UTC). "
+        "Many checks without a message get a business banned.",
+        "schema": {"type": ["integer", "null"], "minimum": 0, "default": 50},
+    },
     "timeout": {
         "label": "Timeout (seconds)",
         "description": "Longest wait for a connection, and for each part of an answer.",
-        "schema": {"type": ["number", "null"], "default": 30},
+        "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 3599, "default": 30},
+    },
+    "api_version": {
+        "label": "API version",
+        "description": "v2 for deployments that serve the API under /v2. Most do not: leave it as it is.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": [None, "v2"],
+            # What the form shows in their place; without it, the first one would read "null".
+            "values_display": {"null": "standard", "v2": "v2"},
+        },
     },
     "console_url": {
         "label": "Console URL",
-        "description": "Where people open conversations, such as https://manage.commbox.io.",
+        "description": "Where people open conversations: tasks link to it. Empty: https://manage.commbox.io.",
         "schema": {"type": ["string", "null"], "format": "url"},
-    },
-    "allowed_recipients": {
-        "label": "Allowed recipients",
-        "description": "Outside production: only these numbers, or numbers that begin so, get messages; "
-        'with commas between them, such as "+44 7700 900, +1 212 555". Empty: everybody.',
-        "schema": {"type": ["string", "null"]},
     },
 }
 
@@ -91,6 +105,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "notifications": ["airflow_provider_cirrus.notifications.cirrus.CirrusNotifier"],
+        "extra-links": ["airflow_provider_cirrus.links.cirrus.ConversationLink"],
+        # Known from Airflow 3.2 on, and passed over by earlier ones.
+        "cli": ["airflow_provider_cirrus.cli.definition.get_cirrus_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "cirrus",

@@ -45,7 +45,8 @@ def example_cirrus_contacts() -> None:
         print(f"{contact['name']} is not on WhatsApp.")
 
     contact = newest_opt_in()
-    check = ValidateContactOperator(task_id="validate", phone_number=contact["number"])
+    # newest_opt_in returns nobody else, so there is nothing left to look up: a list, file, query or function would be.
+    check = ValidateContactOperator(task_id="validate", phone_number=contact["number"], opt_in=True)
     send_welcome = SendTemplateOperator(
         task_id="send_welcome",
         template="welcome",

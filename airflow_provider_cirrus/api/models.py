@@ -247,6 +247,7 @@ class Message(Part):
     :param object_data: the conversation that it opens
     :param message_key: the user's own name for this message, such as an order number; it tells apart
         messages that are otherwise the same
+    :param facts: what is known of the recipient and is never sent: what the rules of a delivery go by
     """
 
     to: Annotated[str, BeforeValidator(to_digits)]
@@ -254,6 +255,7 @@ class Message(Part):
     schedule: Annotated[int, BeforeValidator(to_unix)] | None = None
     object_data: ObjectData | None = None
     message_key: Identifier | None = None
+    facts: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
 
     @classmethod
     def build(cls, to: Any, template: Template | Mapping[str, Any], **rest: Any) -> Message:
@@ -262,7 +264,7 @@ class Message(Part):
 
         :param to: the recipient
         :param template: a :class:`Template`, or its fields
-        :param rest: ``schedule``, ``object_data``, ``message_key``
+        :param rest: ``schedule``, ``object_data``, ``message_key``, ``facts``
         :raises InvalidInput: names the first field that is wrong
         """
         if not isinstance(template, Template):
@@ -275,9 +277,17 @@ class Message(Part):
 
         :param to: digits, as :func:`~.phone.to_digits` returns them
         :param template: takes the place of the template
-        :param rest: ``schedule`` in Unix seconds, ``message_key``
+        :param rest: ``schedule`` in Unix seconds, ``message_key``, ``facts``
         """
         return self._changed(to=to, template=template, **rest)
+
+    def at(self, schedule: int) -> Message:
+        """
+        Return the same message for another time.
+
+        :param schedule: Unix seconds
+        """
+        return self._changed(schedule=schedule)
 
 
 def build(model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -75,6 +75,20 @@ def account_of(digits: str) -> str:
     return digits
 
 
+def spellings_of(digits: str) -> tuple[str, ...]:
+    """
+    Return all spellings of an account, in one order whichever is given: Mexico, Argentina and Brazil have two.
+
+    :param digits: as :func:`to_digits` returns them
+    """
+    account = account_of(digits)
+    if len(account) == 12:
+        for country, place, digit in (("52", 2, "1"), ("54", 2, "9"), ("55", 4, "9")):
+            if account.startswith(country):
+                return account, account[:place] + digit + account[place:]
+    return (account,)
+
+
 def _as_written(value: Any, field: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

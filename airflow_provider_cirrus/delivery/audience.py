@@ -127,6 +127,7 @@ class _Filling:
         self._same = None if any(own) or columns.body else _template(shared)
         # Of nearly every audience: rows differ in recipient, body and key, and all else was checked with the model.
         self._by_name = columns.body if isinstance(columns.body, Mapping) else None
+        self._kept = columns.kept
         self.is_plain = not any(own) and columns.schedule is None
 
     def plain(self, row: Mapping[str, Any]) -> Message:
@@ -140,7 +141,7 @@ class _Filling:
             template = template.with_body({name: value_of(row, at, name) for name, at in self._by_name.items()})
         elif columns.body:
             template = template.with_body([value_of(row, at, "body") for at in columns.body])
-        rest = self.rest(row) if columns.key is not None else {}
+        rest = self.rest(row) if columns.key is not None or self._kept else {}
         return self.model.to_another(to_digits(value_of(row, columns.to, "to")), template, **rest)
 
     def message(self, digits: str, row: Mapping[str, Any]) -> Message:
@@ -170,12 +171,14 @@ class _Filling:
         return _template(fields)
 
     def rest(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the schedule and the key of a row, where columns hold them; raises InvalidInput."""
+        """Return schedule, key and facts of a row, where columns hold them; raises InvalidInput."""
         found: dict[str, Any] = {}
         if self.columns.schedule is not None:
             found["schedule"] = value_of(row, self.columns.schedule, "schedule")
         if self.columns.key is not None:
             found["message_key"] = _text(value_of(row, self.columns.key, "message_key"), "message_key")
+        if self._kept:
+            found["facts"] = {name: row[name] for name in self._kept if name in row}
         return found
 
     def _header(self, value: Any) -> Any:
@@ -254,6 +257,7 @@ def read_messages(
     messages: Any = None,
     common: Mapping[str, Any] | None = None,
     now: float | None = None,
+    facts: Sequence[str] = (),
 ) -> list[Message]:
     """
     Return the messages for a list of recipients, or of a list of per-recipient dicts.
@@ -262,6 +266,7 @@ def read_messages(
     :param messages: dicts with ``to`` and whatever differs from ``common``
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: Unix seconds, before which no schedule may lie
+    :param facts: further keys that the dicts may have, which stay with the message
     :raises InvalidInput: names up to five of the messages that cannot be sent; then none is
     """
     moment = time.time() if now is None else now
@@ -270,7 +275,7 @@ def read_messages(
         raise InvalidInput("to", "and messages: give exactly one of them.")
     if to is not None:
         return _to_many(to, shared, moment)
-    return _each_its_own(messages, shared, moment)
+    return _each_its_own(messages, shared, moment, facts)
 
 
 def check_common(common: Mapping[str, Any]) -> None:
@@ -300,7 +305,7 @@ def _to_many(to: Any, shared: Mapping[str, Any], now: float) -> list[Message]:
     return _all_or_nothing(_recipients(to), lambda number: Message.build(number, model.template, **rest))
 
 
-def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float) -> list[Message]:
+def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, facts: Sequence[str]) -> list[Message]:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
         raise InvalidInput("messages", f"is of type {type(messages).__name__}.", hint="Give a list of dicts.")
     common_template: list[Template] = []
@@ -310,7 +315,7 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float) -> list[
             raise InvalidInput("", f"is of type {type(row).__name__}, not a dict.")
         known = ("to", *TEMPLATE_FIELDS, *MESSAGE_FIELDS)
         for name in row:
-            if name not in known:
+            if name not in known and name not in facts:
                 raise InvalidInput("", unknown("key", str(name), known))
         fields = {**shared, **{name: value for name, value in row.items() if value is not None}}
         if any(row.get(name) is not None for name in TEMPLATE_FIELDS):
@@ -319,7 +324,8 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float) -> list[
             if not common_template:
                 common_template.append(_template(fields))
             template = common_template[0]
-        message = Message.build(fields.get("to", ""), template, **_rest(fields))
+        kept = {name: row[name] for name in facts if name in row}
+        message = Message.build(fields.get("to", ""), template, **_rest(fields), facts=kept)
         _check_ahead(message, now)
         return message
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.background import Background
-from airflow_provider_cirrus.delivery.ledger import Entry, Ledger
+from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry, Ledger
 
 
 class _Waiting:
     """The intents of one request, until they are durable."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], persons: Mapping[bytes, bytes]) -> None:
         self.keys = keys
+        self.persons = persons
         self.held: Mapping[bytes, Entry] | None = None
         self.is_over = Event()
 
@@ -34,11 +35,18 @@ class GroupCommit:
 
     :param ledger: where to; None: nothing is remembered, and nothing waits
     :param attempt: the try of the task, kept with each outcome
+    :param recorded: told of outcomes once they are durable, from the thread that writes
     """
 
-    def __init__(self, ledger: Ledger | None, attempt: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        attempt: int,
+        recorded: Callable[[Sequence[tuple[bytes, Entry]]], None] = lambda outcomes: None,
+    ) -> None:
         self._ledger = ledger
         self._attempt = attempt
+        self._recorded = recorded
         self._writer: Background[_Waiting | _Outcomes] = Background("cirrus-ledger", self._write, _let_go)
 
     @property
@@ -46,16 +54,17 @@ class GroupCommit:
         """What ended the writing, if anything did."""
         return self._writer.error
 
-    def intend(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+    def intend(self, keys: Sequence[bytes], persons: Mapping[bytes, bytes] = NOBODY) -> Mapping[bytes, Entry]:
         """
         Record that these messages are about to be sent; return once that is durable.
 
+        :param persons: whose each key is, where the ledger keeps that
         :return: the keys that are somebody else's, which must not be sent
         :raises BaseException: the ledger's own; nothing may be sent
         """
         if self._ledger is None:
             return {}
-        mine = _Waiting(keys)
+        mine = _Waiting(keys, persons)
         self._writer.put(mine)
         mine.is_over.wait()
         if mine.held is None:
@@ -84,10 +93,13 @@ class GroupCommit:
         assert self._ledger is not None
         waiting = [one for one in gathered if isinstance(one, _Waiting)]
         outcomes = [outcome for one in gathered if not isinstance(one, _Waiting) for outcome in one]
-        held = self._ledger.commit([key for one in waiting for key in one.keys], outcomes)
+        persons = {key: person for one in waiting for key, person in one.persons.items()}
+        held = self._ledger.commit([key for one in waiting for key in one.keys], outcomes, persons)
         for one in waiting:
             one.held = {key: held[key] for key in one.keys if key in held} if held else {}
             one.is_over.set()
+        if outcomes:
+            self._recorded(outcomes)
 
 
 def _let_go(gathered: list[_Waiting | _Outcomes]) -> None:

@@ -12,7 +12,7 @@ import heapq
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,10 +28,11 @@ from airflow_provider_cirrus.api.wire import MAX_BATCH, failed_send
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.background import Background
 from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
-from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of
+from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of, person_of
 from airflow_provider_cirrus.delivery.limiter import RateLimit
+from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.pacing import PairLimit
-from airflow_provider_cirrus.delivery.policy import Screen, nobody_is_held_back
+from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy, Timing
 from airflow_provider_cirrus.delivery.progress import Progress
 from airflow_provider_cirrus.delivery.scratch import Scratch
 
@@ -56,7 +57,7 @@ _LOOK = 0.2
 # Seconds that what is in flight gets when the run is stopped.
 _LAST_WAIT = 15.0
 # Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
-_CHUNK = 200
+_CHUNK = 500
 _CHUNK_SECONDS = 0.2
 _CAME_TOO_LATE = errors.NotConnected("the run stopped before its turn")
 
@@ -69,17 +70,19 @@ class _Item:
     message: Message
     key: bytes
     account: str
+    proof: Proof
     tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one message of the audience."""
+    """What became of one message of the audience; ``proof``: of the recipient's opt-in."""
 
     index: int
     key: bytes
     recipient: str
     entry: Entry
+    proof: Proof = NOTHING_KNOWN
 
 
 @dataclass
@@ -92,6 +95,8 @@ class Delivery:
     :ivar complaints: some that were not accepted, for people
     :ivar error: the last error of a whole request, for its hint and its ``retry_after``
     :ivar seconds: how long it took
+    :ivar deferred: how many of the unsent wait for the end of quiet hours
+    :ivar resume_at: Unix seconds of the first of these ends
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
@@ -99,6 +104,8 @@ class Delivery:
     complaints: list[Settled] = field(default_factory=list)
     error: CirrusError | None = None
     seconds: float = 0.0
+    deferred: int = 0
+    resume_at: float | None = None
 
     @property
     def total(self) -> int:
@@ -111,6 +118,11 @@ class Delivery:
         if self.total > KEPT:
             return []
         return [self.kept[index].entry.result(self.kept[index].recipient) for index in sorted(self.kept)]
+
+    def defer(self, until: float) -> None:
+        """Count one more of the unsent that wait for a moment."""
+        self.deferred += 1
+        self.resume_at = until if self.resume_at is None else min(self.resume_at, until)
 
     def add(self, settled: Settled) -> None:
         """Count one more message."""
@@ -137,7 +149,7 @@ class Dispatcher:
     :param concurrency: most requests in flight
     :param listener: told of every outcome as it comes, from one thread; such as a report
     :param pause: seconds before a message that was not sent is tried again; doubles each time
-    :param screen: says of a recipient why they get nothing, which makes the message ``suppressed``
+    :param policy: the rules: who may be messaged, when, and how often
     :param dry_run: send nothing: what would be sent is ``unsent``
     """
 
@@ -151,7 +163,7 @@ class Dispatcher:
     concurrency: int = 16
     listener: Callable[[Sequence[Settled]], None] | None = None
     pause: float = 1.0
-    screen: Screen = nobody_is_held_back
+    policy: Policy = NO_RULES
     dry_run: bool = False
 
     def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
@@ -170,7 +182,8 @@ class _Run:
 
     def __init__(self, dispatcher: Dispatcher, total: int | None) -> None:
         self._given = dispatcher
-        self._commits = GroupCommit(dispatcher.ledger, dispatcher.attempt)
+        self._policy = dispatcher.policy
+        self._commits = GroupCommit(dispatcher.ledger, dispatcher.attempt, self._policy.recorded)
         self._limit = RateLimit(dispatcher.messages_per_second)
         self._pairs = PairLimit()
         self._delivery = Delivery()
@@ -238,18 +251,21 @@ class _Run:
                 else:
                     messages.append((index, found))
             keys = [key_of(message, self._given.stream_id) for _, message in messages]
-            for (index, message), key, earlier in zip(messages, keys, scratch.see(keys), strict=True):
-                outcome = self._without_sending(message, earlier)
-                if outcome is None:
-                    items.append(_Item(index, message, key, account_of(message.to)))
+            # Of those, too, that were sent before: their proof stands in the report of every try.
+            looks = self._policy.look([message for _, message in messages])
+            for (index, message), key, earlier, look in zip(messages, keys, scratch.see(keys), looks, strict=True):
+                proof = NOTHING_KNOWN if isinstance(look, str) else look
+                ruled = self._settled_before(message, earlier) or self._by_the_rules(message, look)
+                if isinstance(ruled, Entry):
+                    settled.append(Settled(index, key, message.to, ruled, proof))
                 else:
-                    settled.append(Settled(index, key, message.to, outcome))
+                    items.append(_Item(index, ruled, key, account_of(message.to), proof))
             # Before the first of them is sent: whoever stops taking items loses nothing that is settled.
             self._tell(settled)
-            yield from items
+            yield from self._under_the_cap(items)
 
-    def _without_sending(self, message: Message, earlier: Entry | bool) -> Entry | None:
-        """Return the outcome of a message that is not to be sent; None where it is."""
+    def _settled_before(self, message: Message, earlier: Entry | bool) -> Entry | None:
+        """Return the outcome of a message that there is nothing to do about; None where there is."""
         if earlier is False:
             return self._entry(Outcome.DUPLICATE, "the same message stands earlier")
         if isinstance(earlier, Entry) and not self._is_to_repeat(earlier):
@@ -257,9 +273,23 @@ class _Run:
         if message.schedule is not None and message.schedule <= time.time():
             # Only now: what an earlier try sent in time is settled, however late it is by now.
             return self._entry(Outcome.REJECTED, "its schedule is past")
-        if reason := self._given.screen(message.to):
-            return self._entry(Outcome.SUPPRESSED, reason)
-        return self._entry(Outcome.UNSENT, "a dry run") if self._given.dry_run else None
+        return None
+
+    def _by_the_rules(self, message: Message, look: Proof | str) -> Message | Entry:
+        """Return the message as it may leave, or the outcome of one that may not."""
+        if isinstance(look, str):
+            return self._entry(Outcome.SUPPRESSED, look)
+        timing = self._policy.timing(message)
+        if timing.outcome is not None:
+            return self._put_off(timing)
+        return self._entry(Outcome.UNSENT, "a dry run") if self._given.dry_run else timing.message
+
+    def _put_off(self, timing: Timing) -> Entry:
+        assert timing.outcome is not None
+        if timing.until is not None:
+            with self._changed:
+                self._delivery.defer(timing.until)
+        return self._entry(timing.outcome, timing.reason)
 
     def _is_to_repeat(self, earlier: Entry) -> bool:
         if earlier.outcome is Outcome.UNKNOWN:
@@ -351,7 +381,7 @@ class _Run:
         if departure is None:
             self._leave_unsent(batch)
             return
-        batch = self._intend(batch)
+        batch = self._intend(self._still_by_the_rules(batch))
         if batch:
             messages = [item.message for item in batch]
             with self._requests:
@@ -374,17 +404,47 @@ class _Run:
             self._in_flight -= 1
             self._changed.notify_all()
 
+    def _still_by_the_rules(self, batch: list[_Item]) -> list[_Item]:
+        """Return those that may leave now: they have waited, and quiet hours may have begun meanwhile."""
+        held: dict[bytes, Entry] = {}
+        for item in batch:
+            timing = self._policy.timing(item.message)
+            if timing.outcome is None:
+                item.message = timing.message
+            else:
+                held[item.key] = self._put_off(timing)
+        self._policy.release(held.keys())
+        return self._without(batch, held)
+
+    def _under_the_cap(self, items: list[_Item]) -> list[_Item]:
+        """Return those that have a place under the frequency cap; it is theirs from now on."""
+        refused = self._policy.claim([(item.message.to, item.key) for item in items])
+        return self._without(items, {key: self._entry(Outcome.SUPPRESSED, why) for key, why in refused.items()})
+
     def _intend(self, batch: list[_Item]) -> list[_Item]:
         """Make the intent durable; return those that are ours to send."""
-        held = self._commits.intend([item.key for item in batch])
-        if held:
-            self._tell(
-                [
-                    Settled(item.index, item.key, item.message.to, as_held(held[item.key]))
-                    for item in batch
-                    if item.key in held
-                ]
-            )
+        if not batch:
+            return batch
+        held = self._commits.intend([item.key for item in batch], self._persons(batch))
+        self._policy.release(held.keys())
+        return self._without(batch, {key: as_held(entry) for key, entry in held.items()})
+
+    def _persons(self, batch: list[_Item]) -> Mapping[bytes, bytes]:
+        if self._given.ledger is None or not self._given.ledger.keeps_persons:
+            return {}
+        return {item.key: person_of(item.message.to) for item in batch}
+
+    def _without(self, batch: list[_Item], held: Mapping[bytes, Entry]) -> list[_Item]:
+        """Tell of those that are held back; return the others."""
+        if not held:
+            return batch
+        self._tell(
+            [
+                Settled(item.index, item.key, item.message.to, held[item.key], item.proof)
+                for item in batch
+                if item.key in held
+            ]
+        )
         return [item for item in batch if item.key not in held]
 
     def _note(self, sent: SendResult) -> None:
@@ -418,7 +478,7 @@ class _Run:
                 item.tries += 1
                 self._try_again(item, self._given.pause * 2 ** (item.tries - 1))
             else:
-                final.append(Settled(item.index, item.key, item.message.to, entry))
+                final.append(Settled(item.index, item.key, item.message.to, entry, item.proof))
         self._tell(final)
 
     # ---- both
@@ -431,7 +491,8 @@ class _Run:
     def _leave_unsent(self, items: Sequence[_Item]) -> None:
         # Not in the ledger: it has no intent of theirs, or knows them as unsent.
         entry = self._entry(Outcome.UNSENT, _CAME_TOO_LATE.message)
-        self._tell([Settled(item.index, item.key, item.message.to, entry) for item in items])
+        self._policy.release([item.key for item in items])
+        self._tell([Settled(item.index, item.key, item.message.to, entry, item.proof) for item in items])
 
     def _entry(self, outcome: Outcome, reason: str) -> Entry:
         return Entry(outcome, reason=reason, attempt=self._given.attempt, time=time.time())

@@ -22,6 +22,12 @@ from airflow_provider_cirrus.api.wire import encode_id
 #: Bytes of a key. With a hundred million messages, two share a key with a chance of one in ten billion.
 KEY_BYTES = 12
 
+# Keeps the hash of a person apart from the hashes of other things.
+_PERSON = b"cirrus person"
+
+#: Persons where nobody asked for them.
+NOBODY: Mapping[bytes, bytes] = {}
+
 # Characters of a reason that are kept: enough for what Cirrus says, little enough for a million of them.
 _REASON = 160
 
@@ -97,22 +103,44 @@ def is_global(key: bytes) -> bool:
     return bool(key[-1] & 1)
 
 
+def person_of(digits: str) -> bytes:
+    """
+    Return the name of a person: a hash, the same for both spellings of one account.
+
+    Pseudonymous, not anonymous: there are so few phone numbers that whoever has the hash can try them all.
+
+    :param digits: as :func:`~airflow_provider_cirrus.api.phone.to_digits` returns them
+    :return: 16 bytes
+    """
+    return hashlib.blake2b(account_of(digits).encode(), digest_size=16, person=_PERSON).digest()
+
+
 class Ledger(Protocol):
     """
     Where outcomes are kept. One process writes to it at a time; one thread calls it at a time.
 
     Every method returns only once its work is durable, or raises: then nothing more may be sent.
+
+    :ivar keeps_persons: whether it keeps whose each message is, by which it can be erased
     """
+
+    keeps_persons: bool
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield what earlier tries of the same task left, as a stream; of one key, the last overrules the others."""
 
-    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
+    def commit(
+        self,
+        intents: Sequence[bytes],
+        outcomes: Sequence[tuple[bytes, Entry]],
+        persons: Mapping[bytes, bytes] = NOBODY,
+    ) -> Mapping[bytes, Entry]:
         """
         Record outcomes, and messages that are about to be sent.
 
         :param intents: keys that were not named before, or whose outcome was unsent, or unknown and to be repeated
         :param outcomes: of keys whose intent was committed
+        :param persons: of the intents' keys, whose they are (:func:`person_of`)
         :return: those of the intents that are somebody else's, with what is known of them; they must not be sent
         """
 

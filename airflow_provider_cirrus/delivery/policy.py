@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import account_of
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import account_of, mask_all
+from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.ledger import Entry, person_of
+from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
+
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.cap_store import CapStore
+    from airflow_provider_cirrus.delivery.caps import FrequencyCap
+    from airflow_provider_cirrus.delivery.consent import Consent
+    from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
 
 #: Says of a recipient's digits why they get nothing, or None where no rule is against it.
 Screen: TypeAlias = Callable[[str], "str | None"]
 
 _NOT_ALLOWED = "allowed_recipients: the connection does not allow this recipient"
 _SEPARATORS = re.compile(r"[\s.()\-]+")
+# Seconds: what leaves now may be on its way for so long, and must not arrive in a quiet hour.
+_ON_ITS_WAY = 60.0
+# A key's place under a cap is given back with these: it was certainly not sent.
+_NOT_SENT = (Outcome.UNSENT, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.DUPLICATE)
 
 
 def nobody_is_held_back(digits: str) -> None:
@@ -38,6 +54,133 @@ def screen_of(allowed: Any) -> Screen:
         return None if digits.startswith(beginnings) or account_of(digits) in accounts else _NOT_ALLOWED
 
     return screen
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """
+    When a message may leave.
+
+    :ivar message: what may leave now; with another ``schedule`` where its own, or now, is quiet
+    :ivar outcome: of a message that may not; None: it may
+    :ivar reason: why not, beginning with the rule's name
+    :ivar until: Unix seconds at which it may, where it is to be sent then
+    """
+
+    message: Message
+    outcome: Outcome | None = None
+    reason: str = ""
+    until: float | None = None
+
+
+class Policy:
+    """
+    The rules of one delivery: who may be messaged at all, when, and how often.
+
+    :param screen: of the connection's ``allowed_recipients``
+    :param consent: opt-in and suppression, opened; closed by its owner
+    :param quiet_hours: when nobody is messaged
+    :param zone_column: the fact of a message that holds its recipient's IANA zone
+    :param cap: how often somebody is messaged
+    :param places: where that is counted
+    :param category: of the template, for the cap
+    :param clock: Unix seconds
+    """
+
+    def __init__(
+        self,
+        screen: Screen = nobody_is_held_back,
+        *,
+        consent: Consent | None = None,
+        quiet_hours: QuietHours | None = None,
+        zone_column: str | None = None,
+        cap: FrequencyCap | None = None,
+        places: CapStore | None = None,
+        category: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._screen = screen
+        self._consent = consent
+        self._quiet_hours = quiet_hours
+        self._zone_column = zone_column
+        self._cap = cap
+        self._places = places
+        self._category = category
+        self._clock = clock
+
+    def look(self, messages: Sequence[Message]) -> list[Proof | str]:
+        """
+        Return for each message the proof of its opt-in, or the rule that holds it back and why.
+
+        :param messages: a few hundred at a time: databases are asked for all of them at once
+        :raises CirrusError: it cannot be known; nobody may be messaged
+        """
+        if self._consent is None:
+            found: list[Proof | str] = [NOTHING_KNOWN] * len(messages)
+        else:
+            found = self._consent.check([(message.to, message.facts) for message in messages])
+        if self._screen is nobody_is_held_back:
+            return found
+        return [self._screen(message.to) or proof for message, proof in zip(messages, found, strict=True)]
+
+    def timing(self, message: Message) -> Timing:
+        """Return when a message may leave, by the quiet hours of its recipient."""
+        quiet = self._quiet_hours
+        if quiet is None:
+            return Timing(message)
+        zone = message.facts.get(self._zone_column) if self._zone_column else None
+        # With a schedule, that is when it reaches its recipient.
+        moment = self._clock() if message.schedule is None else float(message.schedule)
+        try:
+            decision = quiet.decide(message.to, moment, zone, field=f"column {self._zone_column!r}")
+            if decision.until is None and message.schedule is None:
+                decision = quiet.decide(message.to, moment + _ON_ITS_WAY, zone)
+        except InvalidInput as error:
+            return Timing(message, Outcome.REJECTED, f"quiet_hours: {mask_all(str(error))}")
+        if decision.until is None:
+            return Timing(message)
+        if quiet.on_quiet == "suppress":
+            return Timing(message, Outcome.SUPPRESSED, f"quiet_hours: {decision.reason}")
+        if quiet.on_quiet == "schedule" or message.schedule is not None:
+            return Timing(message.at(decision.until))
+        return Timing(message, Outcome.UNSENT, f"quiet_hours: {decision.reason}", decision.until)
+
+    def claim(self, wanted: Sequence[tuple[str, bytes]]) -> dict[bytes, str]:
+        """
+        Take a place under the frequency cap for messages that are about to be sent.
+
+        :param wanted: digits of the recipient, and the message's key
+        :return: of those that may not be sent, the key and why, beginning with the rule's name
+        :raises CirrusError: it cannot be known; nobody may be messaged
+        """
+        if self._cap is None or self._places is None:
+            return {}
+        persons = [(person_of(digits), key) for digits, key in wanted]
+        refused = self._places.claim(self._cap, persons, self._category)
+        return dict.fromkeys(refused, self._cap.reason)
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """
+        Give back the places of messages that were not sent after all.
+
+        :raises CirrusError: they are not given back
+        """
+        if keys and self._places is not None:
+            self._places.release(keys)
+
+    def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
+        """
+        Give back the places of messages that were certainly not sent, once the ledger knows it.
+
+        :param outcomes: what the ledger recorded
+        :raises CirrusError: they are not given back
+        """
+        if self._places is not None:
+            self.release([key for key, entry in outcomes if entry.outcome in _NOT_SENT])
+
+
+#: The policy of a delivery without rules.
+NO_RULES = Policy()
 
 
 def _beginnings(allowed: Any) -> Sequence[str]:

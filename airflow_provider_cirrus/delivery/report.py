@@ -78,6 +78,7 @@ def lines_to(report_file: ReportFile) -> Callable[[Sequence[Settled]], None]:
                     reason=one.entry.reason,
                     attempt=one.entry.attempt,
                     time=one.entry.time,
+                    proof=one.proof,
                 )
                 for one in settled
             ]

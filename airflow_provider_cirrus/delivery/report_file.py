@@ -26,18 +26,21 @@ from typing import IO, Any, Literal, Protocol, TypeAlias
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.report_place import Place, place_of
 
 log = logging.getLogger(__name__)
 
 #: The columns, in this order, of every format.
 FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "code", "reason", "attempt", "time")
+#: The columns after them where the report shows proofs of opt-in.
+PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
 
 Recipients: TypeAlias = Literal["full", "masked", "hash"]
 
-# A line on its way: FIELDS, with the time in microseconds or None.
+# A line on its way: FIELDS, with the time in microseconds or None, and the texts of PROOF_FIELDS or nothing.
 _Row: TypeAlias = tuple[
-    int, str, str, str, str | None, str | None, int | None, str | None, int, int | None
+    int, str, str, str, str | None, str | None, int | None, str | None, int, int | None, tuple[str | None, ...]
 ]  # fmt: skip
 
 _ROW_GROUP = 10_000
@@ -62,6 +65,7 @@ class Line:
     :ivar key: the message's key in the ledger, as text
     :ivar attempt: the try of the task that brought the outcome
     :ivar time: Unix seconds of the outcome; 0 where it is not known, which is written as an empty value
+    :ivar proof: of the recipient's opt-in, where the report shows it
     """
 
     index: int
@@ -74,6 +78,7 @@ class Line:
     reason: str | None
     attempt: int
     time: float
+    proof: Proof = NOTHING_KNOWN
 
 
 class ReportFile:
@@ -86,15 +91,17 @@ class ReportFile:
     :param path: local path, ``ObjectStoragePath`` or URI; ends in .jsonl, .ndjson, .csv or .parquet
     :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
+    :param proofs: show the proof of each recipient's opt-in, in :data:`PROOF_FIELDS`
     :raises InvalidInput: another ending, or another way to write recipients
     """
 
-    def __init__(self, path: Any, *, recipients: Recipients = "full") -> None:
+    def __init__(self, path: Any, *, recipients: Recipients = "full", proofs: bool = False) -> None:
         if recipients not in _SHOW:
             raise InvalidInput("report_recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = _kind_of(path)
         self._place: Place = place_of(path, whole=self._kind == "parquet")
         self._recipients = recipients
+        self._proofs = proofs
         self._lock = threading.Lock()
         self._format: _Format | None = None
         self._failed = False
@@ -119,7 +126,8 @@ class ReportFile:
             _pyarrow()
         try:
             file = self._place.open()
-            self._format = _Parquet(file) if self._kind == "parquet" else _Text(file, self._kind)
+            fields = (*FIELDS, *PROOF_FIELDS) if self._proofs else FIELDS
+            self._format = _Parquet(file, fields) if self._kind == "parquet" else _Text(file, self._kind, fields)
         except OSError as error:
             raise InvalidInput(
                 "report_path",
@@ -138,7 +146,7 @@ class ReportFile:
         :raises ValueError: the report is not open
         """
         for start in range(0, len(lines), _CHUNK):
-            rows = _rows(lines[start : start + _CHUNK], self._recipients)
+            rows = _rows(lines[start : start + _CHUNK], self._recipients, self._proofs)
             encoded = _ENCODE[self._kind](rows)
             with self._lock:
                 if self._format is None:
@@ -201,7 +209,7 @@ def _kind_of(path: Any) -> str:
     return _ENDINGS[ending]
 
 
-def _rows(lines: Sequence[Line], recipients: Recipients) -> list[_Row]:
+def _rows(lines: Sequence[Line], recipients: Recipients, proofs: bool) -> list[_Row]:
     show = _SHOW[recipients]
     hidden = recipients != "full"
     return [
@@ -216,6 +224,9 @@ def _rows(lines: Sequence[Line], recipients: Recipients) -> list[_Row]:
             line.reason and (mask_all(_clean(line.reason)) if hidden else _clean(line.reason)),
             line.attempt,
             round(line.time * 1_000_000) if line.time else None,
+            tuple(text and _clean(text) for text in (line.proof.source, line.proof.time, line.proof.version))
+            if proofs
+            else (),
         )
         for line in lines
     ]
@@ -265,9 +276,13 @@ def _jsonl(rows: list[_Row]) -> bytes:
         f'{{"index": {index}, "recipient": {_to_json(recipient)}, "key": "{key}", "outcome": "{outcome}", '
         f'"message_id": {_text(message_id)}, "object_id": {_text(object_id)}, '
         f'"code": {"null" if code is None else code}, "reason": {_text(reason)}, '
-        f'"attempt": {attempt}, "time": {_text(written(micros))}}}\n'
-        for index, recipient, key, outcome, message_id, object_id, code, reason, attempt, micros in rows
+        f'"attempt": {attempt}, "time": {_text(written(micros))}{_proof_json(proof) if proof else ""}}}\n'
+        for index, recipient, key, outcome, message_id, object_id, code, reason, attempt, micros, proof in rows
     ).encode()
+
+
+def _proof_json(proof: Sequence[str | None]) -> str:
+    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, proof, strict=True))
 
 
 def _csv(rows: list[_Row]) -> bytes:
@@ -275,7 +290,16 @@ def _csv(rows: list[_Row]) -> bytes:
     text = io.StringIO(newline="")
     # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
     csv.writer(text).writerows(
-        (row[0], _inert(row[1]), *row[2:7], row[7] and _inert(row[7]), row[8], written(row[9])) for row in rows
+        (
+            row[0],
+            _inert(row[1]),
+            *row[2:7],
+            row[7] and _inert(row[7]),
+            row[8],
+            written(row[9]),
+            *(text and _inert(text) for text in row[10]),
+        )
+        for row in rows
     )
     return text.getvalue().encode()
 
@@ -295,10 +319,10 @@ class _Format(Protocol):
 
 
 class _Text:
-    def __init__(self, file: IO[bytes], kind: str) -> None:
+    def __init__(self, file: IO[bytes], kind: str, fields: Sequence[str]) -> None:
         self._file = file
         if kind == "csv":
-            self.add((",".join(FIELDS) + "\r\n").encode())
+            self.add((",".join(fields) + "\r\n").encode())
 
     def add(self, encoded: bytes) -> None:
         self._file.write(encoded)
@@ -310,14 +334,15 @@ class _Text:
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], fields: Sequence[str]) -> None:
         pa, pq = _pyarrow()
         self._file = file
         self._pa = pa
         text, number = pa.string(), pa.int64()
         types = (number, text, text, text, text, text, number, text, number, pa.timestamp("us", tz="UTC"))
+        types += (text,) * (len(fields) - len(FIELDS))
         # Fixed, as the files of several shards are read as one: an all-empty column must not become another type.
-        self._schema = pa.schema(list(zip(FIELDS, types, strict=True)))
+        self._schema = pa.schema(list(zip(fields, types, strict=True)))
         self._writer = pq.ParquetWriter(file, self._schema, compression="snappy")
         self._rows: list[_Row] = []
 
@@ -339,7 +364,9 @@ class _Parquet:
     def _group(self, rows: list[_Row]) -> None:
         columns = [
             self._pa.array(column, type=field.type)
-            for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+            for column, field in zip(
+                zip(*((*row[:-1], *row[-1]) for row in rows), strict=True), self._schema, strict=True
+            )
         ]
         table = self._pa.Table.from_arrays(columns, schema=self._schema)
         self._writer.write_table(table, row_group_size=_ROW_GROUP)

@@ -10,7 +10,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
@@ -71,6 +71,7 @@ class Columns:
     :ivar schedule: when the message is to leave
     :ivar language: such as ``pt_BR``
     :ivar template: its name
+    :ivar facts: further columns by the argument that names them: they fill nothing, and stay with the message
     """
 
     to: str = "to"
@@ -81,6 +82,7 @@ class Columns:
     schedule: str | None = None
     language: str | None = None
     template: str | None = None
+    facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def needed(self) -> dict[str, list[str]]:
         """
@@ -96,7 +98,12 @@ class Columns:
         for name in ("to", "header", "key", "schedule", "language", "template"):
             if (column := getattr(self, name)) is not None:
                 found[f"{name}_column"] = [column]
-        return found
+        return {**found, **{argument: list(names) for argument, names in self.facts.items()}}
+
+    @property
+    def kept(self) -> list[str]:
+        """The columns that stay with a message as its facts."""
+        return list(dict.fromkeys(name for names in self.facts.values() for name in names))
 
     def of(self, field: str) -> str | None:
         """Return the column that fills a field, by the name that errors give it: ``body[1]``; None where none does."""

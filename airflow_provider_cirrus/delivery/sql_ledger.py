@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -15,12 +15,11 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger import CUT_OFF, NOBODY, Entry, LedgerError
 
-_FORMAT = "1"
 _INTENT = "intent"
 _AGAIN = (_INTENT, Outcome.UNKNOWN.value, Outcome.UNSENT.value)
 _PAGE = 5_000
@@ -37,7 +36,8 @@ _DRIVERS = {
 _ROLLED_BACK = {"40P01", "40001", 1213, 1205}
 
 _metadata = sa.MetaData()
-_mysql: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+#: Of every table, for MySQL.
+MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 _ledger = sa.Table(
     "cirrus_ledger",
     _metadata,
@@ -52,9 +52,11 @@ _ledger = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("time", sa.Float(53), nullable=False),
     sa.Column("owner", sa.String(64), nullable=False),
+    # Whose message it is, for erasing. Without an index: to erase is rare, and every message would pay for it.
+    sa.Column("person", sa.CHAR(32)),
     # Serves load(), which reads a scope in the order of its keys.
     sa.Index("cirrus_ledger_scope", "scope", "key"),
-    **_mysql,
+    **MYSQL,
 )
 _runs = sa.Table(
     "cirrus_runs",
@@ -62,26 +64,27 @@ _runs = sa.Table(
     sa.Column("scope", sa.CHAR(32), primary_key=True),
     sa.Column("owner", sa.String(64), nullable=False),
     sa.Column("since", sa.Float(53), nullable=False),
-    **_mysql,
+    **MYSQL,
 )
 _meta = sa.Table(
     "cirrus_meta",
     _metadata,
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.String(32), nullable=False),
-    **_mysql,
+    **MYSQL,
 )
-_TABLES = (_ledger, _runs, _meta)
-_FORMAT_ROW = {"name": "format", "value": _FORMAT}
+# All that the ledger says of a message; reading whose it is would take time for nothing.
+_SAID = [column for column in _ledger.columns if column.name != "person"]
 
 _T = TypeVar("_T")
 
 
-def engine_for(uri: str) -> Engine:
+def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
     """
     Return an engine fit for a ledger.
 
     :param uri: as SQLAlchemy takes it; ``postgres://`` as Airflow writes it is understood
+    :param is_ours: whether a SQLite file may be set up for many writers; that of somebody else stays as it is
     :raises LedgerError: no driver for this database is installed
     """
     url = _with_driver(make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri))
@@ -90,7 +93,8 @@ def engine_for(uri: str) -> Engine:
         batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
         return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **batch)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
-    event.listen(engine, "connect", _prepare_sqlite)
+    if is_ours:
+        event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
 
@@ -109,26 +113,174 @@ def _with_driver(url: URL) -> URL:
     return url
 
 
+class Tables:
+    """
+    Tables that belong together, and the format that they are in.
+
+    A new format is for what an older version could no longer use. A column that comes later is nullable instead: it
+    is added where it is missing, and an older version leaves it empty.
+
+    :param name: of the row of ``cirrus_meta`` that holds the format
+    :param tables: all but ``cirrus_meta``, which they share with others
+    :param what: how errors call what they hold
+    :param version: of the format
+    """
+
+    def __init__(self, name: str, tables: Sequence[sa.Table], what: str, version: str = "1") -> None:
+        self._name = name
+        self._tables = tables
+        self._what = what
+        self._version = version
+
+    def ddl(self, dialect_name: str) -> str:
+        """
+        Return the statements that create the tables.
+
+        :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
+        :raises LedgerError: another database
+        """
+        dialect = _dialect(dialect_name)
+        made: list[Any] = [CreateTable(table) for table in self._tables]
+        made += [CreateTable(_meta, if_not_exists=True)]
+        made += [CreateIndex(index) for table in self._tables for index in _indexes(table)]
+        texts = [str(one.compile(dialect=dialect)).strip() for one in made]
+        # A person runs these: plain literals, no bind parameters.
+        texts.append(f"INSERT INTO cirrus_meta (name, value) VALUES ('{self._name}', '{self._version}')")  # noqa: S608
+        return ";\n".join(texts) + ";\n"
+
+    def open(self, engine: Engine, create: bool) -> None:
+        """
+        Find or make the tables; others may be making them at the same moment.
+
+        :param create: create what is missing
+        :raises LedgerError: no tables and no right to create them (with the DDL), another version's format
+        """
+        trouble: SQLAlchemyError | None = None
+        missing: list[str] = []
+        for attempt in range(_TRIES if create else 1):
+            try:
+                found = self._found_version(engine)
+                if found is None and create:
+                    self._create(engine)
+                    found = self._found_version(engine)
+                missing = self._missing_columns(engine) if found == self._version else []
+                if missing and create:
+                    with engine.begin() as connection:
+                        for statement in missing:
+                            connection.execute(sa.text(statement))
+                    missing = self._missing_columns(engine)
+            except DBAPIError as error:
+                trouble = error
+                time.sleep(0.05 * attempt)
+                continue
+            if found == self._version and not missing:
+                return
+            if found not in (None, self._version):
+                raise LedgerError(
+                    f"The tables of {self._what} are in format {found}, and this version reads {self._version}.",
+                    hint="Use the version of the provider that wrote them, or a later one.",
+                )
+        why = "" if trouble is None else f" ({cause_of(trouble)})"
+        statements = ";\n".join([*missing, ""]) if missing else self.ddl(engine.dialect.name)
+        raise LedgerError(
+            f"The tables of {self._what} are missing, incomplete or cannot be read, and could not be created{why}.",
+            hint=f"Let somebody who may create tables run:\n{statements}",
+        ) from trouble
+
+    def _create(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            for table in (*self._tables, _meta):
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in _indexes(table):
+                    index.create(connection, checkfirst=True)
+            row = {"name": self._name, "value": self._version}
+            connection.execute(insert_or_ignore(_meta, engine.dialect.name), [row])
+
+    def _found_version(self, engine: Engine) -> str | None:
+        if not sa.inspect(engine).has_table(_meta.name):
+            return None
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(_meta.c.value).where(_meta.c.name == self._name)).scalar()
+        return None if found is None else str(found)
+
+    def _missing_columns(self, engine: Engine) -> list[str]:
+        """Return the statements that add what came later; only columns that may be empty can have."""
+        inspector = sa.inspect(engine)
+        statements = []
+        for table in self._tables:
+            known = {column["name"] for column in inspector.get_columns(table.name)}
+            statements += [
+                f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
+                for column in table.columns
+                if column.nullable and column.name not in known
+            ]
+        return statements
+
+
+LEDGER_TABLES = Tables("format", (_ledger, _runs), "the ledger")
+
+
+class SqlStore:
+    """
+    Base of what is kept in SQL tables.
+
+    :param engine: such as :func:`engine_for` returns
+    :param create: create the tables where they are missing
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    """
+
+    TABLES: ClassVar[Tables]
+    #: What errors say of a failed transaction's consequence.
+    CONSEQUENCE: ClassVar[str] = "nothing more is sent"
+
+    def __init__(self, engine: Engine, *, create: bool = True) -> None:
+        self._dialect = engine.dialect.name
+        _dialect(self._dialect)
+        # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
+        self._engine = (
+            engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        self.TABLES.open(self._engine, create)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
+        return transaction(self._engine, work, self.CONSEQUENCE)
+
+
+def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: str) -> _T:
+    """
+    Do it in a transaction; again where the server rolled that back because of others.
+
+    :param consequence: what the error says of a transaction that failed
+    :raises LedgerError: it failed
+    """
+    for attempt in range(_TRIES):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if attempt == _TRIES - 1 or not _was_rolled_back(error):
+                raise _failed(error, consequence) from error
+            time.sleep(0.02 * 2**attempt)
+        except SQLAlchemyError as error:
+            raise _failed(error, consequence) from error
+    raise AssertionError("the last try returns or raises")
+
+
 def ddl(dialect_name: str) -> str:
     """
-    Return the statements that create the tables.
+    Return the statements that create the ledger's tables; see :meth:`Tables.ddl`.
 
     :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
     :raises LedgerError: another database
     """
-    dialects: dict[str, Any] = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql, "mariadb": mysql}
-    if dialect_name not in dialects:
-        raise LedgerError(f"There is no ledger for {dialect_name}.", hint="Use SQLite, PostgreSQL or MySQL.")
-    dialect = dialects[dialect_name].dialect()
-    made: list[Any] = [CreateTable(table) for table in _TABLES]
-    made += [CreateIndex(index) for table in _TABLES for index in table.indexes]
-    texts = [str(one.compile(dialect=dialect)).strip() for one in made]
-    # A person runs these: plain literals, no bind parameters.
-    texts.append(f"INSERT INTO cirrus_meta (name, value) VALUES ('format', '{_FORMAT}')")  # noqa: S608
-    return ";\n".join(texts) + ";\n"
+    return LEDGER_TABLES.ddl(dialect_name)
 
 
-class SqlLedger:
+class SqlLedger(SqlStore):
     """
     A ledger in SQL tables. Opening it takes the scope over from earlier tries, which can then commit no more.
 
@@ -142,6 +294,9 @@ class SqlLedger:
     :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
     """
 
+    TABLES = LEDGER_TABLES
+    keeps_persons = True
+
     def __init__(
         self,
         engine: Engine,
@@ -152,20 +307,15 @@ class SqlLedger:
         clock: Callable[[], float] = time.time,
         is_global: Callable[[bytes], bool] = lambda key: False,
     ) -> None:
-        self._dialect = engine.dialect.name
-        ddl(self._dialect)
-        # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
-        self._engine = (
-            engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
-        )
-        self._scope = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
+        super().__init__(engine, create=create)
+        self._scope = scope_of(scope)
         self._owner = owner
         self._clock = clock
         self._is_global = is_global
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._insert = insert_or_ignore(_ledger, self._dialect)
-        self._upsert = upsert(_ledger, self._dialect)
-        self._open(create)
+        # Whose it is stands there since the intent.
+        self._upsert = upsert(_ledger, self._dialect, keep=("person",))
         self._transaction(self._take_over)
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
@@ -178,7 +328,7 @@ class SqlLedger:
         last = ""
         while True:
             page = (
-                sa.select(_ledger)
+                sa.select(*_SAID)
                 .where(columns.scope == self._scope, columns.key > last)
                 .order_by(columns.key)
                 .limit(_PAGE)
@@ -191,12 +341,19 @@ class SqlLedger:
                 return
             last = rows[-1].key
 
-    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
+    def commit(
+        self,
+        intents: Sequence[bytes],
+        outcomes: Sequence[tuple[bytes, Entry]],
+        persons: Mapping[bytes, bytes] = NOBODY,
+    ) -> Mapping[bytes, Entry]:
         """
         Record outcomes and intents in one transaction, which a try that was superseded cannot make.
 
         :param intents: keys that are about to be sent
         :param outcomes: of keys whose intent was committed
+        :param persons: of the intents' keys, whose they are (:func:`~.ledger.person_of`); what is not in it cannot
+            be found to be erased
         :return: the intents that must not be sent, as another task holds them or as they were settled before
         :raises LedgerError: nothing was written, or it is not known to be; nothing more may be sent
         """
@@ -207,7 +364,7 @@ class SqlLedger:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
                 connection.execute(self._upsert, [self._row(key, *stored[key]) for key in sorted(stored)])
-            return self._claim(connection, intents) if intents else {}
+            return self._claim(connection, intents, persons) if intents else {}
 
         return self._transaction(work)
 
@@ -224,11 +381,14 @@ class SqlLedger:
 
         self._transaction(work)
 
-    def _claim(self, connection: Connection, intents: Sequence[bytes]) -> dict[bytes, Entry]:
+    def _claim(
+        self, connection: Connection, intents: Sequence[bytes], persons: Mapping[bytes, bytes]
+    ) -> dict[bytes, Entry]:
         named = {self._stored(key): key for key in intents}
         # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
         wanted = sorted(named)
-        inserted = connection.execute(self._insert, [self._row(key, named[key], None) for key in wanted])
+        rows = [self._row(key, named[key], None, persons.get(named[key])) for key in wanted]
+        inserted = connection.execute(self._insert, rows)
         if self._dialect == "sqlite" and inserted.rowcount == len(wanted):
             # All are new. Other drivers do not count what many statements did together.
             return {}
@@ -257,7 +417,7 @@ class SqlLedger:
 
     def _reclaim(self, connection: Connection, keys: Sequence[str], condition: Any) -> None:
         values = dict.fromkeys(("message_id", "object_id", "code", "reason"))
-        for chunk in _chunks(sorted(keys)):
+        for chunk in chunks(sorted(keys)):
             connection.execute(
                 sa.update(_ledger)
                 .where(_ledger.c.key.in_(chunk), condition)
@@ -282,62 +442,10 @@ class SqlLedger:
             sa.update(_runs).where(_runs.c.scope == self._scope).values(owner=self._owner, since=row["since"])
         )
 
-    def _open(self, create: bool) -> None:
-        """Find or make the tables; others may be making them at the same moment."""
-        trouble: SQLAlchemyError | None = None
-        for attempt in range(_TRIES if create else 1):
-            try:
-                found = self._format()
-                if found is None and create:
-                    with self._engine.begin() as connection:
-                        for table in _TABLES:
-                            connection.execute(CreateTable(table, if_not_exists=True))
-                            for index in table.indexes:
-                                index.create(connection, checkfirst=True)
-                        connection.execute(insert_or_ignore(_meta, self._dialect), [_FORMAT_ROW])
-                    found = self._format()
-            except DBAPIError as error:
-                trouble = error
-                time.sleep(0.05 * attempt)
-                continue
-            if found == _FORMAT:
-                return
-            if found is not None:
-                raise LedgerError(
-                    f"The ledger's tables are in format {found}, and this version reads {_FORMAT}.",
-                    hint="Use the version of the provider that wrote them, or a later one.",
-                )
-        why = "" if trouble is None else f" ({cause_of(trouble)})"
-        raise LedgerError(
-            f"The ledger's tables are missing or cannot be read, and could not be created{why}.",
-            hint=f"Let somebody who may create tables run:\n{ddl(self._dialect)}",
-        ) from trouble
-
-    def _format(self) -> str | None:
-        if not sa.inspect(self._engine).has_table(_meta.name):
-            return None
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.select(_meta.c.value).where(_meta.c.name == "format")).scalar()
-        return None if found is None else str(found)
-
-    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
-        for attempt in range(_TRIES):
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if attempt == _TRIES - 1 or not _was_rolled_back(error):
-                    raise _not_taken(error) from error
-                time.sleep(0.02 * 2**attempt)
-            except SQLAlchemyError as error:
-                raise _not_taken(error) from error
-        raise AssertionError("the last try returns or raises")
-
     def _stored(self, key: bytes) -> str:
-        scope = b"" if self._is_global(key) else self._scope.encode()
-        return hashlib.blake2b(key, digest_size=16, key=scope).hexdigest()
+        return stored_key(key, "" if self._is_global(key) else self._scope)
 
-    def _row(self, stored: str, key: bytes, entry: Entry | None) -> dict[str, Any]:
+    def _row(self, stored: str, key: bytes, entry: Entry | None, person: bytes | None = None) -> dict[str, Any]:
         return {
             "key": stored,
             "scope": self._scope,
@@ -350,7 +458,32 @@ class SqlLedger:
             "attempt": entry.attempt if entry else 0,
             "time": entry.time if entry else self._clock(),
             "owner": self._owner,
+            "person": None if person is None else person.hex(),
         }
+
+
+def erase_messages(connection: Connection, person: str) -> int:
+    """Delete the messages of a person; return how many."""
+    return int(connection.execute(sa.delete(_ledger).where(_ledger.c.person == person)).rowcount)
+
+
+def count_of_nobody(connection: Connection) -> int:
+    """Return how many messages do not say whose they are, as an earlier version wrote them."""
+    return connection.scalar(sa.select(sa.func.count()).where(_ledger.c.person.is_(None))) or 0
+
+
+def scope_of(scope: str) -> str:
+    """Return how a task's scope is stored: a hash, as it has no limit to its length."""
+    return hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
+
+
+def stored_key(key: bytes, scope: str) -> str:
+    """
+    Return how a message's key is stored.
+
+    :param scope: of :func:`scope_of`; empty where the key is the same for all runs and DAGs
+    """
+    return hashlib.blake2b(key, digest_size=16, key=scope.encode()).hexdigest()
 
 
 def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
@@ -361,9 +494,13 @@ def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
     return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
 
 
-def upsert(table: sa.Table, dialect_name: str) -> Any:
-    """Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs."""
-    names = [column.name for column in table.columns if not column.primary_key]
+def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = ()) -> Any:
+    """
+    Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs.
+
+    :param keep: columns that are left as they are there
+    """
+    names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
     if dialect_name in ("mysql", "mariadb"):
         into = mysql.insert(table)
         return into.on_duplicate_key_update(**{name: into.inserted[name] for name in names})
@@ -378,14 +515,27 @@ _BEING_SENT = Entry(Outcome.UNKNOWN, reason="another task is sending it")
 def _found(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
     return {
         row.key: row
-        for chunk in _chunks(keys)
-        for row in connection.execute(sa.select(_ledger).where(_ledger.c.key.in_(chunk)))
+        for chunk in chunks(keys)
+        for row in connection.execute(sa.select(*_SAID).where(_ledger.c.key.in_(chunk)))
     }
 
 
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunks(keys: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the keys in parts of which a statement can name all."""
     for start in range(0, len(keys), _CHUNK):
         yield keys[start : start + _CHUNK]
+
+
+def _dialect(dialect_name: str) -> Any:
+    dialects: dict[str, Any] = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql, "mariadb": mysql}
+    if dialect_name not in dialects:
+        raise LedgerError(f"There is no ledger for {dialect_name}.", hint="Use SQLite, PostgreSQL or MySQL.")
+    return dialects[dialect_name].dialect()
+
+
+def _indexes(table: sa.Table) -> list[sa.Index]:
+    # A set, which has another order in every process.
+    return sorted(table.indexes, key=lambda index: str(index.name))
 
 
 def _entry(row: Any) -> Entry:
@@ -405,9 +555,9 @@ def _was_rolled_back(error: DBAPIError) -> bool:
     return locked or state in _ROLLED_BACK or number in _ROLLED_BACK
 
 
-def _not_taken(error: SQLAlchemyError) -> LedgerError:
+def _failed(error: SQLAlchemyError, consequence: str) -> LedgerError:
     return LedgerError(
-        f"The ledger's database failed ({cause_of(error)}), so nothing more is sent.",
+        f"The ledger's database failed ({cause_of(error)}), so {consequence}.",
         hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
     )
 

@@ -55,7 +55,7 @@ class Query(Table):
     """
 
     def __init__(self, connection: Any, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> None:
-        _check_one_statement(sql)
+        one_statement(sql, "sql")
         self._connection = connection
         with _said_plainly(connection):
             self._cursor = _cursor(connection)
@@ -123,16 +123,22 @@ def _words(error: Exception) -> str:
     return _NUMBER.sub(lambda found: mask(found[0]), first)[:_SHOWN].rstrip(".") + "."
 
 
-def _check_one_statement(sql: str) -> None:
-    # Comes with the extra. Its lexer alone: its parser gives up on long lists.
+def one_statement(sql: str, field: str) -> str:
+    """
+    Return a query without the semicolon that ends it.
+
+    :param field: how errors name it
+    :raises InvalidInput: there are several
+    """
+    # Comes with the database's provider. Its lexer alone: its parser gives up on long lists.
     lexer, tokens = import_module("sqlparse.lexer"), import_module("sqlparse.tokens")
+    found: list[str] = []
     is_ended = False
     for kind, text in lexer.tokenize(sql):
-        if kind in tokens.Whitespace or kind in tokens.Comment:
-            continue
         if kind in tokens.Punctuation and text == ";":
             is_ended = True
-        elif is_ended:
-            raise InvalidInput(
-                "sql", "holds several statements.", hint="Give one query, and run what comes before it in its own task."
-            )
+        elif not is_ended:
+            found.append(text)
+        elif kind not in tokens.Whitespace and kind not in tokens.Comment:
+            raise InvalidInput(field, "holds several statements.", hint="Give one query.")
+    return "".join(found)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, KEY_BYTES, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger import CUT_OFF, KEY_BYTES, NOBODY, Entry, LedgerError
 
 _FORMAT = 1
 # Airflow warns from 64 KB on; a write costs the same at any size below.
@@ -49,6 +49,8 @@ class TaskStateLedger:
 
     :param store: ``context["task_state_store"]``
     """
+
+    keeps_persons = False
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
@@ -94,7 +96,12 @@ class TaskStateLedger:
                 coming = reader.submit(self._store.get, _name(segment))
                 yield _log_of(value)
 
-    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
+    def commit(
+        self,
+        intents: Sequence[bytes],
+        outcomes: Sequence[tuple[bytes, Entry]],
+        persons: Mapping[bytes, bytes] = NOBODY,
+    ) -> Mapping[bytes, Entry]:
         """Record outcomes and intents in one write; the task is alone here, so all intents are its own."""
         by_try: dict[tuple[int, float], list[list[Any]]] = {}
         for key, entry in outcomes:

@@ -12,10 +12,14 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.providers.common.compat.sdk import Connection
+    from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.cap_store import CapStore
     from airflow_provider_cirrus.delivery.ledger import Ledger
     from airflow_provider_cirrus.delivery.policy import Screen
 
@@ -31,7 +35,8 @@ class CirrusHook(BaseHook):
 
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
-    ``messages_per_second``, ``timeout``, ``console_url`` and ``allowed_recipients``. See docs/connection.md.
+    ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients`` and ``validations_per_day``. See
+    docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
     :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the
@@ -166,6 +171,17 @@ class CirrusHook(BaseHook):
             raise InvalidInput("path", f"{str(path)!r} is a folder.", hint="Give one file.") from None
         return {"id": upload.id, "filename": name, "type": kind.kind}
 
+    def conversation_url(self, object_id: str | int) -> str:
+        """
+        Return the address of a conversation's page in the console, for people.
+
+        :param object_id: as an outcome or a conversation has it
+        :raises InvalidInput: the connection's ``console_url`` cannot be right
+        """
+        from airflow_provider_cirrus.api.console import conversation_url
+
+        return conversation_url(object_id, self._extra(self._connection).get("console_url"))
+
     def sql_ledger(self, ledger_conn_id: str, ti: Any) -> Ledger:
         """
         Return the ledger of a task in a database.
@@ -176,11 +192,125 @@ class CirrusHook(BaseHook):
         :raises LedgerError: no tables and no right to create them, or no database
         """
         from airflow_provider_cirrus.delivery.ledger import is_global
-        from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+        from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
 
-        engine = engine_for(database_url(self.get_connection(ledger_conn_id)))
-        scope = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
-        return SqlLedger(engine, scope, uuid4().hex, is_global=is_global)
+        return SqlLedger(self.sql_engine(ledger_conn_id), task_scope(ti), uuid4().hex, is_global=is_global)
+
+    def places(self, ledger_conn_id: str, ti: Any) -> CapStore:
+        """
+        Return where a task's places under frequency caps are kept.
+
+        :param ledger_conn_id: as in :meth:`sql_ledger`
+        :param ti: the task instance
+        :raises InvalidInput: as :meth:`sql_ledger`
+        :raises LedgerError: as :meth:`sql_ledger`
+        """
+        from airflow_provider_cirrus.delivery.cap_store import CapStore
+        from airflow_provider_cirrus.delivery.ledger import is_global
+
+        return CapStore(self.sql_engine(ledger_conn_id), task_scope(ti), is_global=is_global)
+
+    def check_opt_in(self, opt_in: Any) -> None:
+        """
+        Refuse to send without a source of opt-ins where the connection requires one.
+
+        :param opt_in: what the caller was given
+        :raises InvalidInput: nothing, and ``require_opt_in`` is set
+        """
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.arguments import is_true
+
+        required = is_true(self._extra(self._connection).get("require_opt_in", False), "require_opt_in")
+        if required and opt_in is None:
+            raise InvalidInput(
+                "opt_in",
+                f"is missing, and {self._where} requires it (require_opt_in).",
+                hint="Say where it is recorded who agreed to messages: a column, a list, a file or a query; see "
+                "docs/consent.md.",
+            )
+
+    def sql_engine(self, conn_id: str) -> Engine:
+        """
+        Return a new engine of a database; the caller disposes of it.
+
+        :param conn_id: an Airflow connection of type sqlite, postgres or mysql
+        :raises InvalidInput: a connection of another type
+        :raises LedgerError: no driver for it is installed
+        """
+        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+
+        return engine_for(database_url(self.get_connection(conn_id)))
+
+    def source_engine(self, conn_id: str) -> Engine:
+        """Return the same for a database that is not a ledger: nothing about it is set up."""
+        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+
+        return engine_for(database_url(self.get_connection(conn_id), "conn_id"), is_ours=False)
+
+    def validate_contact(
+        self,
+        number: Any,
+        *,
+        opt_in: Any,
+        ledger_conn_id: str,
+        max_age: timedelta | float | None = None,
+        owner: str | None = None,
+    ) -> bool:
+        """
+        Return whether a number is on WhatsApp; ask Cirrus only where the ledger has no answer.
+
+        Checking numbers that are then not messaged gets a business banned. So nobody is asked for without an
+        opt-in, nobody twice within ``max_age``, and no more in a day than the connection's ``validations_per_day``.
+
+        :param number: one number
+        :param opt_in: where it is recorded that its owner agreed: a list, a file, a query, a function, as
+            docs/consent.md has it; or True: the caller has made sure
+        :param ledger_conn_id: connection of the database that remembers what was asked
+        :param max_age: for how long an answer holds: a timedelta, or seconds; None: 30 days
+        :param owner: the same for all tries of one task and no other; None: this call stands alone
+        :raises InvalidInput: no number, or no opt-in
+        :raises NotAsked: the day's numbers are used up, or an earlier answer was lost
+        :raises CirrusError: no answer, or no ledger
+        """
+        from airflow_provider_cirrus.api.phone import to_digits
+        from airflow_provider_cirrus.delivery.check_store import CheckStore
+        from airflow_provider_cirrus.delivery.checks import DEFAULT_MAX_AGE, age_of, require_opt_in
+
+        digits = to_digits(number, "phone_number")
+        age = DEFAULT_MAX_AGE if max_age is None else age_of(max_age)
+        client, budget = self.get_conn(), self.validations_per_day
+        require_opt_in(opt_in, digits, self.source_engine)
+        engine = self.sql_engine(ledger_conn_id)
+        try:
+            return CheckStore(engine).once(
+                client.endpoint.stream_id,
+                digits,
+                lambda: client.validate_contact(digits).valid,
+                owner=owner or uuid4().hex,
+                max_age=age,
+                budget=budget,
+            )
+        finally:
+            engine.dispose()
+
+    def erase(self, number: Any, *, ledger_conn_id: str) -> dict[str, int]:
+        """
+        Forget a person in the database of a ledger; see docs/privacy.md.
+
+        :param number: the person's number
+        :param ledger_conn_id: connection of the database
+        :return: how many rows are gone: ``messages``, ``places`` (of frequency caps) and ``checks``; and, as
+            ``messages_of_nobody``, how many stay as they do not say whose they are
+        :raises InvalidInput: no number, or a connection of another type
+        :raises LedgerError: nothing was erased, or it is not known to be
+        """
+        from airflow_provider_cirrus.delivery.erase import erase
+
+        engine = self.sql_engine(ledger_conn_id)
+        try:
+            return erase(engine, number)
+        finally:
+            engine.dispose()
 
     @property
     def messages_per_second(self) -> int:
@@ -192,11 +322,26 @@ class CirrusHook(BaseHook):
             raise InvalidInput("messages_per_second", f"{value!r} in {self._where} is no whole number above 0.")
         return int(value)
 
+    @property
+    def validations_per_day(self) -> int:
+        """Most numbers that may be asked for on a stream in a day (UTC), by the connection; 0: none."""
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.checks import DEFAULT_BUDGET
+
+        value = self._extra(self._connection).get("validations_per_day")
+        if value in (None, ""):
+            return DEFAULT_BUDGET
+        if isinstance(value, bool) or not str(value).isdecimal():
+            raise InvalidInput("validations_per_day", f"{value!r} in {self._where} is no whole number from 0 on.")
+        return int(value)
+
     def test_connection(self) -> tuple[bool, str]:
         """Check host, token and stream with a read that has no side effect; the message is for a person."""
         from airflow_provider_cirrus.api.errors import CirrusError
 
         try:
+            # Only a link would need it, and would say so after the send: a wrong one is told here.
+            self.conversation_url(0)
             self.get_conn().stream_availability()
         except (CirrusError, AirflowException) as error:
             return False, str(error)
@@ -255,6 +400,11 @@ class CirrusHook(BaseHook):
         raise InvalidInput("stream", f"{self.stream!r} is neither a name in {self._where} nor an id.", hint=known)
 
 
+def task_scope(ti: Any) -> str:
+    """Return what is the same for all tries of one task and no other."""
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
 def _streams(value: Any) -> dict[str, str]:
     from airflow_provider_cirrus.api.errors import InvalidInput
 
@@ -283,8 +433,13 @@ def _base_url(connection: Connection) -> str | None:
     return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
 
 
-def database_url(connection: Connection) -> str:
-    """Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in."""
+def database_url(connection: Connection, field: str = "ledger_conn_id") -> str:
+    """
+    Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in.
+
+    :param field: how errors name the connection
+    :raises InvalidInput: a connection of another type
+    """
     from sqlalchemy.engine import URL
 
     from airflow_provider_cirrus.api.errors import InvalidInput
@@ -292,7 +447,7 @@ def database_url(connection: Connection) -> str:
     drivers = {"sqlite": "sqlite", "postgres": "postgresql", "mysql": "mysql"}
     if connection.conn_type not in drivers:
         raise InvalidInput(
-            "ledger_conn_id",
+            field,
             f"leads to a connection of type {connection.conn_type!r}.",
             hint="Use SQLite, PostgreSQL or MySQL.",
         )

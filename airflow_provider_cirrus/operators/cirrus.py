@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.hooks.cirrus import task_scope
 from airflow_provider_cirrus.operators.base import CirrusOperator, fail
 from airflow_provider_cirrus.operators.rows import RowsOperator
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.providers.common.compat.sdk import Context
 
 
@@ -119,7 +122,7 @@ class SendTemplateOperator(RowsOperator):
 
         try:
             self._check_options()
-            audience, total = self._audience(first_try=context["ti"].try_number == 1)
+            audience, total = self._audience(first_try=self._is_first_run(context))
             client = self.hook.make_client(attempts=1)
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
@@ -142,6 +145,7 @@ class SendTemplateOperator(RowsOperator):
 
     def _audience(self, first_try: bool) -> tuple[Any, int | None]:
         """Return the audience as a stream of places and messages, and its length where it is known."""
+        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.audience import in_shard, read_messages
         from airflow_provider_cirrus.delivery.rows import count_hint
 
@@ -149,7 +153,12 @@ class SendTemplateOperator(RowsOperator):
         if self.audience is not None:
             total = None if shard else count_hint(self.audience)
             return self._read_rows(self.audience, first_try), total
-        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try))
+        facts = self._columns().kept
+        if facts and self.to is not None:
+            raise InvalidInput(
+                "to", f"has no columns, and the rules go by {', '.join(facts)}.", hint="Give messages or an audience."
+            )
+        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try), facts)
         for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
             self.log.warning(remark)
         if shard is None:
@@ -214,25 +223,36 @@ class ValidateContactOperator(CirrusOperator):
        WhatsApp 2.43 most numbers are answered with valid anyway: a send is the better test.
 
     A number is asked for once in a DAG run: a retry, or another task of the run, gets the answer that was
-    given; where an earlier try asked and no answer was kept, the task fails and does not ask again.
+    given; where an earlier try asked and no answer was kept, the task fails and does not ask again. With a
+    ``ledger_conn_id`` that holds for all runs and DAGs, as long as ``max_age``, and no more numbers are asked for
+    in a day than the connection's ``validations_per_day`` (50).
 
     .. seealso:: docs/contacts.md, and the Cirrus API "Validate contact"
 
     :param phone_number: one number, written as for :class:`SendTemplateOperator` (templated)
+    :param opt_in: where it is recorded that its owner agreed: a list, a file, a query or a function, see
+        docs/consent.md; or True: you have made sure yourself (templated)
+    :param ledger_conn_id: connection of a database that remembers what was asked; None: only this run does
+        (templated)
+    :param max_age: for how long an answer in the ledger holds: a timedelta, or seconds; None: 30 days
     :param fail_if_invalid: fail the task where the number is not on WhatsApp
     :param skip_if_invalid: skip the task, and so what follows it
     :param stream: as in :class:`SendTemplateOperator` (templated)
     :param cirrus_conn_id: the connection (templated)
     :return: ``{"valid": bool, "phone_number": str}``, the number in digits
-    :raises AirflowFailException: no number, or ``fail_if_invalid``, or an answer that cannot be had again
+    :raises AirflowFailException: no number, no opt-in, ``fail_if_invalid``, no more numbers today, or an answer that
+        cannot be had again
     """
 
-    template_fields: Sequence[str] = ("phone_number", "stream", "cirrus_conn_id")
+    template_fields: Sequence[str] = ("phone_number", "opt_in", "ledger_conn_id", "stream", "cirrus_conn_id")
 
     def __init__(
         self,
         *,
         phone_number: Any,
+        opt_in: Any = None,
+        ledger_conn_id: str | None = None,
+        max_age: timedelta | float | None = None,
         fail_if_invalid: bool = False,
         skip_if_invalid: bool = False,
         **kwargs: Any,
@@ -241,21 +261,21 @@ class ValidateContactOperator(CirrusOperator):
         if fail_if_invalid and skip_if_invalid:
             raise ValueError("fail_if_invalid and skip_if_invalid: set one of them.")
         self.phone_number = phone_number
+        self.opt_in = opt_in
+        self.ledger_conn_id = ledger_conn_id
+        self.max_age = max_age
         self.fail_if_invalid = fail_if_invalid
         self.skip_if_invalid = skip_if_invalid
-        if is_literal(phone_number):
-            _one_number(phone_number)
+        self._check_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Ask, or take the answer that was given in this run."""
+        """Ask, or take the answer that was given before."""
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.api.phone import mask
-        from airflow_provider_cirrus.operators.asked import AskedNumbers
 
         try:
             number = _one_number(self.phone_number)
-            asked = AskedNumbers(context, type(self).__name__)
-            valid = asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
+            valid = self._ask(number, context)
         except CirrusError as error:
             fail(error)
         finally:
@@ -266,6 +286,35 @@ class ValidateContactOperator(CirrusOperator):
             problem = f"{mask(number)} is not on WhatsApp."
             raise AirflowFailException(problem) if self.fail_if_invalid else AirflowSkipException(problem)
         return found
+
+    def _check_literals(self) -> None:
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.checks import age_of, check_opt_in
+
+        if is_literal(self.phone_number):
+            _one_number(self.phone_number)
+        if is_literal(self.opt_in):
+            check_opt_in(self.opt_in)
+        if self.max_age is not None:
+            age_of(self.max_age)
+            if self.ledger_conn_id is None:
+                raise InvalidInput("max_age", "needs a ledger_conn_id: without one, only the run is remembered.")
+
+    def _ask(self, number: str, context: Context) -> bool:
+        from airflow_provider_cirrus.delivery.checks import require_opt_in
+        from airflow_provider_cirrus.operators.asked import AskedNumbers
+
+        if self.ledger_conn_id:
+            return self.hook.validate_contact(
+                number,
+                opt_in=self.opt_in,
+                ledger_conn_id=self.ledger_conn_id,
+                max_age=self.max_age,
+                owner=task_scope(context["ti"]),
+            )
+        require_opt_in(self.opt_in, number, self.hook.source_engine)
+        asked = AskedNumbers(context, type(self).__name__)
+        return asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
 
 
 def _one_number(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.operators.base import SendingOperator
+from airflow_provider_cirrus.operators.sending import SendingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
@@ -31,6 +31,7 @@ class RowsOperator(SendingOperator):
         "schedule_column",
         "language_column",
         "template_column",
+        "zone_column",
         *SendingOperator.SENDING_FIELDS,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
@@ -48,6 +49,7 @@ class RowsOperator(SendingOperator):
         schedule_column: str | None = None,
         language_column: str | None = None,
         template_column: str | None = None,
+        zone_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,13 +61,20 @@ class RowsOperator(SendingOperator):
         self.schedule_column = schedule_column
         self.language_column = language_column
         self.template_column = template_column
+        self.zone_column = zone_column
         if is_literal(body_columns) and is_literal(button_columns):
-            self._columns().needed()
+            self._columns(with_facts=False).needed()
 
-    def _columns(self) -> Columns:
-        """Return which column fills what."""
+    def _zone_column(self) -> str | None:
+        return self.zone_column
+
+    def _columns(self, with_facts: bool = True) -> Columns:
+        """Return which column fills what, and which the rules go by."""
         from airflow_provider_cirrus.delivery.rows import Columns
 
+        facts = self._fact_columns() if with_facts else {}
+        if self.zone_column is not None:
+            facts["zone_column"] = [self.zone_column]
         return Columns(
             to=self.to_column,
             body=self.body_columns or (),
@@ -75,6 +84,7 @@ class RowsOperator(SendingOperator):
             schedule=self.schedule_column,
             language=self.language_column,
             template=self.template_column,
+            facts=facts,
         )
 
     def _brings_template(self) -> bool:

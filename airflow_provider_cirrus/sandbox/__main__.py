@@ -15,14 +15,28 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.sandbox.server import Sandbox
 
 
+DESCRIPTION = "A local stand-in for the Cirrus WhatsApp API. Nothing is sent to anybody."
+
+
+def epilog() -> str:
+    """Return what stands below the options."""
+    return "The last two digits of a number decide what happens to it:\n" + suffixes.table()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = argparse.ArgumentParser(
         prog="python -m airflow_provider_cirrus.sandbox",
-        description="A local stand-in for the Cirrus WhatsApp API. Nothing is sent to anybody.",
-        epilog="The last two digits of a number decide what happens to it:\n" + suffixes.table(),
+        description=DESCRIPTION,
+        epilog=epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_options(made)
+    return made
+
+
+def add_options(made: argparse.ArgumentParser) -> None:
+    """Add the options to a parser, this one's or that of ``airflow cirrus sandbox``."""
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     add(
@@ -74,18 +88,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="messages and requests to remember (default: %(default)s)",
     )
-    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM.
 
     :param arguments: the command line; ``sys.argv`` if not given.
+    :returns: the exit code, as of :func:`run`.
+    """
+    return run(parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    :param options: the command line, parsed.
     :returns: the exit code: 0 after a stop, 1 if the address cannot be bound, 2 for a wrong call or a
         missing package.
     """
-    command_line = parser()
-    options = command_line.parse_args(arguments)
     try:
         from airflow_provider_cirrus.sandbox import Sandbox
     except ImportError as exc:
@@ -105,7 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
             port=options.port,
         )
     except ValueError as exc:
-        command_line.error(str(exc))
+        _complain(f"error: {exc}")
+        return 2
     return _serve(sandbox, options.host, options.port)
 
 

@@ -130,7 +130,7 @@ class SqlToCirrusOperator(RowsOperator):
                 self._check_options()
                 connection = opened.enter_context(closing(self._connect()))
                 query = Query(connection, self.sql, self.parameters)
-                audience = self._read_rows(query, first_try=context["ti"].try_number == 1)
+                audience = self._read_rows(query, first_try=self._is_first_run(context))
                 client = opened.enter_context(self.hook.make_client(attempts=1))
             except CirrusError as error:
                 fail(error)

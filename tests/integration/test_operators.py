@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +128,34 @@ def test_a_retry_asks_again_only_where_nobody_was_asked(
     run = run_dag("cirrus_cases", "validate_again")
     assert run.states["validate"] == state
     assert len(sandbox.requests) == asked
+
+
+@pytest.fixture
+def ledger(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that remembers across runs, and a budget of two numbers a day."""
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&validations_per_day=2")
+
+
+def test_with_a_ledger_a_number_is_asked_for_once_in_all_runs(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
+    agreed = ["+447700900101", "+447700900190", "+447700900103"]
+
+    def validate(number: str) -> Any:
+        return run_dag("cirrus_cases", "validate_remembered", {"number": number, "agreed": agreed})
+
+    for number, valid in [("+447700900101", True), ("+447700900190", False)] * 2:
+        assert validate(number).xcom("validate") == {"valid": valid, "phone_number": number[1:]}
+    assert validate("+447700900102").states["validate"] == "failed", "its owner did not agree"
+    assert validate("+447700900103").states["validate"] == "failed", "the day's numbers are used up"
+    assert len(sandbox.requests) == 2
+
+
+def test_with_a_ledger_no_run_asks_again_after_a_lost_answer(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
+    sandbox.add_fault(on="validate", action="drop")
+    for _ in range(2):
+        run = run_dag("cirrus_cases", "validate_remembered", {"number": "+447700900101", "agreed": ["+447700900101"]})
+        assert run.states["validate"] == "failed"
+    assert len(sandbox.requests) == 1
 
 
 def test_an_upload_is_repeated_after_a_lost_answer(run_dag: RunDag, sandbox: Sandbox, tmp_path: Any) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from importlib.metadata import distribution
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +16,8 @@ import pytest
 from airflow_provider_cirrus import __version__
 from airflow_provider_cirrus.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+
+CONNECTION_PAGE = Path(__file__).parents[2] / "docs" / "connection.md"
 
 
 @pytest.mark.parametrize("schema", ["provider_info.schema.json", "provider.yaml.schema.json"])
@@ -53,6 +57,35 @@ def test_no_field_is_shown_as_required() -> None:
     assert [name for name, field in CONNECTION_FIELDS.items() if "null" not in field["schema"]["type"]] == []
 
 
+def test_a_number_in_the_form_has_a_lower_limit() -> None:
+    numbers = [field for field in CONNECTION_FIELDS.values() if {"integer", "number"} & set(field["schema"]["type"])]
+    assert numbers
+    assert [field["label"] for field in numbers if "minimum" not in field["schema"]] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param(name, value, id=f"{name}-{value}")
+        for name, field in CONNECTION_FIELDS.items()
+        for value in [
+            None,
+            *(field["schema"][limit] for limit in ("minimum", "maximum", "default") if limit in field["schema"]),
+            *field["schema"].get("enum", []),
+        ]
+    ],
+)
+def test_the_hook_takes_whatever_the_form_offers(name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {name: value, "stream_id": "hExample_streamID_1Aw=="}
+    connection = {"conn_type": "cirrus", "password": "a-token", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_FORM", json.dumps(connection))
+    hook = CirrusHook("form")
+    hook.make_client().close()
+    hook.screening()
+    assert hook.messages_per_second >= 1
+    assert hook.validations_per_day >= 0
+
+
 def test_airflow_lists_the_provider_and_its_connection() -> None:
     from airflow.providers_manager import ProvidersManager
 
@@ -77,3 +110,14 @@ def test_the_connection_forms_api_shows_ours() -> None:
     assert standard.password.title == "API token"
     assert standard.login is not None
     assert standard.login.hidden
+
+
+def test_the_documentation_shows_the_form_as_it_is() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| extra `(\w+)` \| [^|]+ \| ([^|]*)\|$", CONNECTION_PAGE.read_text(), re.M)
+    assert [(label, name) for label, name, _ in rows] == [
+        (field["label"], name) for name, field in CONNECTION_FIELDS.items()
+    ]
+    defaults = {
+        name: field["schema"]["default"] for name, field in CONNECTION_FIELDS.items() if "default" in field["schema"]
+    }
+    assert {name: int(default) for _, name, default in rows if name in defaults} == defaults

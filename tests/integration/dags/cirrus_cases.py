@@ -58,14 +58,27 @@ with DAG("tolerant", **COMMON):
     SendTemplateOperator(task_id="fewer", **ORDER, to=["+447700900103", "+447700900191"], max_failed=0.4)
 
 with DAG("validations", **COMMON):
-    ValidateContactOperator.partial(task_id="same").expand(phone_number=["+447700900101", "+44 7700 900-101"])
-    ValidateContactOperator(task_id="skipping", phone_number="+447700900199", skip_if_invalid=True)
-    ValidateContactOperator(task_id="failing", phone_number="+447700900190", fail_if_invalid=True)
-    ValidateContactOperator(task_id="saying", phone_number="+447700900290")
+    ValidateContactOperator.partial(task_id="same", opt_in=True).expand(
+        phone_number=["+447700900101", "+44 7700 900-101"]
+    )
+    ValidateContactOperator(task_id="skipping", phone_number="+447700900199", opt_in=True, skip_if_invalid=True)
+    ValidateContactOperator(task_id="failing", phone_number="+447700900190", opt_in=True, fail_if_invalid=True)
+    ValidateContactOperator(task_id="saying", phone_number="+447700900290", opt_in=True)
 
 with DAG("validate_again", **COMMON):
     ValidateContactOperator(
-        task_id="validate", phone_number="+447700900101", retries=1, retry_delay=timedelta(seconds=0)
+        task_id="validate", phone_number="+447700900101", opt_in=True, retries=1, retry_delay=timedelta(seconds=0)
+    )
+
+with DAG("validate_remembered", render_template_as_native_obj=True, **COMMON):
+    ValidateContactOperator(
+        task_id="validate",
+        phone_number="{{ dag_run.conf['number'] }}",
+        opt_in="{{ dag_run.conf['agreed'] }}",
+        ledger_conn_id="cirrus_ledger",
+        max_age=timedelta(days=7),
+        retries=1,
+        retry_delay=timedelta(0),
     )
 
 with DAG("upload_conf", **COMMON):

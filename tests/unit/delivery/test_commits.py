@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.commits import GroupCommit
-from airflow_provider_cirrus.delivery.ledger import Entry
+from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry
 from airflow_provider_cirrus.delivery.progress import Progress
 from airflow_provider_cirrus.delivery.scratch import Scratch
 
@@ -26,7 +26,14 @@ class Slow:
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         return iter(())
 
-    def commit(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> Mapping[bytes, Entry]:
+    keeps_persons = False
+
+    def commit(
+        self,
+        intents: Sequence[bytes],
+        outcomes: Sequence[tuple[bytes, Entry]],
+        persons: Mapping[bytes, bytes] = NOBODY,
+    ) -> Mapping[bytes, Entry]:
         time.sleep(0.013)
         self.commits.append((list(intents), [key for key, _ in outcomes]))
         if len(self.commits) == self._breaks_at:

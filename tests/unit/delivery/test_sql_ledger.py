@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery import sql_ledger
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError, person_of
 from airflow_provider_cirrus.delivery.sql_ledger import (
     SqlLedger,
     _ledger,
@@ -29,6 +29,7 @@ from airflow_provider_cirrus.delivery.sql_ledger import (
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)
 UNSENT = Entry(Outcome.UNSENT, reason="stopped", attempt=1, time=1.0)
+PERSON = person_of("447700900101")
 
 
 def is_global(key: bytes) -> bool:
@@ -57,6 +58,13 @@ def engine(uri: str) -> Iterator[Engine]:
 
 def opened(engine: Engine, scope: str = "dag/run/task/-1", owner: str = "try1", **rest: Any) -> SqlLedger:
     return SqlLedger(engine, scope, owner, is_global=is_global, **rest)
+
+
+def whose(engine: Engine) -> dict[str, str | None]:
+    """The messages of the ledger, and whose they are."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(_ledger.c.message_key, _ledger.c.person))
+        return {row.message_key: row.person for row in rows}
 
 
 def test_what_was_recorded_is_there_for_the_next_try(engine: Engine) -> None:
@@ -195,6 +203,54 @@ def test_a_format_of_the_future_is_not_guessed_at(engine: Engine) -> None:
         connection.execute(sa.text("UPDATE cirrus_meta SET value = '2'"))
     with pytest.raises(LedgerError, match="format 2"):
         opened(engine)
+
+
+def without_persons(engine: Engine) -> None:
+    """Make the ledger one of an earlier version, which did not know whose messages it holds."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE cirrus_ledger DROP COLUMN person"))
+
+
+def test_the_ledger_of_an_earlier_version_goes_on(engine: Engine) -> None:
+    first = opened(engine)
+    first.commit([scoped(1), scoped(2)], [])
+    first.commit([], [(scoped(1), SENT)])
+    without_persons(engine)
+    again = opened(engine, owner="try2")
+    assert dict(again.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+    assert again.commit([scoped(3)], [], {scoped(3): PERSON}) == {}
+    assert whose(engine) == {scoped(1).hex(): None, scoped(2).hex(): None, scoped(3).hex(): PERSON.hex()}
+
+
+def test_many_may_mend_the_ledger_of_an_earlier_version_at_once(engine: Engine) -> None:
+    opened(engine)
+    without_persons(engine)
+    with ThreadPoolExecutor(8) as pool:
+        ledgers = list(pool.map(lambda number: opened(engine, f"run{number}"), range(8)))
+    for number, ledger in enumerate(ledgers):
+        assert ledger.commit([scoped(number)], [], {scoped(number): PERSON}) == {}
+    assert set(whose(engine).values()) == {PERSON.hex()}
+
+
+def test_without_the_right_to_mend_it_the_statement_is_shown_and_works(engine: Engine) -> None:
+    opened(engine)
+    without_persons(engine)
+    with pytest.raises(LedgerError, match=r"ALTER TABLE cirrus_ledger ADD COLUMN person") as caught:
+        opened(engine, create=False)
+    statements = str(caught.value).partition("run:\n")[2]
+    assert "CREATE" not in statements
+    with engine.begin() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            connection.execute(sa.text(statement))
+    assert opened(engine, create=False).commit([scoped(1)], [], {scoped(1): PERSON}) == {}
+
+
+def test_whose_a_message_is_stays_when_its_outcome_comes(engine: Engine) -> None:
+    ledger = opened(engine)
+    ledger.commit([scoped(1), everywhere(2)], [], {scoped(1): PERSON})
+    ledger.commit([], [(scoped(1), UNSENT), (everywhere(2), SENT)])
+    opened(engine, owner="try2").commit([scoped(1)], [], {scoped(1): PERSON})
+    assert whose(engine) == {scoped(1).hex(): PERSON.hex(), everywhere(2).hex(): None}
 
 
 def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: Engine) -> None:

@@ -95,6 +95,34 @@ def test_the_rate_is_whatsapps_unless_told_otherwise(connection: Any) -> None:
         _ = CirrusHook().messages_per_second
 
 
+def test_fifty_numbers_a_day_may_be_asked_for_unless_told_otherwise(connection: Any) -> None:
+    connection()
+    assert CirrusHook().validations_per_day == 50
+    connection(extra={"stream_id": MAIN, "validations_per_day": "0"})
+    assert CirrusHook().validations_per_day == 0
+    connection(extra={"stream_id": MAIN, "validations_per_day": "many"})
+    with pytest.raises(InvalidInput, match="validations_per_day: 'many' in connection 'cirrus_default' is no whole"):
+        _ = CirrusHook().validations_per_day
+
+
+def test_the_hook_asks_as_carefully_as_the_operator(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{cirrus_default.connection_uri}&validations_per_day=1")
+
+    def ask(number: str, opt_in: Any = True) -> bool:
+        return CirrusHook().validate_contact(number, opt_in=opt_in, ledger_conn_id="cirrus_ledger", max_age=3600)
+
+    assert ask("+44 7700 900101") is ask("447700900101") is True
+    with pytest.raises(CirrusError, match="its 1 a day are used up"):
+        ask("+44 7700 900102")
+    with pytest.raises(InvalidInput, match="no opt-in on record"):
+        ask("+44 7700 900101", opt_in=["+44 7700 900102"])
+    assert len(cirrus_default.requests) == 1
+    assert CirrusHook().erase("+44 7700 900101", ledger_conn_id="cirrus_ledger")["checks"] == 1
+
+
 def test_making_a_hook_looks_nothing_up() -> None:
     CirrusHook("there_is_no_such_connection", stream="nor_such_a_stream")
 

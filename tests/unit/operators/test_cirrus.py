@@ -81,6 +81,11 @@ def test_an_xcom_argument_is_left_for_the_run() -> None:
     [
         pytest.param({"phone_number": "07700 900123"}, "no country code", id="national"),
         pytest.param({"phone_number": ["+447700900123"]}, "one number is asked for at a time", id="list"),
+        pytest.param({"opt_in": None}, "opt_in: is missing.* opt_in=True", id="no-opt-in"),
+        pytest.param({"opt_in": False}, "opt_in: is missing", id="opt-in-false"),
+        pytest.param({"opt_in": {"column": "agreed"}}, "opt_in: goes by column", id="opt-in-of-a-row"),
+        pytest.param({"max_age": 3600}, "needs a ledger_conn_id", id="age-without-ledger"),
+        pytest.param({"max_age": 0, "ledger_conn_id": "l"}, "no time span above 0", id="age-zero"),
         pytest.param(
             {"phone_number": "+447700900123", "fail_if_invalid": True, "skip_if_invalid": True}, "set one", id="both"
         ),
@@ -88,7 +93,14 @@ def test_an_xcom_argument_is_left_for_the_run() -> None:
 )
 def test_validation_takes_one_number(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        ValidateContactOperator(task_id="validate", **given)
+        ValidateContactOperator(task_id="validate", **{"phone_number": "+447700900123", "opt_in": True, **given})
+
+
+@pytest.mark.parametrize(
+    "opt_in", ["{{ params.agreed }}", ["+447700900123", "{{ params.more }}"], "s3://shop/agreed.csv", str.isdecimal]
+)
+def test_an_opt_in_is_looked_up_when_the_task_runs(opt_in: Any) -> None:
+    ValidateContactOperator(task_id="validate", phone_number="{{ params.number }}", opt_in=opt_in)
 
 
 @pytest.mark.parametrize("operator", [SendTemplateOperator, UploadMediaOperator, ValidateContactOperator])
@@ -98,7 +110,7 @@ def test_every_template_field_is_an_attribute_and_none_is_read_as_a_file(operato
         **(
             {"path": "a"}
             if operator is UploadMediaOperator
-            else {"phone_number": "+447700900123"}
+            else {"phone_number": "+447700900123", "opt_in": True}
             if operator is ValidateContactOperator
             else GOOD
         ),

@@ -1,0 +1,238 @@
+"""The places that messages take under frequency caps, over all tasks, runs and DAGs that share a database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.sql_ledger import (
+    MYSQL,
+    SqlStore,
+    Tables,
+    chunks,
+    insert_or_ignore,
+    scope_of,
+    stored_key,
+    upsert,
+)
+
+# Places that are deleted at once.
+_PART = 500
+
+_metadata = sa.MetaData()
+# One row a person, to be locked: whoever holds it alone counts and takes places of that person.
+_persons = sa.Table(
+    "cirrus_cap_persons",
+    _metadata,
+    sa.Column("person", sa.CHAR(32), primary_key=True),
+    sa.Column("seen", sa.Float(53), nullable=False),
+    **MYSQL,
+)
+_places = sa.Table(
+    "cirrus_cap_places",
+    _metadata,
+    sa.Column("key", sa.CHAR(32), primary_key=True),
+    # Of a message that is the same for all runs, each task has a row of its own: none gives another's place back.
+    sa.Column("scope", sa.CHAR(32), primary_key=True),
+    sa.Column("person", sa.CHAR(32), nullable=False),
+    sa.Column("category", sa.String(16), nullable=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Index("cirrus_cap_places_person", "person"),
+    sa.Index("cirrus_cap_places_at", "at"),
+    **MYSQL,
+)
+_windows = sa.Table(
+    "cirrus_cap_windows",
+    _metadata,
+    sa.Column("seconds", sa.BigInteger, primary_key=True, autoincrement=False),
+    **MYSQL,
+)
+
+CAP_TABLES = Tables("caps", (_persons, _places, _windows), "frequency caps")
+
+
+class CapStore(SqlStore):
+    """
+    The places that messages have taken under frequency caps: one for each message that was sent or is about to be.
+
+    A place is taken before the message leaves, so a person has never had more than the cap, whoever is sending at
+    the same time. It is given back where the message was certainly not sent. A task that is killed in between
+    leaves its places taken: its next try has them, and nobody else.
+
+    Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
+
+    :param engine: such as :func:`~.sql_ledger.engine_for` returns
+    :param scope: as of :class:`~.sql_ledger.SqlLedger`: the same for all tries of one task and no other
+    :param create: create the tables where they are missing
+    :param clock: Unix seconds
+    :param is_global: as of :class:`~.sql_ledger.SqlLedger`
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    """
+
+    TABLES = CAP_TABLES
+
+    def __init__(
+        self,
+        engine: Engine,
+        scope: str,
+        *,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
+        is_global: Callable[[bytes], bool] = lambda key: False,
+    ) -> None:
+        super().__init__(engine, create=create)
+        self._scope = scope_of(scope)
+        self._clock = clock
+        self._is_global = is_global
+        self._known_windows: set[int] = set()
+        self._purging = self.purging()
+        # Made once: to make a statement takes as long as to write a dozen rows.
+        self._lock = upsert(_persons, self._dialect)
+        self._take = upsert(_places, self._dialect)
+
+    def claim(
+        self, cap: FrequencyCap, wanted: Sequence[tuple[bytes, bytes]], category: str | None = None
+    ) -> set[bytes]:
+        """
+        Take a place for each message, in their order, where its person has one left.
+
+        A message that has its place within the window keeps it: a retry is not refused, and takes no second one.
+
+        :param cap: the cap; where the messages are of another category than its own it holds nobody back
+        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
+        :param category: of the messages; None: that of the cap. It is what caps count
+        :return: the keys of the messages that must not be sent
+        :raises LedgerError: no place was taken, or it is not known to be; nothing may be sent
+        """
+        if not wanted:
+            return set()
+        category = category or cap.category
+        holds_back = cap.category in (None, category)
+        refused: set[bytes] = set()
+
+        def work(connection: Connection) -> None:
+            refused.clear()
+            now = self._clock()
+            persons = sorted({person.hex() for person, _ in wanted})
+            self._hold(connection, persons, now)
+            taken = self._taken(connection, persons, cap, now)
+            rows: dict[str, dict[str, Any]] = {}
+            for person, key in wanted:
+                stored, whose = self._stored(key), person.hex()
+                mine = taken.setdefault(whose, set())
+                if holds_back and stored not in mine and len(mine) >= cap.most:
+                    refused.add(key)
+                    continue
+                mine.add(stored)
+                rows[stored] = {
+                    "key": stored,
+                    "scope": self._scope,
+                    "person": whose,
+                    "category": category or "",
+                    "at": now,
+                }
+            if rows:
+                connection.execute(self._take, [rows[key] for key in sorted(rows)])
+            if cap.seconds not in self._known_windows:
+                # Tells purge() what is still counted.
+                connection.execute(insert_or_ignore(_windows, self._dialect), [{"seconds": cap.seconds}])
+
+        self._transaction(work)
+        self._known_windows.add(cap.seconds)
+        # Faster than places are taken, and no task has to wait until all old ones are gone.
+        next(self._purging, None)
+        return refused
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """
+        Give back the places of messages that were certainly not sent; those of other tasks stay.
+
+        :param keys: of messages whose outcome is ``unsent``, ``rejected``, ``suppressed`` or ``duplicate``; known to
+            the ledger by now, as a newer try may have taken them over otherwise
+        :raises LedgerError: they are not given back
+        """
+
+        def work(connection: Connection) -> None:
+            for chunk in chunks(sorted(map(self._stored, keys))):
+                connection.execute(sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._scope))
+
+        self._transaction(work)
+
+    def purge(self, before: float | None = None) -> int:
+        """
+        Delete the places that no cap counts any more, and the persons who have none left.
+
+        :param before: Unix seconds; None: the longest window that any task has used ago
+        :return: the number of places
+        :raises LedgerError: not all are deleted
+        """
+        return sum(self.purging(before))
+
+    def purging(self, before: float | None = None) -> Iterator[int]:
+        """Do what :meth:`purge` does, a part at a time; yield the number of places of each."""
+        if before is None:
+            longest = sa.select(sa.func.max(_windows.c.seconds))
+            before = self._clock() - (self._transaction(lambda connection: connection.scalar(longest)) or 0)
+        is_old = _places.c.at < before
+        whose = sa.select(_places.c.person).where(is_old).order_by(_places.c.at).limit(_PART)
+
+        def work(connection: Connection) -> int:
+            self._hold(connection, persons, self._clock())
+            gone = connection.execute(sa.delete(_places).where(_places.c.person.in_(persons), is_old))
+            has_places = sa.exists().where(_places.c.person == _persons.c.person)
+            connection.execute(sa.delete(_persons).where(_persons.c.person.in_(persons), ~has_places))
+            return int(gone.rowcount)
+
+        while persons := self._transaction(lambda connection: sorted(set(connection.scalars(whose)))):
+            yield self._transaction(work)
+
+    def _hold(self, connection: Connection, persons: Sequence[str], now: float) -> None:
+        """
+        Lock the rows of persons until the transaction ends; in one order, so that two that want the same wait.
+
+        One statement both makes and locks a row, so none can be deleted in between. It is a write, so that SQLite
+        never has to turn a read lock into a write lock.
+        """
+        connection.execute(self._lock, [{"person": person, "seen": now} for person in persons])
+
+    def _taken(
+        self, connection: Connection, persons: Sequence[str], cap: FrequencyCap, now: float
+    ) -> dict[str, set[str]]:
+        """Return the messages of persons that count: each once, whichever tasks have taken a place for it."""
+        columns = _places.c
+        # A place from further ahead than a window is that of a clock that was wrong; it must not count for years.
+        counts = [columns.at > now - cap.seconds, columns.at <= now + cap.seconds]
+        if cap.category is not None:
+            counts.append(columns.category == cap.category)
+        taken: dict[str, set[str]] = {}
+        for chunk in chunks(persons):
+            for row in connection.execute(
+                sa.select(columns.person, columns.key).where(columns.person.in_(chunk), *counts)
+            ):
+                taken.setdefault(row.person, set()).add(row.key)
+        return taken
+
+    def _stored(self, key: bytes) -> str:
+        return stored_key(key, "" if self._is_global(key) else self._scope)
+
+
+def ddl(dialect_name: str) -> str:
+    """
+    Return the statements that create the tables.
+
+    :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
+    :raises LedgerError: another database
+    """
+    return CAP_TABLES.ddl(dialect_name)
+
+
+def erase_places(connection: Connection, person: str) -> int:
+    """Delete the places of a person; return how many."""
+    # First the row that a claim locks: it waits for one that is under way, and the next one waits for it.
+    connection.execute(sa.delete(_persons).where(_persons.c.person == person))
+    return int(connection.execute(sa.delete(_places).where(_places.c.person == person)).rowcount)

@@ -1,0 +1,53 @@
+"""Forgetting a person: everything that the tables of a database hold under the hash of a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.delivery.cap_store import erase_places
+from airflow_provider_cirrus.delivery.check_store import erase_checks
+from airflow_provider_cirrus.delivery.ledger import person_of
+from airflow_provider_cirrus.delivery.sql_ledger import LEDGER_TABLES, count_of_nobody, erase_messages, transaction
+
+_ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {
+    "messages": ("cirrus_ledger", erase_messages),
+    "places": ("cirrus_cap_places", erase_places),
+    "checks": ("cirrus_checks", erase_checks),
+}
+
+
+def erase(engine: Engine, number: Any) -> dict[str, int]:
+    """
+    Delete what is remembered of a person: messages in the ledger, places under frequency caps, contact checks.
+
+    Tables that are not there are left out; none is made. Afterwards nothing tells that the person was messaged: see
+    docs/privacy.md for what that means for a task that is retried or cleared.
+
+    :param engine: such as :func:`~.sql_ledger.engine_for` returns
+    :param number: the person's number, as :func:`~airflow_provider_cirrus.api.phone.to_digits` reads it; both
+        spellings of one account are found
+    :return: the numbers of rows that were deleted, as ``messages``, ``places`` and ``checks``; and, as
+        ``messages_of_nobody``, the messages that stay as they do not say whose they are
+    :raises InvalidInput: no number
+    :raises LedgerError: nothing was deleted, or it is not known to be
+    """
+    person = person_of(to_digits(number, "number")).hex()
+
+    consequence = "nothing was erased"
+    there = transaction(engine, lambda connection: set(sa.inspect(connection).get_table_names()), consequence)
+    if "cirrus_ledger" in there:
+        # Where only earlier versions have written, its rows have no column yet that says whose they are.
+        LEDGER_TABLES.open(engine, create=True)
+
+    def work(connection: Connection) -> dict[str, int]:
+        erased = {
+            name: delete(connection, person) if table in there else 0 for name, (table, delete) in _ERASED.items()
+        }
+        return {**erased, "messages_of_nobody": count_of_nobody(connection) if "cirrus_ledger" in there else 0}
+
+    return transaction(engine, work, consequence)

@@ -1,0 +1,57 @@
+"""The DAGs of test_rules.py; what varies comes in by the run's conf."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_cirrus.delivery.consent import OptIn
+from airflow_provider_cirrus.operators import SendTemplateOperator
+
+COMMON: dict[str, Any] = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "catchup": False}
+ROWS: dict[str, Any] = {
+    "template": "offer",
+    "language": "en",
+    "audience": "{{ dag_run.conf['path'] }}",
+    "to_column": "phone",
+    "body_columns": ["name"],
+}
+
+with DAG("consent", **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ROWS,
+        opt_in=OptIn(column="agreed", source="web form", version_column="wording"),
+        suppression="{{ dag_run.conf['suppression'] }}",
+        on_reject="{{ dag_run.conf['suppression'] }}",
+        report_path="{{ dag_run.conf['report'] }}",
+        max_failed=10,
+        max_suppressed="{{ dag_run.conf.get('max_suppressed', 10) }}",
+    )
+
+with DAG("no_opt_in", **COMMON):
+    SendTemplateOperator(task_id="send", **ROWS)
+
+with DAG("capped", render_template_as_native_obj=True, **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ROWS,
+        key_column="key",
+        ledger_conn_id="cirrus_ledger",
+        frequency_cap={"most": 2, "days": 7},
+        retries=1,
+        retry_delay=timedelta(0),
+    )
+
+with DAG("quiet", render_template_as_native_obj=True, **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ROWS,
+        zone_column="zone",
+        quiet_hours="{{ dag_run.conf['quiet_hours'] }}",
+        report_path="{{ dag_run.conf['report'] }}",
+        max_failed=1,
+    )

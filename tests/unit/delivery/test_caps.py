@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.delivery.cap_store import CapStore, ddl
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.ledger import LedgerError, person_of
+from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+
+WEEKLY = FrequencyCap(3, days=7)
+DAY = 86_400
+ANN, BEN = person_of("447700900101"), person_of("447700900102")
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/caps.db"
+
+
+@pytest.fixture
+def engine(uri: str) -> Iterator[Engine]:
+    made = engine_for(uri)
+    yield made
+    made.dispose()
+
+
+def key(number: int, everywhere: bool = False) -> bytes:
+    return bytes([everywhere]) + number.to_bytes(11, "big")
+
+
+def opened(engine: Engine, scope: str = "dag/run/task/-1", **rest: Any) -> CapStore:
+    return CapStore(engine, scope, is_global=lambda key: key[0] == 1, **rest)
+
+
+def rows(engine: Engine, table: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
+
+
+def test_nobody_gets_more_than_the_cap_within_its_window(engine: Engine, clock: Clock) -> None:
+    caps = opened(engine, clock=clock)
+    assert caps.claim(WEEKLY, [(ANN, key(1)), (ANN, key(2)), (BEN, key(3)), (ANN, key(4)), (ANN, key(5))]) == {key(5)}
+    later = opened(engine, "other_dag/run/task/-1", clock=clock)
+    assert later.claim(WEEKLY, [(ANN, key(1)), (BEN, key(3))]) == {key(1)}, "another DAG's messages are counted"
+    clock.now += 7 * DAY - 1
+    assert later.claim(WEEKLY, [(ANN, key(6))]) == {key(6)}
+    clock.now += 1
+    assert later.claim(WEEKLY, [(ANN, key(6))]) == set()
+
+
+def test_a_retry_keeps_its_place_and_takes_no_second_one(engine: Engine, clock: Clock) -> None:
+    wanted = [(ANN, key(1)), (ANN, key(2)), (ANN, key(3))]
+    for _ in range(4):
+        clock.now += 60
+        assert opened(engine, clock=clock).claim(WEEKLY, wanted) == set()
+    assert opened(engine, "another/run/task/-1", clock=clock).claim(WEEKLY, [(ANN, key(9))]) == {key(9)}
+
+
+def test_the_same_text_in_another_run_is_another_message(engine: Engine) -> None:
+    once = FrequencyCap(1, days=7)
+    assert opened(engine, "dag/run1/task/-1").claim(once, [(ANN, key(1))]) == set()
+    assert opened(engine, "dag/run2/task/-1").claim(once, [(ANN, key(1))]) == {key(1)}
+
+
+def test_a_message_key_is_one_message_in_all_runs(engine: Engine) -> None:
+    once, one = FrequencyCap(1, days=7), [(ANN, key(1, everywhere=True))]
+    first, second = (opened(engine, f"dag/run{n}/task/-1") for n in range(2))
+    assert first.claim(once, one) == second.claim(once, one) == set()
+    # The second does not send it, as the first holds its key: what it gives back is its own, not the first's.
+    second.release([key for _, key in one])
+    assert second.claim(once, [(ANN, key(2))]) == {key(2)}
+    first.release([key for _, key in one])
+    assert second.claim(once, [(ANN, key(2))]) == set()
+
+
+def test_what_was_not_sent_is_given_back(engine: Engine) -> None:
+    caps = opened(engine)
+    caps.claim(WEEKLY, [(ANN, key(number)) for number in range(3)])
+    opened(engine, "other/run/task/-1").release([key(0)])
+    assert caps.claim(WEEKLY, [(ANN, key(3))]) == {key(3)}, "somebody else's place was given back"
+    caps.release([key(0), key(77)])
+    assert caps.claim(WEEKLY, [(ANN, key(3)), (ANN, key(4))]) == {key(4)}
+
+
+def test_a_category_counts_its_own_and_no_category_counts_all(engine: Engine) -> None:
+    caps = opened(engine)
+    one = FrequencyCap(1, days=1, category="marketing")
+    assert caps.claim(one, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
+    assert caps.claim(one, [(ANN, key(3)), (ANN, key(4))], category="utility") == set(), "it is not for these"
+    assert caps.claim(FrequencyCap(3, days=1), [(ANN, key(5))], category="utility") == {key(5)}
+    assert caps.claim(FrequencyCap(4, days=1), [(ANN, key(5))], category="marketing") == set()
+    assert caps.claim(FrequencyCap(3, days=1, category="utility"), [(ANN, key(6))]) == set()
+
+
+def test_both_spellings_of_an_account_are_one_person() -> None:
+    assert person_of("5215512345678") == person_of("525512345678")
+    assert len({person_of("447700900101"), person_of("447700900102")}) == 2
+
+
+def test_a_clock_that_was_wrong_does_not_count_for_years(engine: Engine, clock: Clock) -> None:
+    clock.now += 1e9
+    opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(number)) for number in range(3)])
+    clock.now -= 1e9
+    assert opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(9))]) == set()
+
+
+def test_old_places_and_their_persons_go_while_new_ones_are_taken(engine: Engine, clock: Clock) -> None:
+    caps = opened(engine, clock=clock)
+    people = [person_of(f"4477009{number:05d}") for number in range(1_200)]
+    caps.claim(FrequencyCap(1, days=30), [(ANN, key(5_000))])
+    caps.claim(WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
+    clock.now += 8 * DAY
+    assert opened(engine, clock=clock).purge() == 0, "a longer window still counts them"
+    assert opened(engine, clock=clock).claim(FrequencyCap(1, days=30), [(people[0], key(0, True))]) == {key(0, True)}
+    clock.now += 23 * DAY
+    caps = opened(engine, clock=clock)
+    for number in range(3):
+        caps.claim(WEEKLY, [(ANN, key(6_000 + number))])
+    assert rows(engine, "cirrus_cap_places") == 3
+    assert rows(engine, "cirrus_cap_persons") == 1
+    assert caps.purge(clock.now + 1) == 3
+    assert rows(engine, "cirrus_cap_persons") == 0
+
+
+def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_places(engine: Engine) -> None:
+    rounds, tasks = 5, 4
+    start = Barrier(tasks)
+    people = [person_of(f"4477009{number:05d}") for number in range(50)]
+    stores = [opened(engine, f"dag/run{task}/task/-1") for task in range(tasks)]
+
+    def race(task: int) -> list[int]:
+        sent = [0] * len(people)
+        for number in range(rounds):
+            wanted = [(person, key(number * 100 + place)) for place, person in enumerate(people)]
+            start.wait(60)
+            # Some backwards: the order in which they are asked for must not matter.
+            refused = stores[task].claim(WEEKLY, wanted[:: -1 if task % 2 else 1])
+            for place, (_, one) in enumerate(wanted):
+                sent[place] += one not in refused
+        return sent
+
+    with ThreadPoolExecutor(tasks) as pool:
+        sent = [sum(of_one) for of_one in zip(*pool.map(race, range(tasks)), strict=True)]
+    assert sent == [3] * len(people)
+
+
+def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
+    people = [person_of(f"4477009{number:05d}") for number in range(100)]
+    once = FrequencyCap(1, days=1)
+    start = Barrier(3)
+
+    def go(task: int) -> list[bytes]:
+        sent = []
+        for number in range(15):
+            start.wait(60)
+            if task == 0:
+                # The day is over: every place is old, and its person about to be deleted.
+                opened(engine, clock=clock).purge(clock.now)
+                start.wait(60)
+                clock.now += 2 * DAY
+            else:
+                wanted = [(person, key(number * 100 + place)) for place, person in enumerate(people)]
+                refused = opened(engine, f"dag/run{task}/task/-1", clock=clock).claim(once, wanted)
+                sent += [person + bytes([number]) for person, one in wanted if one not in refused]
+                start.wait(60)
+            start.wait(60)
+        return sent
+
+    with ThreadPoolExecutor(3) as pool:
+        sent = [one for part in pool.map(go, range(3)) for one in part]
+    assert len(sent) == len(set(sent)) == 15 * len(people)
+
+
+@pytest.mark.parametrize("drop", ["cirrus_cap_persons", "cirrus_cap_places"])
+def test_a_database_that_fails_lets_nothing_pass(engine: Engine, drop: str) -> None:
+    caps = opened(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP TABLE {drop}"))
+    with pytest.raises(LedgerError, match="nothing more is sent"):
+        caps.claim(WEEKLY, [(ANN, key(1))])
+
+
+def test_no_number_can_be_read(engine: Engine, tmp_path: Path) -> None:
+    opened(engine).claim(WEEKLY, [(person_of("447700900123"), key(1))])
+    assert all(b"900123" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: Engine) -> None:
+    with pytest.raises(LedgerError, match="CREATE TABLE cirrus_cap_persons"):
+        opened(engine, create=False)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, ddl(engine.dialect.name).split(";")):
+            connection.execute(sa.text(statement))
+    assert opened(engine, create=False).claim(WEEKLY, [(ANN, key(1))]) == set()
+
+
+PROGRAM = """
+import sys
+from airflow_provider_cirrus.delivery.cap_store import CapStore
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.ledger import person_of
+from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+engine = engine_for(sys.argv[1])
+people = [person_of(f"4477009{number:05d}") for number in range(200)]
+print("ready", flush=True)
+sys.stdin.readline()
+caps = CapStore(engine, sys.argv[2], is_global=lambda key: False)
+sent = 0
+for start in range(0, 200, 20):
+    wanted = [(person, bytes([start]) + person[:11]) for person in people[start : start + 20]]
+    sent += len(wanted) - len(caps.claim(FrequencyCap(1, days=7), wanted))
+print(sent)
+"""
+
+
+def test_of_many_processes_that_want_the_same_people_one_sends_to_each(uri: str) -> None:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    argv = [sys.executable, "-c", PROGRAM, uri]
+    running = [subprocess.Popen([*argv, f"dag/run{task}/task/-1"], **pipes) for task in range(4)]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 4
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert sum(int(process.communicate(timeout=60)[0]) for process in running) == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"most": 3, "days": 7}, id="days"),
+        pytest.param({"most": 1, "hours": 24, "category": "marketing"}, id="hours-and-category"),
+        pytest.param({"most": 2, "minutes": 90}, id="minutes"),
+    ],
+)
+def test_a_cap_survives_json(given: dict[str, Any]) -> None:
+    cap = FrequencyCap.of(given)
+    assert FrequencyCap.of(cap) is cap
+    assert FrequencyCap.of(json.loads(json.dumps(cap.to_dict()))) == cap
+    assert eval(repr(cap)) == cap
+
+
+@pytest.mark.parametrize(
+    ("cap", "reason"),
+    [
+        (FrequencyCap(3, days=7), "frequency_cap: 3 messages in 7 days already"),
+        (
+            FrequencyCap(1, hours=1, category="marketing"),
+            "frequency_cap: 1 marketing message in 1 hour already",
+        ),
+    ],
+)
+def test_the_outcome_says_why(cap: FrequencyCap, reason: str) -> None:
+    assert cap.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        pytest.param(3, r"is of type int.*FrequencyCap\(3, days=7\)", id="number"),
+        pytest.param({"days": 7}, "lacks 'most'", id="no-most"),
+        pytest.param({"most": 3}, "exactly one", id="no-span"),
+        pytest.param({"most": 3, "days": 7, "hours": 1}, "exactly one", id="two-spans"),
+        pytest.param({"most": 3, "weeks": 1}, "has no 'weeks'", id="unit"),
+        pytest.param({"most": 0, "days": 7}, "frequency_cap.most: 0 is no whole number from 1 on", id="zero"),
+        pytest.param({"most": True, "days": 7}, "frequency_cap.most", id="bool"),
+        pytest.param({"most": 3, "days": 0.5}, "frequency_cap.days: 0.5 is no whole number", id="half-a-day"),
+        pytest.param({"most": 3, "days": 36_600}, "more than ten years", id="too-long"),
+        pytest.param({"most": 3, "days": 7, "category": "Marketting"}, "Did you mean 'marketing'", id="category"),
+        pytest.param({"most": 3, "days": 7, "category": 5}, "is of type int", id="category-of-a-type"),
+    ],
+)
+def test_a_slip_in_a_cap_is_told(given: Any, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        FrequencyCap.of(given)

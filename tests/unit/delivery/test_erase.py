@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.cap_store import CapStore
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.check_store import CheckStore
+from airflow_provider_cirrus.delivery.erase import erase
+from airflow_provider_cirrus.delivery.ledger import Entry, LedgerError, is_global, key_of, person_of
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+
+STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
+ANN, BEN = "5215512345678", "447700900102"
+SCOPE = "dag/run/task/-1"
+NOTHING = {"messages": 0, "places": 0, "checks": 0, "messages_of_nobody": 0}
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture
+def engine(uri: str) -> Iterator[Engine]:
+    made = engine_for(uri)
+    yield made
+    made.dispose()
+
+
+def message(to: str, order: str) -> Message:
+    template: dict[str, Any] = {"name": "order_update", "language": "en"}
+    return Message.model_validate({"to": to, "template": template, "message_key": order})
+
+
+def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
+    """Claim a message as a task does; return whether cap and ledger let it through, and settle it."""
+    key = key_of(message(to, order), STREAM)
+    caps, ledger = (made(engine, SCOPE, "try", is_global=is_global) for made in (_cap_store, SqlLedger))
+    refused = caps.claim(FrequencyCap(2, days=7), [(person_of(to), key)])
+    held = ledger.commit([key], [], {key: person_of(to)})
+    if not refused and not held:
+        ledger.commit([], [(key, Entry(Outcome.ACCEPTED, "m1"))])
+    return not refused, not held
+
+
+def _cap_store(engine: Engine, scope: str, owner: str, **rest: Any) -> CapStore:
+    return CapStore(engine, scope, **rest)
+
+
+def test_everything_about_a_person_goes_and_nothing_about_others(engine: Engine) -> None:
+    for to in (ANN, BEN):
+        assert send(engine, to, "A-1") == send(engine, to, "A-2") == (True, True)
+        assert send(engine, to, "A-3")[0] is False
+        CheckStore(engine).once(STREAM, to, lambda: True, owner=SCOPE)
+    # Her other spelling.
+    assert erase(engine, "+52 55 1234 5678") == {**NOTHING, "messages": 3, "places": 2, "checks": 1}
+    assert send(engine, ANN, "A-1") == (True, True), "something is remembered of her"
+    assert CheckStore(engine).answer(STREAM, ANN) is None
+    assert send(engine, BEN, "A-1")[1] is False, "somebody else was forgotten, too"
+    assert CheckStore(engine).answer(STREAM, BEN) is True
+    assert erase(engine, BEN) == {**NOTHING, "messages": 3, "places": 2, "checks": 1}
+    assert erase(engine, BEN) == NOTHING
+
+
+def test_no_row_of_hers_is_left_in_any_table(engine: Engine) -> None:
+    send(engine, ANN, "A-1")
+    CheckStore(engine).once(STREAM, ANN, lambda: True, owner=SCOPE)
+    erase(engine, ANN)
+    with engine.connect() as connection:
+        tables = sa.inspect(engine).get_table_names()
+        text = "".join(str(row) for table in tables for row in connection.execute(sa.text(f"SELECT * FROM {table}")))
+    assert person_of(ANN).hex() not in text
+
+
+def test_messages_that_do_not_say_whose_they_are_stay_and_are_counted(engine: Engine) -> None:
+    SqlLedger(engine, SCOPE, "try").commit([key_of(message(ANN, "A-1"), STREAM)], [])
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE cirrus_ledger DROP COLUMN person"))
+    assert erase(engine, ANN) == {**NOTHING, "messages_of_nobody": 1}
+
+
+def test_a_database_without_tables_stays_without(engine: Engine) -> None:
+    assert erase(engine, ANN) == NOTHING
+    assert sa.inspect(engine).get_table_names() == []
+
+
+def test_what_is_no_number_is_told(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="number: has no country code"):
+        erase(engine, "07700 900123")
+
+
+def test_a_database_that_fails_is_told() -> None:
+    engine = engine_for("sqlite:////nowhere/to/be/found.db")
+    with pytest.raises(LedgerError, match="nothing was erased"):
+        erase(engine, ANN)
+    engine.dispose()
