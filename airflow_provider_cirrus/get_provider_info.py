@@ -32,6 +32,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Most messages that one task sends in a second. WhatsApp allows 80 unless it raised your limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 80},
     },
+    "require_opt_in": {
+        "label": "Require an opt-in",
+        "description": "Tasks that do not say where it is recorded who agreed to messages fail, and send nothing.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
     "validations_per_day": {
         "label": "Contact checks per day",
         "description": "Most numbers that may be checked for being on WhatsApp, per stream and day (UTC). "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,7 +63,7 @@ class CapStore(SqlStore):
 
     A place is taken before the message leaves, so a person has never had more than the cap, whoever is sending at
     the same time. It is given back where the message was certainly not sent. A task that is killed in between
-    leaves its places taken: its next try has them, and nobody else.
+    leaves its places taken: its next try has them, and nobody else. Threads may share a store.
 
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
@@ -90,7 +91,8 @@ class CapStore(SqlStore):
         self._clock = clock
         self._is_global = is_global
         self._known_windows: set[int] = set()
-        self._purging = self.purging()
+        # A generator may not be advanced by two threads at once.
+        self._purging, self._may_purge = self.purging(), Lock()
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_persons, self._dialect)
         self._take = upsert(_places, self._dialect)
@@ -145,7 +147,11 @@ class CapStore(SqlStore):
         self._transaction(work)
         self._known_windows.add(cap.seconds)
         # Faster than places are taken, and no task has to wait until all old ones are gone.
-        next(self._purging, None)
+        if self._may_purge.acquire(blocking=False):
+            try:
+                next(self._purging, None)
+            finally:
+                self._may_purge.release()
         return refused
 
     def release(self, keys: Collection[bytes]) -> None:

@@ -35,8 +35,8 @@ class CirrusHook(BaseHook):
 
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
-    ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients`` and ``validations_per_day``. See
-    docs/connection.md.
+    ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients``, ``require_opt_in`` and
+    ``validations_per_day``. See docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
     :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the

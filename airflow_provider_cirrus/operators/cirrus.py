@@ -37,8 +37,8 @@ class SendTemplateOperator(RowsOperator):
 
     Everything is checked before the first request: one bad recipient or parameter, and nothing is sent.
     Then the messages leave in batches of 20, and every message ends in exactly one outcome: ``accepted``,
-    ``rejected``, ``duplicate``, ``unknown`` or ``unsent``. Nobody is messaged twice: on Airflow 3.3 and later a
-    retry or a manual clear sends only what is unsent; older versions cannot remember, and refuse.
+    ``rejected``, ``suppressed``, ``duplicate``, ``unknown`` or ``unsent``. Nobody is messaged twice: on Airflow 3.3
+    and later a retry or a manual clear sends only what is unsent; older versions cannot remember, and refuse.
 
     All parameters are templated.
 
@@ -81,6 +81,19 @@ class SendTemplateOperator(RowsOperator):
     :param resend: send again what an earlier run of this task sent, on purpose
     :param dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
         succeeds, and nothing is remembered of it
+    :param opt_in: where it is recorded who agreed to messages; nobody else gets one. See docs/consent.md
+    :param suppression: who gets nothing; see docs/consent.md
+    :param on_reject: a local file or a table to which numbers are added that Meta refuses for good
+    :param quiet_hours: when nobody is messaged, as
+        :class:`~airflow_provider_cirrus.delivery.quiet_hours.QuietHours` or a dict of its arguments; the task gives
+        its worker's slot back until those who were asleep may be messaged. See docs/quiet_hours.md
+    :param zone_column: column of the recipient's IANA time zone; without it, and where it is blank, the number tells
+    :param frequency_cap: how often somebody is messaged, as
+        :class:`~airflow_provider_cirrus.delivery.caps.FrequencyCap` or a dict of its arguments; needs
+        ``ledger_conn_id``. See docs/frequency_caps.md
+    :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where opt-in or cap differ by it
+    :param max_suppressed: how many messages the rules may hold back before the task fails, as ``max_failed``; None:
+        all
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent", "seconds"}``, and

@@ -16,6 +16,7 @@ from tests.unit.delivery.test_caps import (  # noqa: F401
     test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_places,
     test_old_places_and_their_persons_go_while_new_ones_are_taken,
     test_purging_beside_claims_loses_none,
+    test_threads_may_share_a_store,
     test_what_was_not_sent_is_given_back,
     test_without_tables_and_without_create_the_ddl_is_shown_and_works,
 )

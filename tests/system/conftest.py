@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Called with the items of the whole session, not only with ours.
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
+            # One worker runs all of them, one after the other, while another runs the rest: they mostly wait.
+            item.add_marker(pytest.mark.xdist_group("system"))
 
 
 @pytest.fixture(scope="session")

@@ -168,6 +168,20 @@ def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_place
     assert sent == [3] * len(people)
 
 
+def test_threads_may_share_a_store(engine: Engine, clock: Clock) -> None:
+    people = [person_of(f"4477009{number:05d}") for number in range(400)]
+    opened(engine, clock=clock).claim(WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
+    clock.now += 8 * DAY
+    caps, once = opened(engine, clock=clock), FrequencyCap(1, days=7)
+
+    def claim(task: int) -> int:
+        wanted = [(person, key(1_000 * task + 1_000 + place)) for place, person in enumerate(people[:40])]
+        return sum(not caps.claim(once, [one]) for one in wanted)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(claim, range(8))) == 40
+
+
 def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
     people = [person_of(f"4477009{number:05d}") for number in range(100)]
     once = FrequencyCap(1, days=1)

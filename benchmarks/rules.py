@@ -1,0 +1,155 @@
+"""
+What the rules of consent cost: opt-in by SQL, suppression by file, quiet hours and a frequency cap, all at once.
+
+    python benchmarks/rules.py [--recipients 10000] [--rate 1000] [--memory]
+
+The same audience is delivered to a sandbox in a process of its own, once without rules and once with all four; the
+ledger is SQLite in both, as a cap needs one. At ``--rate`` messages a second, and once more as fast as it goes.
+1,000 a second is the most that WhatsApp allows a number. Everybody passes every rule, so that both runs send the
+same. Ends with status 1 where the rules add 30 % or more to the run at the rate; ``--memory`` instead compares the
+peak memory of 1,000 recipients and of ``--recipients``, with sending stubbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import requests
+from _common import (
+    COLUMNS,
+    COMMON,
+    STREAM,
+    UNLIMITED,
+    accept_all,
+    client,
+    read_audience,
+    rows,
+    sandbox,
+    sql_ledger,
+    write_audience,
+)
+
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.delivery.cap_store import CapStore
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.consent import Consent
+from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.numbers import SqlNumbers
+from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
+from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+
+LIMIT = 0.30
+LIMIT_MB = 40
+SEND: Any = Callable[[Sequence[Message]], SendResult]
+
+
+def prepare(folder: Path, count: int) -> Path:
+    """Write the audience, who agreed, and who wants nothing: as many others."""
+    with closing(sqlite3.connect(folder / "crm.db")) as crm:
+        crm.execute("CREATE TABLE consents (phone TEXT PRIMARY KEY, agreed_at TEXT)")
+        crm.executemany("INSERT INTO consents VALUES (?, '2026-01-02')", ((row["phone"],) for row in rows(count)))
+        crm.commit()
+    with (folder / "stop.txt").open("w") as stop:
+        stop.writelines(f"33{place:09d}\n" for place in range(600_000_000, 600_000_000 + count))
+    return write_audience(folder / "audience.jsonl", count)
+
+
+@contextmanager
+def all_rules(folder: Path) -> Any:
+    now = time.gmtime()
+    with ExitStack() as opened:
+        consent = opened.enter_context(
+            Consent(
+                SqlNumbers("SELECT phone, agreed_at FROM consents", "crm", time_column="agreed_at"),
+                folder / "stop.txt",
+                connect=lambda conn_id: engine_for(f"sqlite:///{folder / conn_id}.db", is_ours=False),
+            )
+        )
+        places = CapStore(engine_for(f"sqlite:///{folder / 'ledger.db'}"), "rules")
+        opened.callback(places.close)
+        # Twelve hours from now, wherever in Britain a number is: decided for everybody, and never quiet.
+        quiet = QuietHours(f"{(now.tm_hour + 11) % 24:02d}:00", f"{(now.tm_hour + 13) % 24:02d}:00")
+        yield Policy(consent=consent, quiet_hours=quiet, cap=FrequencyCap(3, days=7), places=places)
+
+
+def deliver(send: SEND, audience: Path, folder: Path, rate: float, with_rules: bool) -> float:
+    """Deliver the audience; return the seconds, with what it takes to open the rules."""
+    count = sum(1 for _ in audience.open())
+    begun = time.perf_counter()
+    with all_rules(folder) if with_rules else nullcontext(NO_RULES) as policy:
+        dispatcher = Dispatcher(send, STREAM, sql_ledger(folder / "ledger.db"), messages_per_second=rate, policy=policy)
+        found = dispatcher.run(read_audience(str(audience), COLUMNS, COMMON))
+    assert found.counts["accepted"] == count, found.counts
+    return time.perf_counter() - begun
+
+
+def compare(count: int, rate: float, url: str) -> float:
+    """Return by how much the rules lengthen a run."""
+    seconds = {}
+    with client(url, 16) as cirrus:
+        for with_rules in (False, True):
+            requests.post(f"{url}/_sandbox/reset", timeout=10).raise_for_status()
+            with tempfile.TemporaryDirectory() as place:
+                audience = prepare(Path(place), count)
+                seconds[with_rules] = deliver(cirrus.send, audience, Path(place), rate, with_rules)
+    said = "as fast as it goes" if rate == UNLIMITED else f"at {rate:.0f} messages/s"
+    added = seconds[True] / seconds[False] - 1
+    print(
+        f"{count} recipients {said}: {seconds[False]:.1f} s without rules, {seconds[True]:.1f} s with: {added:+.1%}",
+        flush=True,
+    )
+    return added
+
+
+def peak(count: int) -> float:
+    """Return the peak memory of a delivery with all rules in a process of its own, in MB."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--recipients", str(count), "--one"], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def one(count: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        audience = prepare(Path(place), count)
+        deliver(accept_all, audience, Path(place), UNLIMITED, True)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    print(int(status["VmHWM"].split()[0]) / 1024)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--recipients", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=1000)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(options.recipients)
+        return 0
+    if options.memory:
+        small, large = peak(1_000), peak(options.recipients)
+        print(f"peak memory with all rules: {small:.0f} MB for 1,000, {large:.0f} MB for {options.recipients}")
+        missed = large - small >= LIMIT_MB
+        print(f"target: less than {LIMIT_MB} MB more: {'missed' if missed else 'met'}")
+        return int(missed)
+    with sandbox() as url:
+        missed = compare(options.recipients, options.rate, url) >= LIMIT
+        compare(options.recipients, UNLIMITED, url)
+    print(f"target: less than {LIMIT:.0%} more at {options.rate:.0f} messages/s: {'missed' if missed else 'met'}")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
