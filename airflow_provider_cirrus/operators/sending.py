@@ -333,9 +333,10 @@ class SendingOperator(RulesOperator):
         was_ended = self._stop.is_set()
         if not was_ended and unsent and unsent == delivery.deferred:
             self._wait_for_the_end_of_quiet_hours(delivery)
-        self._check_suppressed(found, context)
-        if not was_ended and not unsent and failed <= allowance(self.max_failed, delivery.total):
-            return
+        if not was_ended and not unsent:
+            self._check_suppressed(found, context)
+            if failed <= allowance(self.max_failed, delivery.total):
+                return
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         context["ti"].xcom_push(key="return_value", value=found)
         message = f"{report.in_words(delivery)}. {report.complaints(delivery)}."

@@ -79,7 +79,7 @@ def test_a_message_is_sent_through_a_connection_in_the_database(airflow: LocalAi
     asked = airflow.cli(*send)
     assert asked.returncode == 1, asked.stderr
     assert "--yes" in asked.stderr
-    assert sandbox.requests == []
+    assert sandbox.messages == []
 
     sent = airflow.cli(*send, "--yes")
     assert sent.returncode == 0, sent.stderr

@@ -70,8 +70,11 @@ def test_a_number_in_the_form_has_a_lower_limit() -> None:
         for name, field in CONNECTION_FIELDS.items()
         for value in [
             None,
+            # What the forms of Airflow 2.11 to 3.1 leave of an empty field.
+            "",
             *(field["schema"][limit] for limit in ("minimum", "maximum", "default") if limit in field["schema"]),
             *field["schema"].get("enum", []),
+            *([True, False] if "boolean" in field["schema"]["type"] else []),
         ]
     ],
 )
@@ -82,6 +85,8 @@ def test_the_hook_takes_whatever_the_form_offers(name: str, value: Any, monkeypa
     hook = CirrusHook("form")
     hook.make_client().close()
     hook.screening()
+    hook.check_opt_in(["447700900123"])
+    hook.conversation_url(1)
     assert hook.messages_per_second >= 1
     assert hook.validations_per_day >= 0
 

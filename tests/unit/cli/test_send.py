@@ -144,6 +144,17 @@ def test_the_connections_allowed_recipients_hold(
     assert send(option, to="+44 7700 900101").status == 0
 
 
+def test_a_connection_that_requires_an_opt_in_wants_a_word(
+    send: Send, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&require_opt_in=true")
+    done = send("--yes")
+    assert (done.status, done.outcome) == (1, None)
+    assert "--opted-in: is missing, and connection 'cirrus_default' requires it" in done.said
+    assert sandbox.requests == []
+    assert send("--yes", "--opted-in").status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,0 +1,146 @@
+"""
+What the commands are called and what they take; ``airflow`` reads it whenever it starts.
+
+So nothing is imported here but what is needed for that: what a command does is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cirrus.sandbox import __main__ as sandbox
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import GroupCommand
+
+HELP = "Cirrus, a WhatsApp Business platform"
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    A command.
+
+    :ivar name: as it is typed
+    :ivar help: a line
+    :ivar add_options: adds its options to a parser
+    :ivar module: holds ``run``, which takes the parsed options and returns the exit status
+    """
+
+    name: str
+    help: str
+    add_options: Callable[[ArgumentParser], None]
+    module: str
+    epilog: str | None = None
+
+    def run(self, options: Namespace) -> int:
+        """Run it; return the exit status."""
+        return int(import_module(self.module).run(options))
+
+    def run_and_exit(self, options: Namespace) -> None:
+        """Run it and end the process: Airflow makes no status of what a command returns."""
+        sys.exit(self.run(options))
+
+
+def add_send_options(parser: ArgumentParser) -> None:
+    """Add the options of ``send``."""
+    add = parser.add_argument
+    add("--conn-id", default="cirrus_default", metavar="ID", help="the connection (default: %(default)s)")
+    add("--stream", help="a stream's name in the connection, or its encrypted ID (default: the connection's own)")
+    add("--template", required=True, metavar="NAME", help="the template, as the console shows it")
+    add("--language", required=True, metavar="CODE", help="its language code, such as en or pt_BR")
+    add("--to", required=True, metavar="NUMBER", help="the recipient, with country code")
+    add(
+        "--body",
+        action="append",
+        metavar="TEXT",
+        help="a parameter of the body; once for each, in order",
+    )
+    add(
+        "--named-body",
+        action="append",
+        metavar="NAME=TEXT",
+        help="a parameter of the body by its name, for templates that name them; once for each",
+    )
+    add("--header-text", metavar="TEXT", help="the parameter of a text header")
+    add(
+        "--opted-in",
+        action="store_true",
+        help="the recipient agreed to messages, as you have made sure; for connections that require an opt-in",
+    )
+    add("--dry-run", action="store_true", help="check and show the message, and send nothing")
+    add("--yes", action="store_true", help="send without asking")
+
+
+def add_erase_options(parser: ArgumentParser) -> None:
+    """Add the options of ``erase``."""
+    add = parser.add_argument
+    add("--ledger-conn-id", required=True, metavar="ID", help="the connection of the ledger's database")
+    add(
+        "--number",
+        required=True,
+        help="the person's number, with country code; - reads it from standard input, so that no history keeps it",
+    )
+
+
+COMMANDS = (
+    Command(
+        "sandbox",
+        "Run a local stand-in for the Cirrus API until Ctrl-C; nothing is sent to anybody",
+        sandbox.add_options,
+        "airflow_provider_cirrus.sandbox.__main__",
+        epilog=sandbox.epilog(),
+    ),
+    Command(
+        "send",
+        "Send one template to one recipient, after showing it and asking",
+        add_send_options,
+        "airflow_provider_cirrus.cli.send",
+        epilog="Exit status: 0 if Cirrus accepted the message, or a dry run found nothing against it; else 1.",
+    ),
+    Command(
+        "erase",
+        "Forget a person in the database of a ledger; what was sent to them may be sent again by a retry",
+        add_erase_options,
+        "airflow_provider_cirrus.cli.erase",
+        epilog="Prints as JSON how many rows are gone. Exit status: 0 if it is done, even if there were none; else 1.",
+    ),
+)
+
+
+def get_cirrus_cli_commands() -> list[GroupCommand]:
+    """Return the commands for ``airflow`` (3.2 and later)."""
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+    class Options(Arg):
+        """All options of a command at once: Airflow asks each of its own to add itself to a parser."""
+
+        def __init__(self, add_options: Callable[[ArgumentParser], None]) -> None:
+            # The flags are what Airflow sorts by.
+            super().__init__(flags=("--options",))  # type: ignore[no-untyped-call]
+            self._add_options = add_options
+
+        def add_to_parser(self, parser: Any) -> None:
+            self._add_options(parser)
+
+    return [
+        GroupCommand(
+            name="cirrus",
+            help=HELP,
+            subcommands=[
+                ActionCommand(
+                    name=command.name,
+                    help=command.help,
+                    func=command.run_and_exit,
+                    args=(Options(command.add_options),),
+                    epilog=command.epilog,
+                )
+                for command in COMMANDS
+            ],
+        )
+    ]

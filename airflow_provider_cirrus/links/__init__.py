@@ -1,0 +1,1 @@
+"""Links of tasks to the Cirrus console."""

@@ -1,0 +1,61 @@
+"""Links: from a task that sent to the conversation in the Cirrus console."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
+    from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+
+log = logging.getLogger(__name__)
+
+#: XCom that holds the address.
+XCOM_KEY = "conversation_url"
+
+
+class ConversationLink(BaseOperatorLink):
+    """
+    A button on the task's page that opens the conversation which the send opened.
+
+    The task leaves the address as an XCom while it runs. Airflow 2.11 asks for the link in the webserver, where
+    arguments are not rendered and the worker's connections may not be had; Airflow 3 asks where the task ran, and
+    takes the same XCom.
+    """
+
+    name = "Conversation"
+    xcom_key = XCOM_KEY
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address, or an empty text where the send opened no conversation."""
+        from airflow.providers.common.compat.sdk import XCom
+
+        return str(XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or "")
+
+
+def leave_link(found: Mapping[str, Any], hook: CirrusHook, ti: Any) -> None:
+    """
+    Leave the address of the first conversation that a delivery opened.
+
+    :param found: the summary of the delivery; one without outcomes, as many messages have it, leads nowhere
+    :param hook: knows the console
+    :param ti: the task instance
+    """
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    opened = (o["object_id"] for o in found.get("outcomes", ()) if o["outcome"] == "accepted" and o["object_id"])
+    object_id = next(opened, None)
+    if object_id is None:
+        return
+    try:
+        url = hook.conversation_url(object_id)
+    except InvalidInput as error:
+        # The messages have left: nothing is gained by a failed task. The connection's test tells it, too.
+        log.warning("There is no link to the conversation: %s", error)
+        return
+    ti.xcom_push(key=XCOM_KEY, value=url)

@@ -1,0 +1,134 @@
+"""The rules of a delivery, over HTTP: what is held back, put off, and given back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cirrus.api.client import CirrusClient
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.cap_store import CapStore
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.consent import Consent, Suppression
+from airflow_provider_cirrus.delivery.dispatch import Delivery, Dispatcher
+from airflow_provider_cirrus.delivery.ledger import is_global
+from airflow_provider_cirrus.delivery.policy import Policy
+from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.sandbox import Sandbox
+from tests.unit.delivery.stores import Store
+
+EVENING = datetime(2027, 3, 1, 20, 0, tzinfo=UTC).timestamp()
+NIGHT = datetime(2027, 3, 1, 22, 0, tzinfo=UTC).timestamp()
+MORNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC).timestamp()
+
+
+def message(to: str, key: str | None = None, **facts: Any) -> Message:
+    return Message.build(to, {"name": "offer", "language": "en"}, message_key=key, facts=facts)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[CirrusClient]:
+    with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url, attempts=1) as client:
+        yield client
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+def run(client: CirrusClient, messages: list[Message], policy: Policy, ledger: Any = None) -> Delivery:
+    made = Dispatcher(client.send, "s", ledger, messages_per_second=100_000, pause=0.01, policy=policy)
+    return made.run(enumerate(messages), len(messages))
+
+
+def found(delivery: Delivery) -> dict[str, int]:
+    return {outcome: count for outcome, count in delivery.counts.items() if count}
+
+
+def test_who_sleeps_is_put_off_until_the_first_may_be_messaged(client: CirrusClient, sandbox: Sandbox) -> None:
+    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone", clock=lambda: NIGHT)
+    people = [
+        message("447700900101", zone="Europe/London"),
+        message("447700900102", zone="Europe/Berlin"),
+        message("447700900103", zone="America/New_York"),
+    ]
+    delivery = run(client, people, policy)
+    assert found(delivery) == {"accepted": 1, "unsent": 2}
+    assert [one["recipient"] for one in sandbox.messages] == ["447700900103"]
+    assert (delivery.deferred, delivery.resume_at) == (2, MORNING - 3600), "Berlin wakes first"
+    assert "quiet_hours: " in (delivery.results[0].reason or "")
+
+
+def test_a_night_that_falls_while_a_message_waits_its_turn_holds_it_back(
+    client: CirrusClient, sandbox: Sandbox
+) -> None:
+    # It is asked twice when the row is read, for now and for the way, and again when it is to leave.
+    clock = chain([EVENING], repeat(NIGHT))
+    store = Store()
+    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone", clock=lambda: next(clock))
+    delivery = run(client, [message("447700900101", zone="UTC")], policy, TaskStateLedger(store))
+    assert (found(delivery), delivery.deferred, delivery.resume_at) == ({"unsent": 1}, 1, MORNING)
+    assert sandbox.requests == []
+    assert dict(TaskStateLedger(store).load()) == {}, "an intent of what is not sent"
+
+
+def test_what_leaves_just_before_the_night_does_not_arrive_in_it(client: CirrusClient, sandbox: Sandbox) -> None:
+    policy = Policy(quiet_hours=QuietHours("20:01", "08:00"), zone_column="zone", clock=lambda: EVENING + 30)
+    assert found(run(client, [message("447700900101", zone="UTC")], policy)) == {"unsent": 1}
+    assert sandbox.requests == []
+
+
+def test_only_what_was_sent_takes_a_place_under_the_cap(client: CirrusClient, sandbox: Sandbox, uri: str) -> None:
+    def send(to: str, key: str) -> dict[str, int]:
+        places = CapStore(engine_for(uri), f"run {key}", is_global=is_global)
+        policy = Policy(cap=FrequencyCap(1, days=7), places=places)
+        ledger = SqlLedger(engine_for(uri), f"run {key}", key, is_global=is_global)
+        return found(run(client, [message(to, key)], policy, ledger))
+
+    # Ending 90: no WhatsApp user. A refusal leaves the place free.
+    assert send("447700900190", "a") == {"rejected": 1}
+    assert send("447700900190", "b") == {"rejected": 1}
+    # A server that is down leaves it free as well.
+    sandbox.add_fault("rate_limited", on="send", times=None)
+    assert send("447700900101", "c") == {"unsent": 1}
+    sandbox.reset()
+    assert send("447700900101", "d") == {"accepted": 1}
+    assert send("447700900101", "e") == {"suppressed": 1}
+
+
+def test_two_tasks_that_want_one_person_send_one_message(client: CirrusClient, sandbox: Sandbox, uri: str) -> None:
+    ready = threading.Barrier(2)
+    outcomes: list[dict[str, int]] = []
+
+    def task(name: str) -> None:
+        places = CapStore(engine_for(uri), name, is_global=is_global)
+        ledger = SqlLedger(engine_for(uri), name, name, is_global=is_global)
+        ready.wait(20)
+        policy = Policy(cap=FrequencyCap(1, days=7), places=places)
+        outcomes.append(found(run(client, [message("447700900101", f"{name}-1")], policy, ledger)))
+
+    tasks = [threading.Thread(target=task, args=(name,)) for name in ("one", "two")]
+    for one in tasks:
+        one.start()
+    for one in tasks:
+        one.join(60)
+    assert sorted(outcomes, key=str) == [{"accepted": 1}, {"suppressed": 1}]
+    assert len(sandbox.messages) == 1
+
+
+def test_a_source_that_breaks_off_lets_nobody_pass(client: CirrusClient, sandbox: Sandbox) -> None:
+    def broken(digits: str) -> bool:
+        raise OSError("the CRM is gone")
+
+    with Consent(suppression=Suppression(broken)) as consent, pytest.raises(Exception, match="the CRM is gone"):
+        run(client, [message("447700900101")], Policy(consent=consent))
+    assert sandbox.requests == []
