@@ -27,15 +27,15 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "With commas between them, such as +44 7700 900, +1 212 555. Empty: everybody.",
         "schema": {"type": ["string", "null"]},
     },
-    "messages_per_second": {
-        "label": "Messages per second",
-        "description": "Most messages that one task sends in a second. WhatsApp allows 80 unless it raised your limit.",
-        "schema": {"type": ["integer", "null"], "minimum": 1, "default": 80},
-    },
     "require_opt_in": {
         "label": "Require an opt-in",
         "description": "Tasks that do not say where it is recorded who agreed to messages fail, and send nothing.",
         "schema": {"type": ["boolean", "null"], "default": False},
+    },
+    "messages_per_second": {
+        "label": "Messages per second",
+        "description": "Most messages that one task sends in a second. WhatsApp allows 80 unless it raised your limit.",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "default": 80},
     },
     "validations_per_day": {
         "label": "Contact checks per day",

@@ -57,3 +57,12 @@ def test_the_campaign_example_hands_its_file_over(run_dag: Callable[..., Any], s
     assert run.state == "success", run.states
     assert sandbox.campaigns[0]["recipients"] == ["447700900140", "447700900141", "447700900142"]
     assert run.xcom("campaign")["accepted"] == 3
+
+
+def test_the_consent_example_messages_who_agreed(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_consent")
+    assert run.state == "success", run.states
+    assert [message["recipient"] for message in sandbox.messages] == ["447700900151"]
+    assert [outcome["reason"] for outcome in run.xcom("send")["outcomes"]] == [
+        None, "opt_in: no opt-in on record (column 'agreed_at')", "suppression: on the list",
+    ]  # fmt: skip
