@@ -47,7 +47,7 @@ from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 from airflow_provider_cirrus.delivery.numbers import SqlNumbers
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 LIMIT = 0.30
 LIMIT_MB = 40

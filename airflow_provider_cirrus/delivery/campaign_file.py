@@ -7,26 +7,33 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from airflow_provider_cirrus.api.campaign import RECIPIENT_COLUMN
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
 from airflow_provider_cirrus.delivery.ledger import KEY_BYTES
-from airflow_provider_cirrus.delivery.policy import Screen, nobody_is_held_back
-from airflow_provider_cirrus.delivery.rows import BadRow, open_rows, value_of
+from airflow_provider_cirrus.delivery.numbers import Proof
+from airflow_provider_cirrus.delivery.policy import NO_RULES
+from airflow_provider_cirrus.delivery.rows import BadRow, Row, open_rows, value_of
 from airflow_provider_cirrus.delivery.scratch import Scratch
 from airflow_provider_cirrus.delivery.storage import object_path
+
+#: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
+Look: TypeAlias = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], Sequence[Proof | str]]
 
 _MEDIA_TYPES = {".csv": "text/csv", ".xlsx": XLSX.mime}
 # Enough to see the pattern in a file that is wrong throughout.
 _SHOWN = 5
+# Rows for which databases are asked at once.
+_CHUNK = 500
 # Room for the sum of the hashes of all recipients.
 _SUM = 1 << 128
 
@@ -41,6 +48,8 @@ class CampaignFile:
     :ivar rejected: rows without a number that can be one
     :ivar duplicate: rows whose account stands in an earlier row
     :ivar problems: the first of the rejected and duplicate rows, for people, with masked numbers
+    :ivar rules: name of a rule to the rows that it held back
+    :ivar held: the first of those rows, for people
     :ivar recipients: a hash of who is in it, whatever the order and the spelling
     """
 
@@ -52,6 +61,8 @@ class CampaignFile:
     rejected: int = 0
     duplicate: int = 0
     problems: list[str] = field(default_factory=list)
+    rules: dict[str, int] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
     recipients: bytes = b""
 
     @property
@@ -60,9 +71,24 @@ class CampaignFile:
         return self.kept + self.suppressed + self.rejected + self.duplicate
 
 
+@dataclass
+class _Looked:
+    """A row that was looked at: whose it is, or what is wrong with it; and why its owner gets nothing."""
+
+    number: int
+    row: Mapping[str, Any]
+    digits: str = ""
+    problem: str = ""
+    reason: str = ""
+
+
 @contextmanager
 def open_campaign_file(
-    source: Any, *, screen: Screen = nobody_is_held_back, drop_bad_rows: bool = False
+    source: Any,
+    *,
+    look: Look = NO_RULES.look_at,
+    needed: Mapping[str, Sequence[str]] | None = None,
+    drop_bad_rows: bool = False,
 ) -> Iterator[CampaignFile]:
     """
     Open an audience file for a campaign, after looking at every row; it is closed at the end.
@@ -72,9 +98,11 @@ def open_campaign_file(
 
     :param source: local path, ``ObjectStoragePath`` or URI of one; ends in ``.csv`` or ``.xlsx`` and has a column
         ``phone1``
-    :param screen: says why a recipient is held back
+    :param look: the rules, such as :meth:`~.policy.Policy.look_at`; asked for many rows at once
+    :param needed: the columns that they go by, by the argument that names them
     :param drop_bad_rows: leave out rows without a number and accounts that stand there twice, instead of refusing
     :raises InvalidInput: no such file, no such column, no row, or bad rows that are not to be dropped
+    :raises CirrusError: by ``look``
     """
     ending = ending_of(source)
     with tempfile.TemporaryDirectory(prefix="cirrus-") as folder:
@@ -83,7 +111,7 @@ def open_campaign_file(
         rows = given if ending == ".csv" else _as_csv(given)
         cleaned = Path(folder) / "cleaned.csv"
         # Only for its counts until it is known which file goes out.
-        found, is_clean = _look(rows, cleaned, screen)
+        found, is_clean = _look(_rows(rows, needed or {}), cleaned, look)
         _check(found, drop_bad_rows)
         if is_clean:
             found.filename, found.media_type = filename, _MEDIA_TYPES[ending]
@@ -129,54 +157,85 @@ def _fetch(source: Any, target: Path) -> str:
     return str(path.name)
 
 
-def _look(rows: Path, cleaned: Path, screen: Screen) -> tuple[CampaignFile, bool]:
+def _look(rows: Iterator[Row], cleaned: Path, look: Look) -> tuple[CampaignFile, bool]:
     """Look at every row and write those that stay; return the counts, and whether nothing had to be changed."""
     found = CampaignFile(None, "", "")  # type: ignore[arg-type]
     is_clean = True
     everybody = 0
     with closing(Scratch()) as seen, cleaned.open("w", encoding="utf-8", newline="") as copy:
         writer: Any = None
-        for number, row in enumerate(_rows(rows), 1):
-            if isinstance(row, BadRow):
+        for one in _looked_at(rows, look):
+            if one.problem:
                 found.rejected += 1
-                _note(found, f"row {number} {row.reason}")
+                _note(found.problems, f"row {one.number}{one.problem}")
                 continue
-            try:
-                written = value_of(row, RECIPIENT_COLUMN, RECIPIENT_COLUMN)
-                digits = to_digits(written, RECIPIENT_COLUMN)
-            except InvalidInput as error:
-                found.rejected += 1
-                _note(found, f"row {number}, {error.message}")
-                continue
-            if screen(digits) is not None:
-                found.suppressed += 1
-                continue
-            account = account_of(digits).encode()
-            if seen.see([hashlib.blake2b(account, digest_size=KEY_BYTES).digest()]) == [False]:
+            account = account_of(one.digits).encode()
+            if _is_duplicate(account, bool(one.reason), seen):
                 found.duplicate += 1
-                _note(found, f"row {number}, {RECIPIENT_COLUMN}: {mask(digits)} stands in an earlier row.")
+                shown = mask(one.digits)
+                _note(found.problems, f"row {one.number}, {RECIPIENT_COLUMN}: {shown} stands in an earlier row.")
+                continue
+            if one.reason:
+                found.suppressed += 1
+                rule = one.reason.partition(":")[0]
+                found.rules[rule] = found.rules.get(rule, 0) + 1
+                _note(found.held, f"row {one.number}, {one.reason}")
                 continue
             found.kept += 1
             everybody += int.from_bytes(hashlib.blake2b(account, digest_size=16).digest())
-            is_clean = is_clean and written == digits
+            is_clean = is_clean and one.row[RECIPIENT_COLUMN] == one.digits
             if writer is None:
-                writer = csv.DictWriter(copy, list(row))
+                writer = csv.DictWriter(copy, list(one.row))
                 writer.writeheader()
-            writer.writerow({**row, RECIPIENT_COLUMN: digits})
+            writer.writerow({**one.row, RECIPIENT_COLUMN: one.digits})
     found.recipients = (everybody % _SUM).to_bytes(16)
     return found, is_clean and found.kept == found.total
 
 
-def _rows(path: Path) -> Iterator[Any]:
+def _looked_at(rows: Iterator[Row], look: Look) -> Iterator[_Looked]:
+    numbered = enumerate(rows, 1)
+    while chunk := [_read(number, row) for number, row in islice(numbered, _CHUNK)]:
+        asked = [one for one in chunk if not one.problem]
+        for one, said in zip(asked, look([(one.digits, one.row) for one in asked]), strict=True):
+            one.reason = said if isinstance(said, str) else ""
+        yield from chunk
+
+
+def _read(number: int, row: Row) -> _Looked:
+    if isinstance(row, BadRow):
+        return _Looked(number, {}, problem=f" {row.reason}")
     try:
-        yield from open_rows(path, needed={"audience_file": [RECIPIENT_COLUMN]})
+        digits = to_digits(value_of(row, RECIPIENT_COLUMN, RECIPIENT_COLUMN), RECIPIENT_COLUMN)
     except InvalidInput as error:
-        raise InvalidInput("audience_file", error.problem, hint=error.hint) from None
+        return _Looked(number, row, problem=f", {error.message}")
+    return _Looked(number, row, digits)
 
 
-def _note(found: CampaignFile, problem: str) -> None:
-    if len(found.problems) < _SHOWN:
-        found.problems.append(problem)
+def _is_duplicate(account: bytes, is_held: bool, seen: Scratch) -> bool:
+    """
+    Return whether an account stands in an earlier row.
+
+    Whom the rules hold back in every row is suppressed in every row. If they do not, as they go by a column, it
+    cannot be told which row is right.
+    """
+    keys = [hashlib.blake2b(account, digest_size=KEY_BYTES).digest()]
+    if is_held:
+        keys.append(hashlib.blake2b(account, digest_size=KEY_BYTES, person=b"held").digest())
+    is_new, *is_first_held = seen.see(keys)
+    return not is_new and is_first_held != [False]
+
+
+def _rows(path: Path, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    try:
+        yield from open_rows(path, needed={"audience_file": [RECIPIENT_COLUMN], **needed})
+    except InvalidInput as error:
+        name = error.field if error.field in needed else "audience_file"
+        raise InvalidInput(name, error.problem, hint=error.hint) from None
+
+
+def _note(notes: list[str], note: str) -> None:
+    if len(notes) < _SHOWN:
+        notes.append(note)
 
 
 def _check(found: CampaignFile, drop_bad_rows: bool) -> None:

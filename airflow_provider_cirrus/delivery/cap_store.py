@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.sql_ledger import (
+from airflow_provider_cirrus.delivery.sql_store import (
     MYSQL,
     SqlStore,
     Tables,
@@ -67,7 +67,7 @@ class CapStore(SqlStore):
 
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
-    :param engine: such as :func:`~.sql_ledger.engine_for` returns
+    :param engine: such as :func:`~.sql_store.engine_for` returns
     :param scope: as of :class:`~.sql_ledger.SqlLedger`: the same for all tries of one task and no other
     :param create: create the tables where they are missing
     :param clock: Unix seconds

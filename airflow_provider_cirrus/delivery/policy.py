@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -115,13 +115,22 @@ class Policy:
         :param messages: a few hundred at a time: databases are asked for all of them at once
         :raises CirrusError: it cannot be known; nobody may be messaged
         """
+        return self.look_at([(message.to, message.facts) for message in messages])
+
+    def look_at(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Proof | str]:
+        """
+        Return the same for recipients who have no message of their own.
+
+        :param rows: digits, and at least the columns that the rules go by
+        :raises CirrusError: as :meth:`look`
+        """
         if self._consent is None:
-            found: list[Proof | str] = [NOTHING_KNOWN] * len(messages)
+            found: list[Proof | str] = [NOTHING_KNOWN] * len(rows)
         else:
-            found = self._consent.check([(message.to, message.facts) for message in messages])
+            found = self._consent.check(rows)
         if self._screen is nobody_is_held_back:
             return found
-        return [self._screen(message.to) or proof for message, proof in zip(messages, found, strict=True)]
+        return [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
 
     def timing(self, message: Message) -> Timing:
         """Return when a message may leave, by the quiet hours of its recipient."""

@@ -237,13 +237,13 @@ class CirrusHook(BaseHook):
         :raises InvalidInput: a connection of another type
         :raises LedgerError: no driver for it is installed
         """
-        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+        from airflow_provider_cirrus.delivery.sql_store import engine_for
 
         return engine_for(database_url(self.get_connection(conn_id)))
 
     def source_engine(self, conn_id: str) -> Engine:
         """Return the same for a database that is not a ledger: nothing about it is set up."""
-        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+        from airflow_provider_cirrus.delivery.sql_store import engine_for
 
         return engine_for(database_url(self.get_connection(conn_id), "conn_id"), is_ours=False)
 
@@ -340,8 +340,11 @@ class CirrusHook(BaseHook):
         from airflow_provider_cirrus.api.errors import CirrusError
 
         try:
-            # Only a link would need it, and would say so after the send: a wrong one is told here.
+            # What a send, a check or a link would stumble over later is told here.
             self.conversation_url(0)
+            self.screening()
+            self.check_opt_in(True)
+            _ = (self.messages_per_second, self.validations_per_day)
             self.get_conn().stream_availability()
         except (CirrusError, AirflowException) as error:
             return False, str(error)

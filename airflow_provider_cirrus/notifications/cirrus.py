@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
@@ -17,6 +17,7 @@ from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
+    from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.api.results import SendResult
@@ -69,6 +70,9 @@ class CirrusNotifier(BaseNotifier):
     :param components: raw components in Meta's JSON; not cleaned
     :param authentication_code: the code of an authentication template; not cleaned
     :param object_data: the conversation to open, keys as Cirrus writes them
+    :param opt_in: where it is recorded who agreed to messages: numbers, such as those of the people on call, a file, a
+        query or a function; nobody else gets one. See docs/consent.md
+    :param suppression: who gets nothing, likewise
     :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
     :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
     :param ledger_conn_id: connection of a database that remembers the window for all workers; None: files on
@@ -91,6 +95,8 @@ class CirrusNotifier(BaseNotifier):
         "components",
         "authentication_code",
         "object_data",
+        "opt_in",
+        "suppression",
         "dedupe_key",
         "ledger_conn_id",
         "stream",
@@ -109,6 +115,8 @@ class CirrusNotifier(BaseNotifier):
         components: Any = None,
         authentication_code: Any = None,
         object_data: Any = None,
+        opt_in: Any = None,
+        suppression: Any = None,
         dedupe_window: timedelta | None = None,
         dedupe_key: str | None = None,
         ledger_conn_id: str | None = None,
@@ -129,6 +137,8 @@ class CirrusNotifier(BaseNotifier):
         self.components = components
         self.authentication_code = authentication_code
         self.object_data = object_data
+        self.opt_in = opt_in
+        self.suppression = suppression
         self.dedupe_window = dedupe_window
         self.dedupe_key = dedupe_key
         self.ledger_conn_id = ledger_conn_id
@@ -138,6 +148,7 @@ class CirrusNotifier(BaseNotifier):
         self.cirrus_conn_id = cirrus_conn_id
         self._check_options()
         self._check_literals()
+        self._check_rules(only_literals=True)
 
     def __call__(self, *args: Any) -> None:
         """Render a copy and send it."""
@@ -164,7 +175,9 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
-        messages = self._messages(hook.screening())
+        if self.opt_in is None:
+            self._check_not_required(hook.get_connection(self.cirrus_conn_id).extra_dejson)
+        messages = self._messages(hook.screening(), hook.source_engine)
         if not messages:
             return
         client = hook.make_client(attempts=_ATTEMPTS, longest_wait=_LONGEST_WAIT, timeout=self.timeout)
@@ -186,11 +199,12 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
-        messages = self._messages(await hook.ascreening())
+        screen, connect = await hook.ascreening(), await self._aconnect()
+        # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
+        messages = await asyncio.to_thread(self._messages, screen, connect)
         if not messages:
             return
         async with await hook.aget_conn() as client:
-            # What waits for a database or a lock waits in a thread: the event loop also keeps others alive.
             with closing(await self._awindow(context, messages)) as window:
                 if not await asyncio.to_thread(window.claim):
                     self._say_held_back()
@@ -237,6 +251,39 @@ class CirrusNotifier(BaseNotifier):
         if is_literal(self.to):
             check_recipients(self.to)
 
+    def _check_rules(self, only_literals: bool) -> None:
+        """
+        Check opt-in and suppression without opening anything.
+
+        :raises InvalidInput: something that is no source, or one that goes by what a notice does not have
+        """
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.consent import OptIn, columns_of
+
+        given = (self.opt_in, self.suppression)
+        opt_in, suppression = (None if only_literals and not is_literal(value) else value for value in given)
+        hint = "Give numbers, a file, a query or a function: for people on call, opt_in=[their numbers]."
+        if opt_in is not None and OptIn.of(opt_in).by_category is not None:
+            raise InvalidInput("opt_in", "differs by category, and a notifier has none.", hint=hint)
+        for name in columns_of(opt_in, suppression):
+            raise InvalidInput(name, "goes by a column of the audience, and a notice has no rows.", hint=hint)
+
+    def _check_not_required(self, extra: Mapping[str, Any]) -> None:
+        """
+        Refuse to send without a source of opt-ins where the connection requires one.
+
+        :raises InvalidInput: ``require_opt_in`` is set
+        """
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.arguments import is_true
+
+        if is_true(extra.get("require_opt_in", False), "require_opt_in"):
+            raise InvalidInput(
+                "opt_in",
+                f"is missing, and connection {self.cirrus_conn_id!r} requires it (require_opt_in).",
+                hint="Say who agreed to notices: for people on call, opt_in=[their numbers]; see docs/notifier.md.",
+            )
+
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
         from airflow_provider_cirrus.delivery.audience import TEMPLATE_FIELDS
@@ -269,21 +316,49 @@ class CirrusNotifier(BaseNotifier):
             ]
         return found
 
-    def _messages(self, screen: Screen) -> list[Message]:
-        """Return one message for each recipient who may get one."""
+    def _messages(self, screen: Screen, connect: Callable[[str], Engine]) -> list[Message]:
+        """
+        Return one message for each recipient who may get one; waits for files and databases.
+
+        :param connect: returns the engine of a connection
+        """
         from airflow_provider_cirrus.api.phone import account_of, mask
         from airflow_provider_cirrus.delivery.audience import read_messages
+        from airflow_provider_cirrus.delivery.consent import Consent
+        from airflow_provider_cirrus.delivery.policy import Policy
 
+        self._check_rules(only_literals=False)
+        everybody = list(read_messages(to=self.to, common=self._cleaned(self._common())))
+        with Consent(self.opt_in, self.suppression, connect=connect) as consent:
+            looks = Policy(screen, consent=consent).look(everybody)
         found: dict[str, Message] = {}
-        for message in read_messages(to=self.to, common=self._cleaned(self._common())):
-            if (why := screen(message.to)) is None:
-                found.setdefault(account_of(message.to), message)
+        for message, look in zip(everybody, looks, strict=True):
+            if isinstance(look, str):
+                self.log.warning("%s gets no notice: %s.", mask(message.to), look)
             else:
-                self.log.warning("%s gets no notice: %s.", mask(message.to), why)
+                found.setdefault(account_of(message.to), message)
         messages = list(found.values())
         for remark in messages[0].template.advice() if messages else ():
             self.log.warning(remark)
         return messages
+
+    async def _aconnect(self) -> Callable[[str], Engine]:
+        """Return what makes the engines of opt-in and suppression; their connections are looked up here."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from airflow_provider_cirrus.delivery.consent import OptIn, Suppression
+        from airflow_provider_cirrus.delivery.numbers import SqlNumbers
+        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+        from airflow_provider_cirrus.hooks.cirrus import database_url
+
+        if self.opt_in is None:
+            connection = await get_async_connection(self.cirrus_conn_id)
+            self._check_not_required(await get_async_extra_dejson(connection))
+        given = [] if self.opt_in is None else [OptIn.of(self.opt_in).numbers]
+        given += [] if self.suppression is None else [one.numbers for one in Suppression.of(self.suppression)]
+        ids = [one.conn_id for one in given if isinstance(one, SqlNumbers)]
+        connections = {conn_id: await get_async_connection(conn_id) for conn_id in ids}
+        return lambda conn_id: engine_for(database_url(connections[conn_id], "conn_id"), is_ours=False)
 
     def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
         if self.dedupe_window is None:
@@ -391,7 +466,7 @@ class _Sending:
 def _memory(connection: Any) -> Notices:
     """Return what remembers windows: the database of a connection, or files where there is none."""
     from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
-    from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+    from airflow_provider_cirrus.delivery.sql_store import engine_for
     from airflow_provider_cirrus.hooks.cirrus import database_url
 
     return FileNotices() if connection is None else SqlNotices(engine_for(database_url(connection)))

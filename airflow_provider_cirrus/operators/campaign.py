@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.operators.base import LedgerOperator, fail
+from airflow_provider_cirrus.operators.base import fail
+from airflow_provider_cirrus.operators.rules import RulesOperator
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.campaign_file import CampaignFile
 
 
-class CampaignOperator(LedgerOperator):
+class CampaignOperator(RulesOperator):
     """
     Hand a whole audience file over to Cirrus, which sends a template without parameters to everybody in it.
 
@@ -37,7 +38,8 @@ class CampaignOperator(LedgerOperator):
         )
 
     Every row of the file is looked at first: one row without a number, or one account twice, and nothing is
-    sent. The campaign is handed over once: where no answer came, no retry and no clear hands it over again.
+    sent. The rules of whom to message are asked for every row, too, and whom they hold back is left out. The campaign
+    is handed over once: where no answer came, no retry and no clear hands it over again.
     Cirrus gives no id and no outcomes: what became of each recipient is in the console only.
 
     All parameters are templated.
@@ -59,6 +61,12 @@ class CampaignOperator(LedgerOperator):
         by whatever run or DAG, and whoever is in the file
     :param on_bad_rows: ``fail``, or ``drop``: leave out rows without a number and accounts that stand there twice
     :param dry_run: do everything but the request
+    :param opt_in: where it is recorded who agreed to messages, a column of the file included; nobody else gets one.
+        See docs/consent.md
+    :param suppression: who gets nothing; see docs/consent.md
+    :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where the opt-in differs by it
+    :param max_suppressed: how many rows the rules may hold back before the task fails, the campaign handed over all
+        the same: a count (int), or a ratio (float from 0 to 1); None: all
     :param ledger_conn_id: connection of a database that remembers what was handed over; None: Airflow's task state
         store (3.3 and later)
     :param resend: hand over again what an earlier run of this task handed over, on purpose
@@ -87,6 +95,7 @@ class CampaignOperator(LedgerOperator):
         "dry_run",
         "ledger_conn_id",
         "resend",
+        *RulesOperator.RULE_FIELDS,
         "stream",
         "cirrus_conn_id",
     )
@@ -131,14 +140,22 @@ class CampaignOperator(LedgerOperator):
         """Hand the campaign over; return what became of the rows of its file."""
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.campaign_file import open_campaign_file
+        from airflow_provider_cirrus.delivery.policy import Policy
 
         try:
+            self._check_rules(only_literals=False)
             campaign = self._campaign()
             for remark in campaign.template.advice():
                 self.log.warning(remark)
-            with open_campaign_file(
-                self.audience_file, screen=self.hook.screening(), drop_bad_rows=self._drops_bad_rows()
-            ) as audience:
+            with (
+                self._opened_rules() as rules,
+                open_campaign_file(
+                    self.audience_file,
+                    look=Policy(rules.screen, consent=rules.consent).look_at,
+                    needed=self._fact_columns(),
+                    drop_bad_rows=self._drops_bad_rows(),
+                ) as audience,
+            ):
                 self._tell_of_rows(audience)
                 handed = self._hand_over(context, campaign, audience)
         except CirrusError as error:
@@ -168,6 +185,7 @@ class CampaignOperator(LedgerOperator):
             ending_of(self.audience_file)
         if is_literal(self.on_bad_rows):
             self._drops_bad_rows()
+        self._check_rules(only_literals=True)
 
     def _campaign(self) -> Campaign:
         from airflow_provider_cirrus.api.campaign import CAMPAIGN_FIELDS, Campaign
@@ -185,7 +203,10 @@ class CampaignOperator(LedgerOperator):
         for problem in audience.problems:
             self.log.warning("Left out: %s", problem)
         if audience.suppressed:
-            self.log.warning("%d of %d rows are suppressed by allowed_recipients.", audience.suppressed, audience.total)
+            rules = ", ".join(f"{rows} by {rule}" for rule, rows in audience.rules.items())
+            self.log.warning("%d of %d rows are suppressed: %s.", audience.suppressed, audience.total, rules)
+        for reason in audience.held:
+            self.log.info("Suppressed: %s", reason)
 
     def _hand_over(self, context: Context, campaign: Campaign, audience: CampaignFile) -> HandedOver | None:
         """Return what became of the campaign; None where nothing was to be handed over."""
@@ -225,6 +246,7 @@ class CampaignOperator(LedgerOperator):
         if handed is None or outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
             earlier = " It was handed over before; nothing was sent now." if handed and handed.is_earlier else ""
             self.log.info("%s%s", said, earlier)
+            self._check_suppressed(result, context)
             return result
         # A failed task's result is worth as much as a successful one's.
         context["ti"].xcom_push(key="return_value", value=result)

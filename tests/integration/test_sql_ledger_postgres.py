@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.delivery.ledger import LedgerError
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 from tests.postgres import postgres  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import opened

@@ -18,7 +18,7 @@ from airflow_provider_cirrus.delivery import check_store
 from airflow_provider_cirrus.delivery.check_store import CheckStore, ddl
 from airflow_provider_cirrus.delivery.checks import NotAsked, age_of, require_opt_in
 from airflow_provider_cirrus.delivery.ledger import LedgerError
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 STREAM, OTHER_STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hAbCdEfGhIjKlMnOpQrStUv%3d%3d"
 ANN, BEN, CLEO = "447700900101", "447700900102", "447700900103"
@@ -213,7 +213,7 @@ PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.check_store import CheckStore
 from airflow_provider_cirrus.delivery.checks import NotAsked
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 engine = engine_for(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

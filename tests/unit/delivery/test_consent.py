@@ -33,8 +33,8 @@ from airflow_provider_cirrus.delivery.numbers import (
     numbers_of,
 )
 from airflow_provider_cirrus.delivery.rejects import RejectSink
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
 from airflow_provider_cirrus.delivery.sql_rows import QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.postgres import postgres  # noqa: F401
 

@@ -20,7 +20,7 @@ from airflow_provider_cirrus.delivery.notices import (
     default_folder,
     notice_key,
 )
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 KEY, OTHER = notice_key(["dag", "447700900123"]), notice_key(["dag", "447700900124"])
 
@@ -100,7 +100,7 @@ def test_of_many_processes_one_gets_it(kind: str, tmp_path: Path, uri: str) -> N
 import sys
 from pathlib import Path
 from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
-from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 print("ready", flush=True)
 sys.stdin.readline()
 notices = FileNotices(Path({str(tmp_path / "notices")!r})) if {kind!r} == "files" else SqlNotices(engine_for({uri!r}))

@@ -20,7 +20,8 @@ from airflow_provider_cirrus.delivery.dispatch import Delivery, Dispatcher
 from airflow_provider_cirrus.delivery.ledger import is_global
 from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store

@@ -16,16 +16,10 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery import sql_ledger
+from airflow_provider_cirrus.delivery import sql_store
 from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError, person_of
-from airflow_provider_cirrus.delivery.sql_ledger import (
-    SqlLedger,
-    _ledger,
-    ddl,
-    engine_for,
-    insert_or_ignore,
-    upsert,
-)
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, _ledger, ddl
+from airflow_provider_cirrus.delivery.sql_store import engine_for, insert_or_ignore, upsert
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)
 UNSENT = Entry(Outcome.UNSENT, reason="stopped", attempt=1, time=1.0)
@@ -293,7 +287,8 @@ def test_loading_takes_no_more_memory_for_more(engine: Engine) -> None:
 
 PROGRAM = """
 import sys
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, engine_for
+from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 ledger = SqlLedger(engine_for(sys.argv[1]), "dag/run/task/-1", "killed")
 for number in range(1_000_000):
     ledger.commit([b"\\0" + number.to_bytes(11, "big")], [])
@@ -341,11 +336,11 @@ def test_the_driver_is_one_that_is_installed(
     monkeypatch: pytest.MonkeyPatch, uri: str, installed: set[str], driver: str
 ) -> None:
     pytest.importorskip(driver)
-    monkeypatch.setattr(sql_ledger, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(sql_store, "find_spec", lambda name: name in installed or None)
     assert engine_for(uri).driver == driver
 
 
 def test_without_a_driver_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_ledger, "find_spec", lambda name: None)
+    monkeypatch.setattr(sql_store, "find_spec", lambda name: None)
     with pytest.raises(LedgerError, match="apache-airflow-providers-postgres"):
         engine_for("postgresql://u@h/d")

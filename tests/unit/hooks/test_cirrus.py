@@ -224,3 +224,23 @@ def test_a_connection_uri_is_read_as_airflow_reads_it(sandbox: Sandbox) -> None:
     connection = Connection.from_uri(sandbox.connection_uri, conn_id="c") if hasattr(Connection, "from_uri") else None
     assert connection is not None
     assert (connection.conn_type, connection.password) == ("cirrus", sandbox.token)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"messages_per_second": 80.5},
+        {"allowed_recipients": "07700 900123"},
+        {"validations_per_day": "many"},
+        {"require_opt_in": "perhaps"},
+        {"console_url": "console"},
+    ],
+)
+def test_testing_a_connection_tells_what_a_task_would_stumble_over(connection: Any, extra: dict[str, Any]) -> None:
+    with Sandbox() as sandbox:
+        connection(password=sandbox.token, host=sandbox.base_url, extra={"stream_id": sandbox.stream_id})
+        assert CirrusHook().test_connection()[0]
+        connection(password=sandbox.token, host=sandbox.base_url, extra={"stream_id": sandbox.stream_id, **extra})
+        works, said = CirrusHook().test_connection()
+    assert not works
+    assert next(iter(extra)) in said

@@ -1,0 +1,320 @@
+"""What is kept in SQL tables: engines, tables and their format, transactions. For ledger, caps, checks and notices."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any, ClassVar, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.url import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+
+from airflow_provider_cirrus.delivery.ledger import LedgerError
+
+# SQLite before 3.32 takes 999 parameters in a statement.
+_CHUNK = 500
+_TRIES = 8
+_LOCK_WAIT = 30
+# Module to SQLAlchemy's name for it, the one that is tried first before.
+_DRIVERS = {
+    "postgresql": {"psycopg2": "psycopg2", "psycopg": "psycopg"},
+    "mysql": {"MySQLdb": "mysqldb", "pymysql": "pymysql"},
+}
+# The server rolled it back because of others, so it may be repeated: PostgreSQL's states, MySQL's numbers.
+_ROLLED_BACK = {"40P01", "40001", 1213, 1205}
+#: Of every table, for MySQL.
+MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+_meta = sa.Table(
+    "cirrus_meta",
+    sa.MetaData(),
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(32), nullable=False),
+    **MYSQL,
+)
+
+_T = TypeVar("_T")
+
+
+def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
+    """
+    Return an engine fit for a ledger.
+
+    :param uri: as SQLAlchemy takes it; ``postgres://`` as Airflow writes it is understood
+    :param is_ours: whether a SQLite file may be set up for many writers; that of somebody else stays as it is
+    :raises LedgerError: no driver for this database is installed
+    """
+    url = _with_driver(make_url("postgresql://" + uri.partition("://")[2] if uri.startswith("postgres://") else uri))
+    if url.get_backend_name() != "sqlite":
+        # Without it, psycopg2 makes a round trip for every row.
+        batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **batch)
+    engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
+    if is_ours:
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """Name the driver that is installed: which one SQLAlchemy takes by itself changed with its version 2.1."""
+    drivers = _DRIVERS.get(url.drivername, {})
+    for module, driver in drivers.items():
+        if find_spec(module) is not None:
+            return url.set(drivername=f"{url.drivername}+{driver}")
+    if drivers:
+        name = "postgres" if url.drivername == "postgresql" else "mysql"
+        raise LedgerError(
+            f"No driver for {url.drivername} is installed ({' or '.join(drivers)}).",
+            hint=f"pip install apache-airflow-providers-{name}",
+        )
+    return url
+
+
+class Tables:
+    """
+    Tables that belong together, and the format that they are in.
+
+    A new format is for what an older version could no longer use. A column that comes later is nullable instead: it
+    is added where it is missing, and an older version leaves it empty.
+
+    :param name: of the row of ``cirrus_meta`` that holds the format
+    :param tables: all but ``cirrus_meta``, which they share with others
+    :param what: how errors call what they hold
+    :param version: of the format
+    """
+
+    def __init__(self, name: str, tables: Sequence[sa.Table], what: str, version: str = "1") -> None:
+        self._name = name
+        self._tables = tables
+        self._what = what
+        self._version = version
+
+    def ddl(self, dialect_name: str) -> str:
+        """
+        Return the statements that create the tables.
+
+        :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
+        :raises LedgerError: another database
+        """
+        dialect = _dialect(dialect_name)
+        made: list[Any] = [CreateTable(table) for table in self._tables]
+        made += [CreateTable(_meta, if_not_exists=True)]
+        made += [CreateIndex(index) for table in self._tables for index in _indexes(table)]
+        texts = [str(one.compile(dialect=dialect)).strip() for one in made]
+        # A person runs these: plain literals, no bind parameters.
+        texts.append(f"INSERT INTO cirrus_meta (name, value) VALUES ('{self._name}', '{self._version}')")  # noqa: S608
+        return ";\n".join(texts) + ";\n"
+
+    def open(self, engine: Engine, create: bool) -> None:
+        """
+        Find or make the tables; others may be making them at the same moment.
+
+        :param create: create what is missing
+        :raises LedgerError: no tables and no right to create them (with the DDL), another version's format
+        """
+        trouble: SQLAlchemyError | None = None
+        missing: list[str] = []
+        for attempt in range(_TRIES if create else 1):
+            try:
+                found = self._found_version(engine)
+                if found is None and create:
+                    self._create(engine)
+                    found = self._found_version(engine)
+                missing = self._missing_columns(engine) if found == self._version else []
+                if missing and create:
+                    with engine.begin() as connection:
+                        for statement in missing:
+                            connection.execute(sa.text(statement))
+                    missing = self._missing_columns(engine)
+            except DBAPIError as error:
+                trouble = error
+                time.sleep(0.05 * attempt)
+                continue
+            if found == self._version and not missing:
+                return
+            if found not in (None, self._version):
+                raise LedgerError(
+                    f"The tables of {self._what} are in format {found}, and this version reads {self._version}.",
+                    hint="Use the version of the provider that wrote them, or a later one.",
+                )
+        why = "" if trouble is None else f" ({cause_of(trouble)})"
+        statements = ";\n".join([*missing, ""]) if missing else self.ddl(engine.dialect.name)
+        raise LedgerError(
+            f"The tables of {self._what} are missing, incomplete or cannot be read, and could not be created{why}.",
+            hint=f"Let somebody who may create tables run:\n{statements}",
+        ) from trouble
+
+    def _create(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            for table in (*self._tables, _meta):
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in _indexes(table):
+                    index.create(connection, checkfirst=True)
+            row = {"name": self._name, "value": self._version}
+            connection.execute(insert_or_ignore(_meta, engine.dialect.name), [row])
+
+    def _found_version(self, engine: Engine) -> str | None:
+        if not sa.inspect(engine).has_table(_meta.name):
+            return None
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(_meta.c.value).where(_meta.c.name == self._name)).scalar()
+        return None if found is None else str(found)
+
+    def _missing_columns(self, engine: Engine) -> list[str]:
+        """Return the statements that add what came later; only columns that may be empty can have."""
+        inspector = sa.inspect(engine)
+        statements = []
+        for table in self._tables:
+            known = {column["name"] for column in inspector.get_columns(table.name)}
+            statements += [
+                f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
+                for column in table.columns
+                if column.nullable and column.name not in known
+            ]
+        return statements
+
+
+class SqlStore:
+    """
+    Base of what is kept in SQL tables.
+
+    :param engine: such as :func:`engine_for` returns
+    :param create: create the tables where they are missing
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    """
+
+    TABLES: ClassVar[Tables]
+    #: What errors say of a failed transaction's consequence.
+    CONSEQUENCE: ClassVar[str] = "nothing more is sent"
+
+    def __init__(self, engine: Engine, *, create: bool = True) -> None:
+        self._dialect = engine.dialect.name
+        _dialect(self._dialect)
+        # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
+        self._engine = (
+            engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        self.TABLES.open(self._engine, create)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
+        return transaction(self._engine, work, self.CONSEQUENCE)
+
+
+def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: str) -> _T:
+    """
+    Do it in a transaction; again where the server rolled that back because of others.
+
+    :param consequence: what the error says of a transaction that failed
+    :raises LedgerError: it failed
+    """
+    for attempt in range(_TRIES):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if attempt == _TRIES - 1 or not _was_rolled_back(error):
+                raise _failed(error, consequence) from error
+            time.sleep(0.02 * 2**attempt)
+        except SQLAlchemyError as error:
+            raise _failed(error, consequence) from error
+    raise AssertionError("the last try returns or raises")
+
+
+def scope_of(scope: str) -> str:
+    """Return how a task's scope is stored: a hash, as it has no limit to its length."""
+    return hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
+
+
+def stored_key(key: bytes, scope: str) -> str:
+    """
+    Return how a message's key is stored.
+
+    :param scope: of :func:`scope_of`; empty where the key is the same for all runs and DAGs
+    """
+    return hashlib.blake2b(key, digest_size=16, key=scope.encode()).hexdigest()
+
+
+def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
+    """Return an INSERT that leaves a row alone whose primary key is there."""
+    if dialect_name in ("mysql", "mariadb"):
+        return mysql.insert(table).prefix_with("IGNORE")
+    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+    return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+
+
+def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = ()) -> Any:
+    """
+    Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs.
+
+    :param keep: columns that are left as they are there
+    """
+    names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
+    if dialect_name in ("mysql", "mariadb"):
+        into = mysql.insert(table)
+        return into.on_duplicate_key_update(**{name: into.inserted[name] for name in names})
+    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+    values = {name: made.excluded[name] for name in names}
+    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
+
+
+def chunks(keys: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the keys in parts of which a statement can name all."""
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]
+
+
+def _dialect(dialect_name: str) -> Any:
+    dialects: dict[str, Any] = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql, "mariadb": mysql}
+    if dialect_name not in dialects:
+        raise LedgerError(f"There is no ledger for {dialect_name}.", hint="Use SQLite, PostgreSQL or MySQL.")
+    return dialects[dialect_name].dialect()
+
+
+def _indexes(table: sa.Table) -> list[sa.Index]:
+    # A set, which has another order in every process.
+    return sorted(table.indexes, key=lambda index: str(index.name))
+
+
+def _was_rolled_back(error: DBAPIError) -> bool:
+    cause: Any = error.orig
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    number = cause.args[0] if cause is not None and cause.args else None
+    locked = isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
+    return locked or state in _ROLLED_BACK or number in _ROLLED_BACK
+
+
+def _failed(error: SQLAlchemyError, consequence: str) -> LedgerError:
+    return LedgerError(
+        f"The ledger's database failed ({cause_of(error)}), so {consequence}.",
+        hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
+    )
+
+
+def cause_of(error: SQLAlchemyError) -> str:
+    """Say what a database's error was: its first line only, as what follows may quote the statement."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0][:200]}"
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # The wait comes first. WAL lets load() read while others write; FULL makes a commit survive a power cut.
+    connection.execute(f"PRAGMA busy_timeout = {_LOCK_WAIT * 1000}")
+    for attempt in range(_TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            # Switching to WAL does not wait for others; it is kept in the file, so one success serves all.
+            time.sleep(0.02 * 2**attempt)
+    connection.execute("PRAGMA synchronous = FULL")
