@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -18,6 +18,7 @@ class Background(Generic[Item]):
     :param name: of the thread
     :param work: called from that thread alone
     :param drop: called once, from that thread, with all items that an error left undone
+    :param company: seconds that the first item waits for others to be worked on with it
     :param most: items that may wait; who puts one more waits, so that memory does not grow with a slow disk
     """
 
@@ -26,14 +27,17 @@ class Background(Generic[Item]):
         name: str,
         work: Callable[[list[Item]], None],
         drop: Callable[[list[Item]], None] | None = None,
+        *,
+        company: float = 0.0,
         most: int = 1_000,
     ) -> None:
         self.error: BaseException | None = None
         self._work = work
         self._drop = drop
+        self._company = company
         self._most = most
         self._items: list[Item] = []
-        self._is_closing = False
+        self._closing = Event()
         self._changed = Condition()
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -49,7 +53,7 @@ class Background(Generic[Item]):
                 self._changed.wait()
             if self.error is not None:
                 raise self.error
-            if self._is_closing:
+            if self._closing.is_set():
                 raise RuntimeError(f"{self._thread.name} has ended")
             self._items.append(item)
             if self._thread.ident is None:
@@ -59,7 +63,7 @@ class Background(Generic[Item]):
     def close(self) -> None:
         """Wait until everything is worked through, or an error has ended it; :attr:`error` says which."""
         with self._changed:
-            self._is_closing = True
+            self._closing.set()
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
@@ -67,8 +71,11 @@ class Background(Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._items and not self._is_closing:
+                while not self._items and not self._closing.is_set():
                     self._changed.wait()
+            if self._company:
+                self._closing.wait(self._company)
+            with self._changed:
                 items, self._items = self._items, []
                 self._changed.notify_all()
             if not items:

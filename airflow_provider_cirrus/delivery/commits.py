@@ -12,6 +12,9 @@ from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.background import Background
 from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry, Ledger
 
+# Seconds: a write takes as long for one as for all that come a moment later.
+_COMPANY = 0.004
+
 
 class _Waiting:
     """The intents of one request, until they are durable."""
@@ -47,7 +50,9 @@ class GroupCommit:
         self._ledger = ledger
         self._attempt = attempt
         self._recorded = recorded
-        self._writer: Background[_Waiting | _Outcomes] = Background("cirrus-ledger", self._write, _let_go)
+        self._writer: Background[_Waiting | _Outcomes] = Background(
+            "cirrus-ledger", self._write, _let_go, company=_COMPANY
+        )
 
     @property
     def error(self) -> BaseException | None:

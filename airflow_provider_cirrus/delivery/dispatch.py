@@ -59,6 +59,8 @@ _LAST_WAIT = 15.0
 # Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
 _CHUNK = 500
 _CHUNK_SECONDS = 0.2
+# Seconds that an outcome waits for others, to be counted and reported with them.
+_COMPANY = 0.02
 _CAME_TOO_LATE = errors.NotConnected("the run stopped before its turn")
 
 
@@ -192,7 +194,8 @@ class _Run:
         self._requests = BoundedSemaphore(dispatcher.concurrency)
         # As many again may wait for the ledger, else all would wait for the same write and then for the same answers;
         # and so many more may be ready, as reading is what the processor does while the others wait.
-        self._threads = 2 * dispatcher.concurrency
+        # One at a time also means in the order of the audience.
+        self._threads = 2 * dispatcher.concurrency if dispatcher.concurrency > 1 else 1
         self._most_batches = 2 * self._threads
         self._in_flight = 0
         # Messages to try again, by when; and those whose account already stands in the batch being made.
@@ -202,7 +205,9 @@ class _Run:
         self._failures = 0
         self._last_good = time.monotonic()
         self._broken: BaseException | None = None
-        self._teller: Background[Sequence[Settled]] = Background("cirrus-tell", self._tell_all, self._nobody_is_told)
+        self._teller: Background[Sequence[Settled]] = Background(
+            "cirrus-tell", self._tell_all, self._nobody_is_told, company=_COMPANY
+        )
         # Set by an answer after which nothing more may leave, and by whatever breaks the run.
         self._over = Event()
         # A request above the account's limit for one second would be refused for ever.
@@ -279,10 +284,12 @@ class _Run:
         """Return the message as it may leave, or the outcome of one that may not."""
         if isinstance(look, str):
             return self._entry(Outcome.SUPPRESSED, look)
-        timing = self._policy.timing(message)
-        if timing.outcome is not None:
-            return self._put_off(timing)
-        return self._entry(Outcome.UNSENT, "a dry run") if self._given.dry_run else timing.message
+        if self._policy.has_quiet_hours:
+            timing = self._policy.timing(message)
+            if timing.outcome is not None:
+                return self._put_off(timing)
+            message = timing.message
+        return self._entry(Outcome.UNSENT, "a dry run") if self._given.dry_run else message
 
     def _put_off(self, timing: Timing) -> Entry:
         assert timing.outcome is not None
@@ -406,6 +413,8 @@ class _Run:
 
     def _still_by_the_rules(self, batch: list[_Item]) -> list[_Item]:
         """Return those that may leave now: they have waited, and quiet hours may have begun meanwhile."""
+        if not self._policy.has_quiet_hours:
+            return batch
         held: dict[bytes, Entry] = {}
         for item in batch:
             timing = self._policy.timing(item.message)
@@ -418,7 +427,7 @@ class _Run:
 
     def _under_the_cap(self, items: list[_Item]) -> list[_Item]:
         """Return those that have a place under the frequency cap; it is theirs from now on."""
-        refused = self._policy.claim([(item.message.to, item.key) for item in items])
+        refused = self._policy.claim((item.message.to, item.key) for item in items)
         return self._without(items, {key: self._entry(Outcome.SUPPRESSED, why) for key, why in refused.items()})
 
     def _intend(self, batch: list[_Item]) -> list[_Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,6 +99,8 @@ class Policy:
         category: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        #: Whether a message's time has a say; asked first, as it is asked of every message twice.
+        self.has_quiet_hours = quiet_hours is not None
         self._screen = screen
         self._consent = consent
         self._quiet_hours = quiet_hours
@@ -154,7 +156,7 @@ class Policy:
             return Timing(message.at(decision.until))
         return Timing(message, Outcome.UNSENT, f"quiet_hours: {decision.reason}", decision.until)
 
-    def claim(self, wanted: Sequence[tuple[str, bytes]]) -> dict[bytes, str]:
+    def claim(self, wanted: Iterable[tuple[str, bytes]]) -> dict[bytes, str]:
         """
         Take a place under the frequency cap for messages that are about to be sent.
 

@@ -348,7 +348,7 @@ class CirrusNotifier(BaseNotifier):
 
         from airflow_provider_cirrus.delivery.consent import OptIn, Suppression
         from airflow_provider_cirrus.delivery.numbers import SqlNumbers
-        from airflow_provider_cirrus.delivery.sql_ledger import engine_for
+        from airflow_provider_cirrus.delivery.sql_store import engine_for
         from airflow_provider_cirrus.hooks.cirrus import database_url
 
         if self.opt_in is None:

@@ -124,7 +124,7 @@ def test_bad_input_fails_the_task_before_anything_is_sent(
 
 
 def test_bad_rows_are_left_out_if_asked_for(
-    run_dag: RunDag, sandbox: Sandbox, path: Path, caplog: pytest.LogCaptureFixture
+    run_dag: RunDag, sandbox: Sandbox, path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text("phone1\n+44 7700 900101\nnobody\n447700900101\n")
     run = run_dag("cirrus_campaigns", "campaign", {"path": str(path), "on_bad_rows": "drop"})
@@ -132,7 +132,9 @@ def test_bad_rows_are_left_out_if_asked_for(
     assert sandbox.campaigns[0]["recipients"] == ["447700900101"]
     found = run.xcom("campaign")
     assert (found["total"], found["accepted"], found["rejected"], found["duplicate"]) == (3, 1, 1, 1)
-    assert "7700900101" not in caplog.text
+    log = "".join(capfd.readouterr())
+    assert "Left out: row 3, phone1: +44******0101 stands in an earlier row." in log
+    assert "7700900101" not in log
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,47 @@ def test_who_is_not_allowed_is_suppressed(
     assert run.state == "success", run.states
     assert [campaign["recipients"] for campaign in sandbox.campaigns] == handed
     assert run.xcom("campaign")["suppressed"] == 2 - len(handed)
+
+
+AGREED = "phone1,agreed\n447700900101,yes\n447700900102,no\n447700900103,yes\n"
+
+
+def test_only_who_agreed_and_is_on_no_list_is_in_the_campaign(
+    run_dag: RunDag, sandbox: Sandbox, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(AGREED)
+    rules = {"opt_in": {"column": "agreed"}, "suppression": ["+44 7700 900103"]}
+    run = run_dag("cirrus_campaigns", "campaign", {"path": str(path), **rules, "max_suppressed": 2})
+    assert run.state == "success", run.states
+    assert sandbox.campaigns[0]["recipients"] == ["447700900101"]
+    found = run.xcom("campaign")
+    assert (found["total"], found["accepted"], found["suppressed"]) == (3, 1, 2)
+    log = "".join(capfd.readouterr())
+    assert "2 of 3 rows are suppressed: 1 by opt_in, 1 by suppression." in log
+    assert "7700900103" not in log
+
+
+def test_more_suppressed_than_allowed_fails_the_task_once_the_others_are_handed_over(
+    run_dag: RunDag, sandbox: Sandbox, path: Path
+) -> None:
+    conf = {"path": str(path), "suppression": ["447700900101"], "max_suppressed": 0}
+    run = run_dag("cirrus_campaigns", "campaign", conf)
+    assert run.states["campaign"] == "failed"
+    assert len(sandbox.campaigns) == len(sandbox.requests) == 1
+    assert run.xcom("campaign")["suppressed"] == 1
+
+
+@pytest.mark.parametrize("opt_in", [None, {"column": "agreed"}], ids=["no-opt-in", "no-such-column"])
+def test_without_the_opt_in_that_the_connection_requires_nothing_is_sent(
+    run_dag: RunDag, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch, opt_in: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", sandbox.connection_uri + "&require_opt_in=true")
+    run = run_dag("cirrus_campaigns", "campaign", {"path": str(path), "opt_in": opt_in})
+    assert run.states["campaign"] == "failed"
+    assert sandbox.requests == []
+    if opt_in:
+        path.write_text(AGREED)
+        assert run_dag("cirrus_campaigns", "campaign", {"path": str(path), "opt_in": opt_in}).state == "success"
 
 
 def test_a_campaign_with_a_key_goes_out_once_for_ever(

@@ -66,6 +66,19 @@ def test_a_failing_notifier_masks_neither_the_tasks_error_nor_the_next_callback(
     assert len(sandbox.messages) == 2
 
 
+def test_a_notifier_without_the_opt_in_that_the_connection_requires_masks_nothing(
+    run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", sandbox.connection_uri + "&require_opt_in=true")
+    run = run_dag("cirrus_notices", "agreed_notice")
+    assert run.states == {"fail": "failed"}
+    assert texts(sandbox) == [["agreed"]], "a callback after the failing one did not run"
+    said = capfd.readouterr()
+    log = said.out + said.err
+    assert "boom 0" in log
+    assert "requires it (require_opt_in)" in log
+
+
 def test_the_example_tells_once_of_its_tasks_and_once_of_the_run(run_dag: RunDag, sandbox: Sandbox) -> None:
     assert run_dag("example_cirrus_notifier").state == "success"
     assert sandbox.messages == []

@@ -39,6 +39,9 @@ with DAG("campaign", **COMMON):
         schedule="{{ dag_run.conf.get('schedule') }}",
         on_bad_rows="{{ dag_run.conf.get('on_bad_rows', 'fail') }}",
         dry_run="{{ dag_run.conf.get('dry_run', False) }}",
+        opt_in="{{ dag_run.conf.get('opt_in') }}",
+        suppression="{{ dag_run.conf.get('suppression') }}",
+        max_suppressed="{{ dag_run.conf.get('max_suppressed') }}",
         cirrus_conn_id="{{ dag_run.conf.get('connection', 'cirrus_default') }}",
     )
 

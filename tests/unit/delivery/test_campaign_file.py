@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.campaign_file import CampaignFile, open_campaign_file
+from airflow_provider_cirrus.delivery.consent import Consent
+from airflow_provider_cirrus.delivery.policy import Policy
 
 Write = Callable[[str], Path]
 
@@ -91,12 +94,72 @@ def test_a_file_that_is_wrong_throughout_is_refused_even_where_rows_may_be_left_
 def test_who_is_held_back_is_not_in_what_goes_out(write: Write) -> None:
     found, content = looked_at(
         write("phone1\n447700900101\n447700900102\n447700900102\n"),
-        screen=lambda digits: "no" if digits.endswith("2") else None,
+        look=Policy(lambda digits: "a rule: no" if digits.endswith("2") else None).look_at,
     )
     assert content.decode().split() == ["phone1", "447700900101"]
     assert counts(found) == (1, 2, 0, 0)
-    found, _ = looked_at(write("phone1\n447700900101\n"), screen=lambda digits: "no")
+    assert (found.rules, found.held) == ({"a rule": 2}, ["row 2, a rule: no", "row 3, a rule: no"])
+    found, _ = looked_at(write("phone1\n447700900101\n"), look=Policy(lambda digits: "no").look_at)
     assert counts(found) == (0, 1, 0, 0)
+
+
+def ruled(source: Any, consent: Consent, **options: Any) -> tuple[CampaignFile, bytes]:
+    with consent:
+        return looked_at(source, look=Policy(consent=consent).look_at, needed=consent.needed(), **options)
+
+
+def test_only_who_agreed_in_a_column_and_is_on_no_list_stays(write: Write) -> None:
+    path = write("phone1,ok\n447700900101,yes\n447700900102,\n447700900103,maybe\n447700900104,yes\nnobody,yes\n")
+    consent = Consent({"column": "ok"}, ["+44 7700 900104"])
+    found, content = ruled(path, consent, drop_bad_rows=True)
+    assert content.decode().splitlines() == ["phone1,ok", "447700900101,yes"]
+    assert counts(found) == (1, 3, 1, 0)
+    assert found.rules == {"opt_in": 2, "suppression": 1}
+    assert found.held[1] == "row 3, opt_in: column 'ok' holds a text of 5 characters that says neither yes nor no"
+
+
+def test_a_column_that_a_rule_goes_by_must_be_there(write: Write) -> None:
+    with pytest.raises(InvalidInput, match=r"no column 'agreed'.* did you mean 'Agreed'") as caught:
+        ruled(write("phone1,Agreed\n447700900101,yes\n"), Consent({"column": "agreed"}))
+    assert caught.value.field == "opt_in.column"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        pytest.param(["yes", "no"], (1, 0, 0, 1), id="then-no"),
+        pytest.param(["no", "yes"], (0, 1, 0, 1), id="then-yes"),
+        pytest.param(["no", "no"], (0, 2, 0, 0), id="always-no"),
+    ],
+)
+def test_an_account_of_which_two_rows_say_different_things_is_a_duplicate(
+    write: Write, answers: list[str], expected: tuple[int, ...]
+) -> None:
+    path = write("phone1,ok\n" + "".join(f"447700900101,{answer}\n" for answer in answers))
+    found, _ = ruled(path, Consent({"column": "ok"}), drop_bad_rows=True)
+    assert counts(found) == expected
+
+
+def test_the_rules_are_asked_for_many_rows_at_once(write: Write) -> None:
+    everybody = [f"447700900{place:03d}" for place in range(700)]
+    asked: list[int] = []
+
+    def look(rows: Any) -> list[Any]:
+        asked.append(len(rows))
+        return Policy(lambda digits: "a rule: no" if digits.endswith("7") else None).look_at(rows)
+
+    found, content = looked_at(write("\n".join(["phone1", "nobody", *everybody])), look=look, drop_bad_rows=True)
+    assert content.decode().split()[1:] == [digits for digits in everybody if not digits.endswith("7")]
+    assert counts(found) == (630, 70, 1, 0)
+    assert found.held[0].startswith("row 9, ")
+    assert asked == [499, 201]
+
+
+def test_a_cell_of_a_workbook_may_say_when_somebody_agreed(tmp_path: Path) -> None:
+    rows = [["phone1", "ok"], [447700900101, datetime(2026, 1, 2)], [447700900102, True], [447700900103, None]]
+    found, content = ruled(workbook(tmp_path / "a.xlsx", *rows), Consent({"column": "ok"}))
+    assert [line.partition(",")[0] for line in content.decode().split("\n")[1:3]] == ["447700900101", "447700900102"]
+    assert counts(found) == (2, 1, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,8 @@ def test_a_stop_lets_no_further_batch_leave(client: CirrusClient, sandbox: Sandb
 
 def test_an_exception_in_the_reading_thread_waits_for_what_is_in_flight(client: CirrusClient, sandbox: Sandbox) -> None:
     """As when Airflow's execution_timeout interrupts the task."""
-    store, messages = Store(), people(240)
+    # More than are looked up at once: the first of them are on their way while the others are read.
+    store, messages = Store(), people(540)
     sandbox.add_fault("latency", on="send", delay=0.3, times=None)
     has_left = threading.Event()
 

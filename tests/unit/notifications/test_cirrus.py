@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
-from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
 from airflow_provider_cirrus.sandbox import Sandbox
 
@@ -69,6 +71,10 @@ def texts(sandbox: Sandbox, kind: str = "body") -> list[list[str]]:
         pytest.param({"dedupe_window": timedelta(0)}, "is no time above 0", id="window-nothing"),
         pytest.param({"dedupe_key": "x"}, "no effect without dedupe_window", id="key-alone"),
         pytest.param({"ledger_conn_id": "x"}, "ledger_conn_id: has no effect", id="ledger-alone"),
+        pytest.param({"opt_in": ["nobody"]}, r"opt_in\[0\]: ", id="opt-in"),
+        pytest.param({"opt_in": {"column": "ok"}}, r"opt_in.column: .*opt_in=\[their numbers\]", id="opt-in-column"),
+        pytest.param({"opt_in": {"utility": ["447700900101"]}}, "opt_in: differs by category", id="opt-in-category"),
+        pytest.param({"suppression": {"column": "gone"}}, "suppression.column: goes by", id="suppression-column"),
     ],
 )
 def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
@@ -149,6 +155,63 @@ def test_who_is_not_allowed_gets_nothing_and_nothing_fails(
     said = capsys.readouterr().out
     assert said.count("+44******0102 gets no notice") == 2
     assert "447700900102" not in said
+
+
+TEAM = ["+447700900101", "+447700900102", "+447700900103"]
+
+
+@pytest.fixture
+def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of who agreed, with the connection ``crm``."""
+    path = tmp_path / "crm.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE consents (phone TEXT)")
+        database.executemany("INSERT INTO consents VALUES (?)", [("447700900101",), ("447700900102",)])
+        database.commit()
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", f"sqlite:///{path}")
+    return path
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "opt_in",
+    [
+        pytest.param(["+44 7700 900101", "{{ '+44 7700 900102' }}"], id="list"),
+        pytest.param({"table": "consents", "conn_id": "crm"}, id="database"),
+        pytest.param(lambda digits: digits < "447700900103", id="function"),
+    ],
+)
+def test_only_who_agreed_and_is_on_no_list_gets_a_notice(
+    send: Any, cirrus_default: Sandbox, crm: Path, capsys: pytest.CaptureFixture[str], opt_in: Any
+) -> None:
+    send(CirrusNotifier(**{**GOOD, "to": TEAM}, opt_in=opt_in, suppression=["+447700900102"]), context())
+    assert [message["recipient"] for message in cirrus_default.messages] == ["447700900101"]
+    said = capsys.readouterr().out
+    assert "+44******0102 gets no notice: suppression: on the list" in said
+    assert "+44******0103 gets no notice: opt_in: no opt-in on record" in said
+    assert "447700900103" not in said
+
+
+@both_ways
+def test_a_rule_that_cannot_be_asked_sends_nothing(send: Any, cirrus_default: Sandbox, crm: Path) -> None:
+    with pytest.raises(InvalidInput, match="suppression"):
+        send(CirrusNotifier(**GOOD, suppression="{{ 'gone' }}.csv"), context())
+    crm.unlink()
+    with pytest.raises(CirrusError, match="no such table"):
+        send(CirrusNotifier(**GOOD, opt_in={"table": "consents", "conn_id": "crm"}), context())
+    assert cirrus_default.requests == []
+
+
+@both_ways
+def test_a_connection_can_require_an_opt_in(
+    send: Any, cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", cirrus_default.connection_uri + "&require_opt_in=true")
+    with pytest.raises(InvalidInput, match=r"'cirrus_default' requires it .*opt_in=\[their numbers\]"):
+        send(CirrusNotifier(**GOOD), context())
+    assert cirrus_default.requests == []
+    send(CirrusNotifier(**GOOD, opt_in=[GOOD["to"]]), context())
+    assert len(cirrus_default.messages) == 1
 
 
 @both_ways
