@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from json import JSONEncoder
+from json.encoder import encode_basestring
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -171,7 +172,7 @@ class Template(Part):
         texts = [check_text(as_text(value), BODY_LIMIT) for value in values]
         raw.check_body(texts, [])
         # Spelt out: the encoder takes three times as long with a dict for each.
-        filled = ", ".join([f'{{"text": {_to_json(text)}, "type": "text"}}' for text in texts])
+        filled = ", ".join([f'{{"text": {encode_basestring(text)}, "type": "text"}}' for text in texts])
         return self._changed(body=texts, wire_text=f"{before}[{filled}]{after}")
 
     @cached_property

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -52,8 +52,7 @@ class Envelope(Answer):
     data: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The outcome of one message, in the words of the report."""
 
     recipient: str  #: digits with country code
@@ -65,7 +64,7 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON-able values."""
-        return {**asdict(self), "outcome": self.outcome.value}
+        return {**self._asdict(), "outcome": self.outcome.value}
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
     # By the digits of the number, never by position: the order of the answer is not documented.
     answered: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
-        if isinstance(entry, Mapping):
+        if isinstance(entry, dict):
             answered[_digits(str(entry.get("recipient", "")))].append(entry)
     asked = Counter(message.to for message in messages)
     results: list[Result] = []

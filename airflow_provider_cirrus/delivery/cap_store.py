@@ -16,6 +16,7 @@ from airflow_provider_cirrus.delivery.sql_store import (
     SqlStore,
     Tables,
     chunks,
+    execute_many,
     insert_or_ignore,
     scope_of,
     stored_key,
@@ -139,7 +140,7 @@ class CapStore(SqlStore):
                     "at": now,
                 }
             if rows:
-                connection.execute(self._take, [rows[key] for key in sorted(rows)])
+                execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
             if cap.seconds not in self._known_windows:
                 # Tells purge() what is still counted.
                 connection.execute(insert_or_ignore(_windows, self._dialect), [{"seconds": cap.seconds}])
@@ -204,7 +205,7 @@ class CapStore(SqlStore):
         One statement both makes and locks a row, so none can be deleted in between. It is a write, so that SQLite
         never has to turn a read lock into a write lock.
         """
-        connection.execute(self._lock, [{"person": person, "seen": now} for person in persons])
+        execute_many(connection, self._lock, [{"person": person, "seen": now} for person in persons])
 
     def _taken(
         self, connection: Connection, persons: Sequence[str], cap: FrequencyCap, now: float

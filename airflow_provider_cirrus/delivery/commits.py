@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from threading import Event
 from typing import TypeAlias
 
@@ -117,4 +116,4 @@ def as_held(entry: Entry) -> Entry:
     """Return the outcome of a message that another task has taken: it is not sent again."""
     known = entry.outcome in (Outcome.ACCEPTED, Outcome.REJECTED)
     reason = f"another task sent it: {entry.outcome}" if known else entry.reason or "another task is sending it"
-    return replace(entry, outcome=Outcome.DUPLICATE, reason=reason)
+    return entry._replace(outcome=Outcome.DUPLICATE, reason=reason)

@@ -16,6 +16,7 @@ from airflow_provider_cirrus.delivery.sql_store import (
     SqlStore,
     Tables,
     chunks,
+    execute_many,
     insert_or_ignore,
     scope_of,
     stored_key,
@@ -155,7 +156,7 @@ class SqlLedger(SqlStore):
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
-                connection.execute(self._upsert, [self._row(key, *stored[key]) for key in sorted(stored)])
+                execute_many(connection, self._upsert, [self._row(key, *stored[key]) for key in sorted(stored)])
             return self._claim(connection, intents, persons) if intents else {}
 
         return self._transaction(work)
@@ -180,8 +181,8 @@ class SqlLedger(SqlStore):
         # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
         wanted = sorted(named)
         rows = [self._row(key, named[key], None, persons.get(named[key])) for key in wanted]
-        inserted = connection.execute(self._insert, rows)
-        if self._dialect == "sqlite" and inserted.rowcount == len(wanted):
+        inserted = execute_many(connection, self._insert, rows)
+        if self._dialect == "sqlite" and inserted == len(wanted):
             # All are new. Other drivers do not count what many statements did together.
             return {}
         found = _found(connection, wanted)
