@@ -35,7 +35,7 @@ up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=808
 	@$(BIN)/python -m scripts.up
 
 test: venv venv-2.11 ## run all tests: unit, integration, system, and the check on Airflow 2.11
-	@$(pytest) -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(pytest) -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 test-unit: venv ## run the unit tests only
 	@$(pytest) tests/unit $(PYTEST_ARGS)

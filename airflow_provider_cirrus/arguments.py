@@ -15,7 +15,7 @@ def is_literal(value: Any) -> bool:
         return "{{" not in value and "{%" not in value and "{#" not in value
     if isinstance(value, Mapping):
         return all(is_literal(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return all(is_literal(inner) for inner in value)
     # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
     return type(value).__module__.partition(".")[0] != "airflow"

@@ -194,10 +194,13 @@ class CirrusClient:
                 # Sized and iterable: streamed.
                 prepared.headers["Content-Length"] = str(len(body))
                 prepared.body = body  # type: ignore[assignment]
-            answer = self._session.send(prepared, timeout=self.endpoint.timeout, allow_redirects=False, **settings)
+            # The adapter follows no redirect, and has no cookies and no hooks to look after.
+            adapter = self._session.get_adapter(self.endpoint.base_url)
+            answer = adapter.send(prepared, timeout=self.endpoint.timeout, **settings)
+            content = answer.content
         except requests.RequestException as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status_code, _lower(answer.headers), answer.content)
+        response = wire.Response(answer.status_code, _lower(answer.headers), content)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
 

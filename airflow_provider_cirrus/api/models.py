@@ -83,7 +83,7 @@ class Template(Part):
     :param components: raw components for what Meta documents and the others do not cover
     :param authentication_code: the code of an authentication template, at most 15 characters; it fills body
         and button and goes alone
-    :raises InvalidInput: by :meth:`build`
+    :raises InvalidInput: by :func:`build`
     """
 
     name: str

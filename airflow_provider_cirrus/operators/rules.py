@@ -146,5 +146,5 @@ class RulesOperator(LedgerOperator):
             context["ti"].xcom_push(key="return_value", value=found)
             raise AirflowFailException(
                 f"{found['suppressed']} of {found['total']} messages were suppressed "
-                f"(max_suppressed={self.max_suppressed}); the report says by which rule."
+                f"(max_suppressed={self.max_suppressed}); the report, or the log, says by which rule."
             )

@@ -20,8 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Called with the items of the whole session, not only with ours.
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
-            # One worker runs all of them, one after the other, while another runs the rest: they mostly wait.
-            item.add_marker(pytest.mark.xdist_group("system"))
+            # What needs the shared Airflow is in one worker, what starts its own in another: they mostly wait.
+            own = item.path.name in ("test_airflow_2_11.py", "test_kills.py", "test_triggerer.py")
+            item.add_marker(pytest.mark.xdist_group("own-airflow" if own else "system"))
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[Sandbox]:
+    """A sandbox of their own: the Airflow of a session goes on asking it while other tests run."""
+    with Sandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session")
