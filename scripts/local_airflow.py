@@ -40,6 +40,9 @@ LOOPBACK = "127.0.0.1"
 _PAGE = 100  # Airflow's own limit on one page of a listing
 _COMPONENTS = ("scheduler", "triggerer", "dag_processor")
 
+#: For DAG files that do not change: to parse them every few seconds keeps a processor busy.
+PARSE_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
+
 
 class LocalAirflowError(ScriptError):
     """The local Airflow did not do in time what it should; the text ends with the tail of its log."""

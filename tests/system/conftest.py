@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
-from scripts.local_airflow import LocalAirflow
+from scripts.local_airflow import PARSE_ONCE, LocalAirflow
 
 HERE = Path(__file__).parent
 EXAMPLE_DAGS = HERE.parent.parent / "example_dags"
@@ -47,6 +47,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox, process
     env = {
         "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        **PARSE_ONCE,
         "CIRRUS_TEST_PIDS": str(process_ids),
     }
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env) as airflow:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
-from scripts.local_airflow import LocalAirflow
+from scripts.local_airflow import PARSE_ONCE, LocalAirflow
 
 KILLS = 20
 LATENCY = 0.1
@@ -32,6 +32,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox, process
         "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        **PARSE_ONCE,
         "CIRRUS_TEST_PIDS": str(process_ids),
     }
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env) as airflow:

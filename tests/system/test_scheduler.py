@@ -91,5 +91,6 @@ def test_a_killed_task_goes_on_without_messaging_anybody_twice(
     assert len(arrived) == len(set(arrived)), "somebody was messaged twice"
     found = airflow.xcom("killed", run_id, "send")
     assert found["total"] == 400 == found["accepted"] + found["unknown"]
-    assert found["unknown"] <= 20, "more than one request was in flight"
+    # One request in flight, and one whose answer was not yet recorded.
+    assert found["unknown"] <= 40
     assert found["accepted"] <= len(arrived) <= 400, "what was called accepted did not arrive"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
-from scripts.local_airflow import LocalAirflow
+from scripts.local_airflow import PARSE_ONCE, LocalAirflow
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox) -> Iter
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        **PARSE_ONCE,
     }
     _sandbox.reset()
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env) as airflow:
