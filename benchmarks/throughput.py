@@ -1,12 +1,12 @@
 """
 Messages a second of a whole delivery (audience, keys, ledger, report) against a bare ``requests`` thread pool.
 
-    python benchmarks/throughput.py [--messages 4000] [--rounds 5] [--concurrency 4 8 16]
+    python benchmarks/throughput.py [--messages 16000] [--rounds 5] [--concurrency 4 8 16]
 
 Both post the same bodies, 20 messages each, from the same number of threads to a sandbox in a process of its own
 that limits nothing. The bare pool has its bodies ready made and one Session per thread; it keeps nothing and reads
 nothing of the answer but its status. The variants take turns; each figure is the median over the rounds.
-Ends with status 1 where a delivery at the default concurrency is below 70 % of the bare pool.
+Ends with status 1 where a delivery with the default ledger, at the default concurrency, is below 70 % of the bare pool.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from airflow_provider_cirrus.delivery.report_file import ReportFile
 from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
 
 TARGET = 0.70
+DEFAULT_LEDGER = "task state (13 ms a write)"
 DEFAULT_CONCURRENCY = 16
 BATCH = 20
 
@@ -76,16 +77,15 @@ def delivery(url: str, audience: Path, count: int, threads: int, folder: Path, l
 
 
 LEDGERS: dict[str, Callable[[Path], Any]] = {
-    "task state (memory)": lambda folder: TaskStateLedger(MemoryStore()),
-    # What a write costs in Airflow, measured; see docs/ledger.md.
-    "task state (13 ms a write)": lambda folder: TaskStateLedger(MemoryStore(0.010, 0.013)),
+    # What a write takes in Airflow, measured.
+    DEFAULT_LEDGER: lambda folder: TaskStateLedger(MemoryStore(0.010, 0.013)),
     "SQLite": lambda folder: sql_ledger(folder / "ledger.db"),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--messages", type=int, default=16_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[DEFAULT_CONCURRENCY])
     options = parser.parse_args()
@@ -114,8 +114,9 @@ def main() -> int:
                 ratio = statistics.median(b / s for b, s in zip(taken["bare requests"], seconds, strict=True))
                 rate = options.messages / statistics.median(seconds)
                 print(f"concurrency {threads:2}  {name:27} {rate:7.0f} messages/s, ratio {ratio:5.2f}", flush=True)
-                missed = missed or (ratio < TARGET and threads == DEFAULT_CONCURRENCY)
-    print(f"target: at least {TARGET:.2f} at concurrency {DEFAULT_CONCURRENCY}: {'missed' if missed else 'met'}")
+                missed = missed or (ratio < TARGET and threads == DEFAULT_CONCURRENCY and name == DEFAULT_LEDGER)
+    verdict = "missed" if missed else "met"
+    print(f"target: at least {TARGET:.2f} with {DEFAULT_LEDGER} at concurrency {DEFAULT_CONCURRENCY}: {verdict}")
     return int(missed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -56,3 +57,21 @@ def test_docstrings_name_pages_that_exist() -> None:
     names = {name: module for module in modules for name in re.findall(r"\bdocs/[\w/]+\.md", module.read_text())}
     assert names
     assert not [f"{named(module)}: {name}" for name, module in names.items() if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "reference").glob("*.md")), ids=lambda page: str(page.stem))
+def test_what_a_reference_shows_exists(page: Path) -> None:
+    module = ""
+    shown = 0
+    for directive, target in re.findall(r"^\.\. (currentmodule|auto\w+):: (\S+)$", page.read_text(), re.MULTILINE):
+        if directive == "currentmodule":
+            module = target
+            continue
+        shown += 1
+        path = target if target.startswith("airflow_provider_cirrus") else f"{module}.{target}"
+        if directive == "automodule":
+            importlib.import_module(path)
+        else:
+            where, _, name = path.rpartition(".")
+            assert hasattr(importlib.import_module(where), name), path
+    assert shown
