@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.openlineage.extractors import base as extractors
 
 from airflow_provider_cirrus.operators.campaign import CampaignOperator
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
@@ -30,7 +31,6 @@ def names(datasets: Any) -> list[tuple[str, str]]:
 
 def test_openlineage_sees_audience_and_report() -> None:
     """Through the extractor that its provider runs on every task."""
-    extractors = pytest.importorskip("airflow.providers.openlineage.extractors.base")
     send = SendTemplateOperator(
         task_id="send", template="t", language="en", audience="/srv/a.csv", report_path="s3://conn@shop/r.jsonl"
     )
