@@ -135,3 +135,40 @@ LEDGERS: dict[str, Callable[[Path], Any]] = {
     "task state": lambda folder: TaskStateLedger(FolderStore(folder / "store")),
     "SQLite": lambda folder: sql_ledger(folder / "ledger.db"),
 }
+
+
+#: The size with which the memory of a large run is compared, and the most that may come on top, in MB.
+SMALL = 1_000
+LIMIT_MB = 40.0
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of this process."""
+    # Not ru_maxrss, which a child inherits from its parent.
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+def grows_too_much(name: str, script: str, arguments: Callable[[int], Sequence[str]], count: int) -> bool:
+    """
+    Compare a script's peak memory for few and for many, each in a process of its own, and print it.
+
+    :param name: of what is compared
+    :param script: prints ``[megabytes, seconds]`` as its last line
+    :param arguments: of the script, for a count
+    :param count: how many the many are
+    """
+    found = []
+    for size in (SMALL, count):
+        argv = [sys.executable, script, *arguments(size)]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    (before, _), (after, seconds) = found
+    grown: float = after - before
+    print(
+        f"{name:10}  {before:6.1f} MB for {SMALL:,}, {after:6.1f} MB for {count:,}: "
+        f"{grown:+.1f} MB; {seconds:.0f} s (sending is a stub)",
+        flush=True,
+    )
+    return grown >= LIMIT_MB

@@ -12,21 +12,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from _common import LEDGERS, STREAM, UNLIMITED, accept_all, read, write_audience
+from _common import (
+    LEDGERS,
+    LIMIT_MB,
+    STREAM,
+    UNLIMITED,
+    accept_all,
+    grows_too_much,
+    peak_megabytes,
+    read,
+    write_audience,
+)
 
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
-
-SMALL = 1_000
-LIMIT_MB = 40.0
 
 
 def one(count: int, name: str) -> int:
@@ -45,9 +50,7 @@ def one(count: int, name: str) -> int:
         with (folder / "report.jsonl").open("rb") as file:
             lines = sum(1 for _ in file)
     assert (sent.counts["accepted"], sent.total, lines) == (count, count, count), (sent.counts, lines)
-    # Not ru_maxrss, which a child inherits from its parent.
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
-    print(json.dumps([peak, seconds]))
+    print(json.dumps([peak_megabytes(), seconds]))
     return 0
 
 
@@ -60,19 +63,10 @@ def main() -> int:
         return one(int(options.one[0]), options.one[1])
     missed = False
     for name in LEDGERS:
-        found = []
-        for count in (SMALL, options.recipients):
-            argv = [sys.executable, __file__, "--one", str(count), name]
-            done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
-            found.append(json.loads(done.stdout.splitlines()[-1]))
-        (before, _), (after, seconds) = found
-        grown = after - before
-        print(
-            f"{name:10}  {before:6.1f} MB for {SMALL:,}, {after:6.1f} MB for {options.recipients:,}: "
-            f"{grown:+.1f} MB; {seconds:.0f} s (sending is a stub)",
-            flush=True,
+        missed = (
+            grows_too_much(name, __file__, lambda size, name=name: ["--one", str(size), name], options.recipients)
+            or missed
         )
-        missed = missed or grown >= LIMIT_MB
     print(f"target: less than {LIMIT_MB:.0f} MB more: {'missed' if missed else 'met'}")
     return int(missed)
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,15 +19,13 @@ from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
-from _common import LEDGERS, STREAM, UNLIMITED, accept_all, read
+from _common import LEDGERS, LIMIT_MB, STREAM, UNLIMITED, accept_all, grows_too_much, peak_megabytes, read
 
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 from airflow_provider_cirrus.delivery.sql_rows import Query
 
-SMALL = 1_000
-LIMIT_MB = 40.0
 # Airflow's PostgreSQL hook uses psycopg with SQLAlchemy 2, psycopg2 with SQLAlchemy 1.4.
 DRIVERS = ("psycopg", "psycopg2")
 
@@ -48,9 +44,7 @@ def one(uri: str, count: int, driver: str) -> int:
         with (Path(place) / "report.jsonl").open("rb") as file:
             lines = sum(1 for _ in file)
     assert (sent.counts["accepted"], sent.total, lines) == (count, count, count), (sent.counts, lines)
-    # Not ru_maxrss, which a child inherits from its parent.
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
-    print(json.dumps([peak, seconds]))
+    print(json.dumps([peak_megabytes(), seconds]))
     return 0
 
 
@@ -81,19 +75,12 @@ def main() -> int:
         uri = server.replace("+psycopg2", "")
         fill(uri, options.rows)
         for driver in DRIVERS:
-            found = []
-            for count in (SMALL, options.rows):
-                argv = [sys.executable, __file__, "--one", uri, str(count), driver]
-                done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
-                found.append(json.loads(done.stdout.splitlines()[-1]))
-            (before, _), (after, seconds) = found
-            grown = after - before
-            print(
-                f"{driver:8}  {before:6.1f} MB for {SMALL:,}, {after:6.1f} MB for {options.rows:,}: "
-                f"{grown:+.1f} MB; {seconds:.0f} s (sending is a stub)",
-                flush=True,
+            missed = (
+                grows_too_much(
+                    driver, __file__, lambda size, driver=driver: ["--one", uri, str(size), driver], options.rows
+                )
+                or missed
             )
-            missed = missed or grown >= LIMIT_MB
     print(f"target: less than {LIMIT_MB:.0f} MB more: {'missed' if missed else 'met'}")
     return int(missed)
 

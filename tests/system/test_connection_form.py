@@ -9,19 +9,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from airflow_provider_cirrus.get_provider_info import CONNECTION_FIELDS
 from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.local_airflow import LocalAirflow
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-expect = playwright.expect
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
@@ -46,7 +41,7 @@ LABELS = [field["label"] for field in CONNECTION_FIELDS.values()]
 def browsing(airflow: LocalAirflow, evidence: Path) -> Iterator[Page]:
     """A logged-in browser on the list of connections; a failure leaves a picture of the page as ``evidence``."""
     expect.set_options(timeout=PATIENCE)
-    with playwright.sync_playwright() as tools:
+    with sync_playwright() as tools:
         # A home of its own: nothing is left in, or taken from, that of whoever runs the tests.
         browser = tools.chromium.launch(
             executable_path=CHROMIUM, args=QUIET, env={**os.environ, "HOME": str(evidence.parent)}

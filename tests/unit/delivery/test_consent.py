@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +286,7 @@ def test_a_file_tells_who_and_since_when(tmp_path: Path, name: str, lines: list[
 
 
 def test_a_parquet_file_is_read(tmp_path: Path) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     parquet.write_table(pa.table({"msisdn": [int(ANN)], "other": [1]}), tmp_path / "a.parquet")
     assert checked(Consent(tmp_path / "a.parquet"), ANN, BOB) == [Proof(), NONE]
     parquet.write_table(pa.table({"other": pa.array([], pa.int64())}), tmp_path / "none.parquet")
@@ -455,7 +456,6 @@ def test_a_database_that_breaks_off_lets_nobody_pass(connect: Connect) -> None:
 
 
 def test_a_database_that_is_not_there_is_worth_another_try() -> None:
-    pytest.importorskip("psycopg2")
     with pytest.raises(QueryFailed) as caught:
         Consent({"table": "t", "conn_id": "c"}, connect=lambda _: engine_for("postgresql://u@127.0.0.1:1/d"))
     assert caught.value.passing

@@ -121,7 +121,7 @@ def test_iterables() -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     path = str(tmp_path / "a.parquet")

@@ -102,7 +102,8 @@ def test_connection_uri_is_understood_by_airflow(options, extra):
 
 
 def test_https(connect, post, message, tmp_path):
-    trustme = pytest.importorskip("trustme")
+    import trustme
+
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     certificate = tmp_path / "server.pem"
