@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import requests
 import requests.adapters
 import tenacity
+import urllib3
 
 from airflow_provider_cirrus.api import media, wire
 from airflow_provider_cirrus.api.campaign import Campaign
@@ -67,7 +69,7 @@ class CirrusClient:
         self._session.auth = _Bearer(self.endpoint.authorization)
         # A proxy has no business between us and our own machine, least of all with a token in the clear.
         self._session.trust_env = not self.endpoint.is_plain
-        self._ready: tuple[tuple[str, str], requests.PreparedRequest, dict[str, Any]] | None = None
+        self._last_route: _Route | None = None
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -80,6 +82,7 @@ class CirrusClient:
 
     def close(self) -> None:
         """Close the connections."""
+        self._last_route = None
         self._session.close()
 
     def send(self, messages: Sequence[Message]) -> SendResult:
@@ -188,33 +191,64 @@ class CirrusClient:
     def _once(self, request: wire.Request) -> wire.Response:
         body = None if request.body is None else WatchedBody(request.body)
         try:
-            prepared, settings = self._prepare(request)
-            prepared.headers.update(request.headers)
+            route = self._route_of(request)
+            headers = {**route.headers, **request.headers}
             if body is not None:
-                # Sized and iterable: streamed.
-                prepared.headers["Content-Length"] = str(len(body))
-                prepared.body = body  # type: ignore[assignment]
-            # The adapter follows no redirect, and has no cookies and no hooks to look after.
-            adapter = self._session.get_adapter(self.endpoint.base_url)
-            answer = adapter.send(prepared, timeout=self.endpoint.timeout, **settings)
-            content = answer.content
-        except requests.RequestException as error:
+                # With a length, what is iterable is streamed, and not in chunks.
+                headers["Content-Length"] = str(len(body))
+            answer = route.pool.urlopen(
+                request.method,
+                route.target,
+                body=body,
+                headers=headers,
+                timeout=self.endpoint.timeout,
+                retries=False,
+                redirect=False,
+                # A proxied address is a whole one.
+                assert_same_host=False,
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status_code, _lower(answer.headers), content)
+        response = wire.Response(answer.status, _lower(answer.headers), answer.data)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
 
-    def _prepare(self, request: wire.Request) -> tuple[requests.PreparedRequest, dict[str, Any]]:
-        """Return the request without its body, and the environment's say in it: proxies and certificates."""
+    def _route_of(self, request: wire.Request) -> _Route:
         address = (request.method, self.endpoint.url(request))
-        if self._ready is None or self._ready[0] != address:
-            made = self._session.prepare_request(requests.Request(*address))
-            settings = dict(self._session.merge_environment_settings(made.url, {}, None, None, None))
-            # A run sends everything to one address, and making this anew takes a third of the time of a request.
-            self._ready = ready = (address, made, settings)
-        else:
-            ready = self._ready
-        return ready[1].copy(), ready[2]
+        route = self._last_route
+        if route is None or route.address != address:
+            # A run sends everything to one address, and finding the way takes as long as a request.
+            self._last_route = route = self._find_route(address)
+        return route
+
+    def _find_route(self, address: tuple[str, str]) -> _Route:
+        """
+        Have requests find the way: headers, proxies, certificates, and the pool of connections.
+
+        What it does around each request is left out, as it takes longer than the request itself: there are no
+        cookies and no hooks to look after, and no redirect is followed.
+        """
+        prepared = self._session.prepare_request(requests.Request(*address))
+        assert prepared.url is not None
+        given = self._session.merge_environment_settings(prepared.url, {}, None, None, None)
+        verify, cert, proxies = given["verify"], given["cert"], given["proxies"]
+        adapter = self._session.get_adapter(prepared.url)
+        assert isinstance(adapter, requests.adapters.HTTPAdapter)
+        pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
+        assert isinstance(pool, urllib3.HTTPConnectionPool)
+        adapter.cert_verify(pool, prepared.url, verify, cert)  # type: ignore[no-untyped-call]
+        headers = {name: value for name, value in prepared.headers.items() if name != "Content-Length"}
+        return _Route(address, pool, adapter.request_url(prepared, proxies), headers)
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How to get to an address: ``target`` is what stands in the request's first line."""
+
+    address: tuple[str, str]
+    pool: urllib3.HTTPConnectionPool
+    target: str
+    headers: Mapping[str, str]
 
 
 class _Bearer(requests.auth.AuthBase):

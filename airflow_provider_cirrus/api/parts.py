@@ -71,6 +71,10 @@ PARAMETER_TYPES = (
 )
 
 
+# Looked up once: they are called for every message.
+_new, _set = object.__new__, object.__setattr__
+
+
 class Part(BaseModel):
     """Base of all that goes out: unknown keys are errors, and nothing changes once it was checked."""
 
@@ -94,11 +98,11 @@ class Part(BaseModel):
         As ``model_copy``, which takes five times as long: what is frozen may be shared. What a cached property
         keeps is copied, too: overrule it where it follows from a changed field.
         """
-        made = type(self).__new__(type(self))
-        object.__setattr__(made, "__dict__", {**self.__dict__, **fields})
-        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        object.__setattr__(made, "__pydantic_extra__", None)
-        object.__setattr__(made, "__pydantic_private__", None)
+        made = _new(type(self))
+        _set(made, "__dict__", {**self.__dict__, **fields})
+        _set(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        _set(made, "__pydantic_extra__", None)
+        _set(made, "__pydantic_private__", None)
         return made
 
 

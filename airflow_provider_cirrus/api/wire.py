@@ -159,14 +159,15 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
     for entry in entries:
         if isinstance(entry, dict):
             answered[_digits(str(entry.get("recipient", "")))].append(entry)
-    asked = Counter(message.to for message in messages)
+    asked = Counter([message.to for message in messages])
     results: list[Result] = []
     stop = False
     for message in messages:
-        mine = answered[message.to]
-        if len(mine) == asked[message.to] and (len(mine) == 1 or len({_verdict(entry) for entry in mine}) == 1):
+        to = message.to
+        mine = answered[to]
+        if len(mine) == asked[to] and (len(mine) == 1 or len({_verdict(entry) for entry in mine}) == 1):
             # Several messages to one number with one verdict: which entry is whose makes no difference.
-            taken = mine[0] if len(mine) == 1 else mine[sum(result.recipient == message.to for result in results)]
+            taken = mine[0] if len(mine) == 1 else mine[sum(result.recipient == to for result in results)]
             result, disposition = _read_entry(message, taken, hide)
             stop = stop or disposition is Disposition.STOP
         elif not mine:
@@ -174,7 +175,7 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
         else:
             result = _unknown(
                 message,
-                f"Cirrus answered {len(mine)} times for {asked[message.to]} messages to this number, "
+                f"Cirrus answered {len(mine)} times for {asked[to]} messages to this number, "
                 "and not which is which.",
             )
         results.append(result)
@@ -191,12 +192,8 @@ def _verdict(entry: Mapping[str, Any]) -> bool:
 
 def _read_entry(message: Message, entry: Mapping[str, Any], hide: Sequence[str]) -> tuple[Result, Disposition | None]:
     if _verdict(entry):
-        return Result(
-            recipient=message.to,
-            outcome=Outcome.ACCEPTED,
-            message_id=_opaque(entry.get("id")),
-            object_id=_opaque(entry.get("object_id")),
-        ), None
+        # By place: nearly every result is made here, and names take twice as long.
+        return Result(message.to, Outcome.ACCEPTED, _opaque(entry.get("id")), _opaque(entry.get("object_id"))), None
     code, reason = _read_failed(entry.get("failed"), hide)
     status = str(entry.get("status", ""))
     if status.startswith(("2", "5")) or (not status.startswith("4") and not reason):
@@ -229,7 +226,7 @@ def _unknown(message: Message, reason: str) -> Result:
 
 
 def _opaque(value: Any) -> str | None:
-    return None if value in (None, "") else str(value)
+    return str(value) if value or value == 0 else None
 
 
 # ---- upload

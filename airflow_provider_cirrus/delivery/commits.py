@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from threading import Event
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.background import Background
@@ -14,15 +13,19 @@ from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry, Ledger
 # Seconds: a write takes as long for one as for all that come a moment later.
 _COMPANY = 0.004
 
+#: Keys that are somebody else's, where there are none.
+NOTHING_HELD: Mapping[bytes, Entry] = {}
 
-class _Waiting:
-    """The intents of one request, until they are durable."""
+#: Takes over once an intent is durable, or could not be made so.
+Then: TypeAlias = "Callable[[Mapping[bytes, Entry] | None], None]"
 
-    def __init__(self, keys: Sequence[bytes], persons: Mapping[bytes, bytes]) -> None:
-        self.keys = keys
-        self.persons = persons
-        self.held: Mapping[bytes, Entry] | None = None
-        self.is_over = Event()
+
+class _Intent(NamedTuple):
+    """That the messages of one request are about to be sent."""
+
+    keys: Sequence[bytes]
+    persons: Mapping[bytes, bytes]
+    then: Then
 
 
 _Outcomes: TypeAlias = "list[tuple[bytes, Entry]]"
@@ -32,7 +35,7 @@ class GroupCommit:
     """
     Lets many threads write to one ledger: a thread of its own writes all that has come since its last write.
 
-    After a write that failed nothing is written any more, and whoever asks gets that error: an intent that could
+    After a write that failed nothing is written any more, and whoever writes gets that error: an intent that could
     not be made durable is never sent.
 
     :param ledger: where to; None: nothing is remembered, and nothing waits
@@ -49,7 +52,7 @@ class GroupCommit:
         self._ledger = ledger
         self._attempt = attempt
         self._recorded = recorded
-        self._writer: Background[_Waiting | _Outcomes] = Background(
+        self._writer: Background[_Intent | _Outcomes] = Background(
             "cirrus-ledger", self._write, _let_go, company=_COMPANY
         )
 
@@ -58,23 +61,20 @@ class GroupCommit:
         """What ended the writing, if anything did."""
         return self._writer.error
 
-    def intend(self, keys: Sequence[bytes], persons: Mapping[bytes, bytes] = NOBODY) -> Mapping[bytes, Entry]:
+    def intend(self, keys: Sequence[bytes], then: Then, persons: Mapping[bytes, bytes] = NOBODY) -> None:
         """
-        Record that these messages are about to be sent; return once that is durable.
+        Record that these messages are about to be sent, with the next write.
 
+        :param then: called once that is durable, with the keys that are somebody else's, which must not be sent;
+            with None where it could not be recorded: nothing may be sent. It is called from the thread that writes,
+            and must not keep it; without a ledger, from this one
         :param persons: whose each key is, where the ledger keeps that
-        :return: the keys that are somebody else's, which must not be sent
-        :raises BaseException: the ledger's own; nothing may be sent
+        :raises BaseException: the ledger's own, of an earlier write; ``then`` is not called
         """
         if self._ledger is None:
-            return {}
-        mine = _Waiting(keys, persons)
-        self._writer.put(mine)
-        mine.is_over.wait()
-        if mine.held is None:
-            assert self.error is not None
-            raise self.error
-        return mine.held
+            then(NOTHING_HELD)
+        else:
+            self._writer.put(_Intent(keys, persons, then))
 
     def settle(self, keys: Sequence[bytes], results: Sequence[Result]) -> list[Entry]:
         """
@@ -93,23 +93,22 @@ class GroupCommit:
         """Write what is left; :attr:`error` says whether that went well."""
         self._writer.close()
 
-    def _write(self, gathered: list[_Waiting | _Outcomes]) -> None:
+    def _write(self, gathered: list[_Intent | _Outcomes]) -> None:
         assert self._ledger is not None
-        waiting = [one for one in gathered if isinstance(one, _Waiting)]
-        outcomes = [outcome for one in gathered if not isinstance(one, _Waiting) for outcome in one]
-        persons = {key: person for one in waiting for key, person in one.persons.items()}
-        held = self._ledger.commit([key for one in waiting for key in one.keys], outcomes, persons)
-        for one in waiting:
-            one.held = {key: held[key] for key in one.keys if key in held} if held else {}
-            one.is_over.set()
+        intents = [one for one in gathered if isinstance(one, _Intent)]
+        outcomes = [outcome for one in gathered if not isinstance(one, _Intent) for outcome in one]
+        persons = {key: person for one in intents for key, person in one.persons.items()}
+        held = self._ledger.commit([key for one in intents for key in one.keys], outcomes, persons)
+        for one in intents:
+            one.then({key: held[key] for key in one.keys if key in held} if held else NOTHING_HELD)
         if outcomes:
             self._recorded(outcomes)
 
 
-def _let_go(gathered: list[_Waiting | _Outcomes]) -> None:
+def _let_go(gathered: list[_Intent | _Outcomes]) -> None:
     for one in gathered:
-        if isinstance(one, _Waiting):
-            one.is_over.set()
+        if isinstance(one, _Intent):
+            one.then(None)
 
 
 def as_held(entry: Entry) -> Entry:

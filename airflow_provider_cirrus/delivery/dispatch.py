@@ -13,10 +13,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
-from threading import BoundedSemaphore, Condition, Event
+from threading import Condition, Event
 from typing import TypeVar
 
 from airflow_provider_cirrus.api import errors
@@ -29,7 +29,7 @@ from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.background import Background
 from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
 from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of, person_of
-from airflow_provider_cirrus.delivery.limiter import RateLimit
+from airflow_provider_cirrus.delivery.limiter import Departure, RateLimit
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.pacing import PairLimit
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy, Timing
@@ -57,7 +57,7 @@ _LOOK = 0.2
 # Seconds that what is in flight gets when the run is stopped.
 _LAST_WAIT = 15.0
 # Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
-_CHUNK = 500
+_CHUNK = 100
 _CHUNK_SECONDS = 0.2
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _COMPANY = 0.02
@@ -192,13 +192,12 @@ class _Run:
         self._delivery = Delivery()
         self._progress = Progress(total)
         self._changed = Condition()
-        self._requests = BoundedSemaphore(dispatcher.concurrency)
-        # As many again may wait for the ledger, else all would wait for the same write and then for the same answers;
-        # and so many more may be ready, as reading is what the processor does while the others wait.
-        # One at a time also means in the order of the audience.
-        self._threads = 2 * dispatcher.concurrency if dispatcher.concurrency > 1 else 1
-        self._most_batches = 2 * self._threads
+        # Batches that wait for the ledger or for their answer. More of them than there are requests, else all would
+        # wait for the same write and then for the same answers.
         self._in_flight = 0
+        self._most_in_flight = 4 * dispatcher.concurrency
+        # In the order in which their intents became durable: one at a time means in the order of the audience.
+        self._senders = ThreadPoolExecutor(dispatcher.concurrency, "cirrus-send")
         # Messages to try again, by when; and those whose account already stands in the batch being made.
         self._again: list[tuple[float, int, _Item]] = []
         self._aside: deque[_Item] = deque()
@@ -218,20 +217,19 @@ class _Run:
         """Send the audience."""
         begun = time.monotonic()
         scratch = Scratch()
-        pool = ThreadPoolExecutor(self._threads, "cirrus-send")
         items = self._to_send(audience, scratch)
         try:
             self._load(scratch)
-            self._send_all(items, pool)
+            self._send_all(items)
             self._wait_for_flight(None)
             self._account_for_the_rest(items)
         finally:
             # Also when the task is timed out or terminated: what is in flight is waited for, and recorded.
             self._over.set()
             self._wait_for_flight(_LAST_WAIT)
-            pool.shutdown(wait=False, cancel_futures=True)
             scratch.close()
             self._commits.close()
+            self._senders.shutdown(wait=False, cancel_futures=True)
             self._teller.close()
         if broken := self._broken or self._commits.error or self._teller.error:
             raise broken
@@ -304,19 +302,42 @@ class _Run:
             return self._given.repeat_unknown
         return earlier.outcome is Outcome.UNSENT
 
-    def _send_all(self, items: Iterator[_Item], pool: ThreadPoolExecutor) -> None:
+    def _send_all(self, items: Iterator[_Item]) -> None:
         exhausted = False
         while not self._is_over():
             batch, exhausted = self._next_batch(items, exhausted)
             if batch:
                 with self._changed:
                     # With a time-out, as a stop from outside notifies nobody.
-                    while self._in_flight >= self._most_batches and not self._is_over():
+                    while self._in_flight >= self._most_in_flight and not self._is_over():
                         self._changed.wait(_LOOK)
-                    self._in_flight += 1
-                pool.submit(self._send, batch).add_done_callback(self._landed)
+                # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
+                time.sleep(0)
+                departure = self._limit.acquire(len(batch), self._is_over)
+                if departure is None:
+                    self._leave_unsent(batch)
+                else:
+                    self._depart(self._still_by_the_rules(batch), departure)
             elif exhausted and not self._wait_for_more():
                 return
+
+    def _depart(self, batch: list[_Item], departure: Departure) -> None:
+        """Send a batch as soon as its intent is durable."""
+
+        def then(held: Mapping[bytes, Entry] | None) -> None:
+            if held is None:
+                self._landed(self._commits.error)
+            else:
+                self._senders.submit(self._send, batch, departure, held)
+
+        if batch:
+            with self._changed:
+                self._in_flight += 1
+            try:
+                self._commits.intend([item.key for item in batch], then, self._persons(batch))
+            except BaseException as error:
+                self._landed(error)
+                raise
 
     def _next_batch(self, items: Iterator[_Item], exhausted: bool) -> tuple[list[_Item], bool]:
         """
@@ -384,28 +405,27 @@ class _Run:
 
     # ---- the sending threads
 
-    def _send(self, batch: list[_Item]) -> None:
-        departure = self._limit.acquire(len(batch), self._is_over)
-        if departure is None:
-            self._leave_unsent(batch)
-            return
-        batch = self._intend(self._still_by_the_rules(batch))
-        if batch:
-            messages = [item.message for item in batch]
-            with self._requests:
-                if self._is_over():
-                    # The ledger has their intent: that they were not sent after all must stand there, too.
-                    sent = failed_send(messages, _CAME_TOO_LATE)
-                else:
-                    self._limit.leaves(departure)
-                    sent = self._given.send(messages)
-                    self._note(sent)
-            self._settle(batch, sent)
+    def _send(self, batch: list[_Item], departure: Departure, held: Mapping[bytes, Entry]) -> None:
+        error = None
+        try:
+            if batch := self._not_held(batch, held):
+                self._settle(batch, self._exchange(batch, departure))
+        except BaseException as raised:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
+            error = raised
+        self._landed(error)
 
-    def _landed(self, flight: Future[None]) -> None:
-        error = None if flight.cancelled() else flight.exception()
+    def _exchange(self, batch: list[_Item], departure: Departure) -> SendResult:
+        messages = [item.message for item in batch]
+        if self._is_over():
+            # The ledger has their intent: that they were not sent after all must stand there, too.
+            return failed_send(messages, _CAME_TOO_LATE)
+        self._limit.leaves(departure)
+        sent = self._given.send(messages)
+        self._note(sent)
+        return sent
+
+    def _landed(self, error: BaseException | None) -> None:
         if error is not None:
-            # The reading thread raises it: here nobody would see it.
             self._broken = self._broken or error
             self._over.set()
         with self._changed:
@@ -431,11 +451,8 @@ class _Run:
         refused = self._policy.claim((item.message.to, item.key) for item in items)
         return self._without(items, {key: self._entry(Outcome.SUPPRESSED, why) for key, why in refused.items()})
 
-    def _intend(self, batch: list[_Item]) -> list[_Item]:
-        """Make the intent durable; return those that are ours to send."""
-        if not batch:
-            return batch
-        held = self._commits.intend([item.key for item in batch], self._persons(batch))
+    def _not_held(self, batch: list[_Item], held: Mapping[bytes, Entry]) -> list[_Item]:
+        """Return those that are ours to send."""
         self._policy.release(held.keys())
         return self._without(batch, {key: as_held(entry) for key, entry in held.items()})
 

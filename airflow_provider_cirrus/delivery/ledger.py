@@ -27,6 +27,9 @@ _PERSON = b"cirrus person"
 #: Persons where nobody asked for them.
 NOBODY: Mapping[bytes, bytes] = {}
 
+# A key's last byte as it is to be, without and with a ``message_key``.
+_MARKED = [[bytes([byte & ~1 | with_key]) for byte in range(256)] for with_key in (0, 1)]
+
 # Characters of a reason that are kept: enough for what Cirrus says, little enough for a million of them.
 _REASON = 160
 
@@ -91,9 +94,8 @@ def key_of(message: Message, stream_id: str) -> bytes:
         said = json.dumps([message.template.name, message.message_key], ensure_ascii=False)
     # An encoded id and digits hold nothing that JSON would escape.
     text = f'["{encode_id(stream_id)}", "{account_of(message.to)}", {said}]'
-    key = bytearray(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest())
-    key[-1] = key[-1] & ~1 | (message.message_key is not None)
-    return bytes(key)
+    key = hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    return key[:-1] + _MARKED[message.message_key is not None][key[-1]]
 
 
 def is_global(key: bytes) -> bool:

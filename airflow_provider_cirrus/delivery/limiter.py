@@ -18,8 +18,13 @@ _RECOVERY = 0.05
 
 
 @dataclass(slots=True)
-class _Departure:
-    """Messages that leave together, and when."""
+class Departure:
+    """
+    Messages that leave together, and when.
+
+    :ivar at: on the limit's clock
+    :ivar count: how many
+    """
 
     at: float
     count: int
@@ -42,7 +47,7 @@ class RateLimit:
         self._clock = clock
         self._changed = clock()
         self._not_before = 0.0
-        self._left: deque[_Departure] = deque()
+        self._left: deque[Departure] = deque()
         self._in_window = 0
         self._last = 0.0
         self._lock = Lock()
@@ -55,7 +60,7 @@ class RateLimit:
         with self._lock:
             return self._current(self._clock())
 
-    def acquire(self, count: int, is_over: Callable[[], bool]) -> _Departure | None:
+    def acquire(self, count: int, is_over: Callable[[], bool]) -> Departure | None:
         """
         Wait until so many messages may leave.
 
@@ -66,13 +71,13 @@ class RateLimit:
         with self._turn:
             while not is_over():
                 wait = self._try(count)
-                if isinstance(wait, _Departure):
+                if isinstance(wait, Departure):
                     return wait
                 # Rounding may leave a wait of nothing, and that is not a place.
                 time.sleep(min(max(wait, _TICK), _LOOK))
         return None
 
-    def leaves(self, departure: _Departure) -> None:
+    def leaves(self, departure: Departure) -> None:
         """Take note that messages leave now: between their turn and this, their intent was made durable."""
         with self._lock:
             departure.at = self._clock()
@@ -91,7 +96,7 @@ class RateLimit:
                 self._changed = now
             self._not_before = max(self._not_before, now + (1.0 if retry_after is None else retry_after))
 
-    def _try(self, count: int) -> _Departure | float:
+    def _try(self, count: int) -> Departure | float:
         """Take a place, or return the seconds after which to try again."""
         with self._lock:
             now = self._clock()
@@ -106,7 +111,7 @@ class RateLimit:
             spacing = count / rate * 0.9
             if self._left and now < self._last + spacing:
                 return self._last + spacing - now
-            departure = _Departure(now, count)
+            departure = Departure(now, count)
             self._last = now
             self._left.append(departure)
             self._in_window += count

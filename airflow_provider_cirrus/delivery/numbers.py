@@ -65,6 +65,11 @@ class Proof:
     time: str | None = None
     version: str | None = None
 
+    @property
+    def texts(self) -> tuple[str | None, str | None, str | None]:
+        """All three, in the order of the report."""
+        return self.source, self.time, self.version
+
 
 #: An entry of which nothing more is known.
 NOTHING_KNOWN = Proof()

@@ -65,23 +65,7 @@ def lines_to(report_file: ReportFile) -> Callable[[Sequence[Settled]], None]:
     from airflow_provider_cirrus.delivery.report_file import Line
 
     def listener(settled: Sequence[Settled]) -> None:
-        report_file.write(
-            [
-                Line(
-                    index=one.index,
-                    recipient=one.recipient,
-                    key=one.key.hex(),
-                    outcome=one.entry.outcome,
-                    message_id=one.entry.message_id,
-                    object_id=one.entry.object_id,
-                    code=one.entry.code,
-                    reason=one.entry.reason,
-                    attempt=one.entry.attempt,
-                    time=one.entry.time,
-                    proof=one.proof,
-                )
-                for one in settled
-            ]
-        )
+        # By place, in the order of the fields: a third of the time.
+        report_file.write([Line(s.index, s.recipient, s.key.hex(), *s.entry, s.proof) for s in settled])
 
     return listener

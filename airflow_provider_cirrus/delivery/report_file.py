@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from json.encoder import encode_basestring
 from pathlib import Path
@@ -36,12 +36,11 @@ FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "co
 #: The columns after them where the report shows proofs of opt-in.
 PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
 
-Recipients: TypeAlias = Literal["full", "masked", "hash"]
+_ALL_FIELDS = (*FIELDS, *PROOF_FIELDS)
+# Those that hold what somebody wrote.
+_FREE = frozenset({"recipient", "reason", *PROOF_FIELDS})
 
-# A line on its way: FIELDS, with the time in microseconds or None, and the texts of PROOF_FIELDS or nothing.
-_Row: TypeAlias = tuple[
-    int, str, str, str, str | None, str | None, int | None, str | None, int, int | None, tuple[str | None, ...]
-]  # fmt: skip
+Recipients: TypeAlias = Literal["full", "masked", "hash"]
 
 _ROW_GROUP = 10_000
 # Lines encoded at once: bounds the memory of a caller that hands over all that its ledger remembers.
@@ -127,7 +126,7 @@ class ReportFile:
             _pyarrow()
         try:
             file = self._place.open()
-            fields = (*FIELDS, *PROOF_FIELDS) if self._proofs else FIELDS
+            fields = _ALL_FIELDS if self._proofs else FIELDS
             self._format = _Parquet(file, fields) if self._kind == "parquet" else _Text(file, self._kind, fields)
         except OSError as error:
             raise InvalidInput(
@@ -147,8 +146,8 @@ class ReportFile:
         :raises ValueError: the report is not open
         """
         for start in range(0, len(lines), _CHUNK):
-            rows = _rows(lines[start : start + _CHUNK], self._recipients, self._proofs)
-            encoded = _ENCODE[self._kind](rows)
+            shown = _shown(lines[start : start + _CHUNK], self._recipients)
+            encoded = _ENCODE[self._kind](shown, self._proofs)
             with self._lock:
                 if self._format is None:
                     raise ValueError("the report is not open")
@@ -210,32 +209,14 @@ def _kind_of(path: Any) -> str:
     return _ENDINGS[ending]
 
 
-def _rows(lines: Sequence[Line], recipients: Recipients, proofs: bool) -> list[_Row]:
+def _shown(lines: Sequence[Line], recipients: Recipients) -> Sequence[Line]:
+    """Return the lines with what may be seen of each recipient."""
+    if recipients == "full":
+        return lines
     show = _SHOW[recipients]
-    hidden = recipients != "full"
     return [
-        (
-            line.index,
-            show(_clean(line.recipient)),
-            line.key,
-            line.outcome.value,
-            line.message_id and _clean(line.message_id),
-            line.object_id and _clean(line.object_id),
-            line.code,
-            line.reason and (mask_all(_clean(line.reason)) if hidden else _clean(line.reason)),
-            line.attempt,
-            round(line.time * 1_000_000) if line.time else None,
-            tuple(text and _clean(text) for text in (line.proof.source, line.proof.time, line.proof.version))
-            if proofs
-            else (),
-        )
-        for line in lines
+        replace(line, recipient=show(line.recipient), reason=line.reason and mask_all(line.reason)) for line in lines
     ]
-
-
-def _clean(text: str) -> str:
-    # JSON can carry half a surrogate pair, which no file can.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _hash(recipient: str) -> str:
@@ -247,18 +228,22 @@ def _hash(recipient: str) -> str:
 _SHOW: dict[str, Callable[[str], str]] = {"full": str, "masked": mask, "hash": _hash}
 
 
-def _clock() -> Callable[[int | None], str | None]:
-    """Return a writer of times that makes the text of each second once: lines mostly share theirs."""
-    last, text = -1, ""
+def _micros(time: float) -> int | None:
+    return round(time * 1_000_000) if time else None
 
-    def write(micros: int | None) -> str | None:
+
+def _clock() -> Callable[[float], str | None]:
+    """Return a writer of times that makes each text once: lines mostly share theirs."""
+    last, text = 0.0, None
+
+    def write(seconds: float) -> str | None:
         nonlocal last, text
-        if micros is None:
-            return None
-        seconds, rest = divmod(micros, 1_000_000)
         if seconds != last:
-            last, text = seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{text}.{rest:06d}Z"
+            last, text = seconds, None
+            if (micros := _micros(seconds)) is not None:
+                whole, rest = divmod(micros, 1_000_000)
+                text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:06d}Z"
+        return text
 
     return write
 
@@ -267,39 +252,44 @@ def _text(value: str | None) -> str:
     return "null" if value is None else encode_basestring(value)
 
 
-def _jsonl(rows: list[_Row]) -> bytes:
+def _bytes(text: str) -> bytes:
+    # JSON can carry half a surrogate pair, which no file can.
+    return text.encode("utf-8", "replace")
+
+
+def _jsonl(lines: Sequence[Line], proofs: bool) -> bytes:
     # Spelt out in the order of FIELDS: twice as fast as the encoder is with a dict per line.
     written = _clock()
-    return "".join(
-        f'{{"index": {index}, "recipient": {encode_basestring(recipient)}, "key": "{key}", "outcome": "{outcome}", '
-        f'"message_id": {_text(message_id)}, "object_id": {_text(object_id)}, '
-        f'"code": {"null" if code is None else code}, "reason": {_text(reason)}, '
-        f'"attempt": {attempt}, "time": {_text(written(micros))}{_proof_json(proof) if proof else ""}}}\n'
-        for index, recipient, key, outcome, message_id, object_id, code, reason, attempt, micros, proof in rows
-    ).encode()
+    return _bytes(
+        "".join(
+            [
+                f'{{"index": {at.index}, "recipient": {encode_basestring(at.recipient)}, "key": "{at.key}", '
+                f'"outcome": "{at.outcome}", "message_id": {_text(at.message_id)}, '
+                f'"object_id": {_text(at.object_id)}, "code": {"null" if at.code is None else at.code}, '
+                f'"reason": {_text(at.reason)}, "attempt": {at.attempt}, "time": {_text(written(at.time))}'
+                f"{_proof_json(at.proof) if proofs else ''}}}\n"
+                for at in lines
+            ]
+        )
+    )
 
 
-def _proof_json(proof: Sequence[str | None]) -> str:
-    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, proof, strict=True))
+def _proof_json(proof: Proof) -> str:
+    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, proof.texts, strict=True))
 
 
-def _csv(rows: list[_Row]) -> bytes:
+def _csv(lines: Sequence[Line], proofs: bool) -> bytes:
     written = _clock()
     text = io.StringIO(newline="")
     # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
     csv.writer(text).writerows(
-        (
-            row[0],
-            _inert(row[1]),
-            *row[2:7],
-            row[7] and _inert(row[7]),
-            row[8],
-            written(row[9]),
-            *(text and _inert(text) for text in row[10]),
-        )
-        for row in rows
+        [
+            _inert(cell) if cell and name in _FREE else cell
+            for name, cell in zip(_ALL_FIELDS, _cells(line, written(line.time), proofs), strict=False)
+        ]
+        for line in lines
     )
-    return text.getvalue().encode()
+    return _bytes(text.getvalue())
 
 
 def _inert(text: str) -> str:
@@ -307,7 +297,24 @@ def _inert(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and "******" not in text[:9] else text
 
 
-_ENCODE: dict[str, Callable[[list[_Row]], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": lambda rows: rows}
+def _cells(line: Line, time: Any, proofs: bool) -> tuple[Any, ...]:
+    """Return a line's cells in the order of the columns."""
+    cells = (line.index, line.recipient, line.key, line.outcome.value, line.message_id, line.object_id)
+    return (*cells, line.code, line.reason, line.attempt, time, *(line.proof.texts if proofs else ()))
+
+
+def _columns_of(lines: Sequence[Line], proofs: bool) -> list[tuple[Any, ...]]:
+    """Return the cells of a line as they go into columns; pyarrow refuses half a surrogate pair."""
+    return [
+        tuple(
+            _bytes(cell).decode() if isinstance(cell, str) else cell
+            for cell in _cells(line, _micros(line.time), proofs)
+        )
+        for line in lines
+    ]
+
+
+_ENCODE: dict[str, Callable[[Sequence[Line], bool], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _columns_of}
 
 
 class _Format(Protocol):
@@ -342,9 +349,9 @@ class _Parquet:
         # Fixed, as the files of several shards are read as one: an all-empty column must not become another type.
         self._schema = pa.schema(list(zip(fields, types, strict=True)))
         self._writer = pq.ParquetWriter(file, self._schema, compression="snappy")
-        self._rows: list[_Row] = []
+        self._rows: list[tuple[Any, ...]] = []
 
-    def add(self, encoded: list[_Row]) -> None:
+    def add(self, encoded: list[tuple[Any, ...]]) -> None:
         self._rows += encoded
         while len(self._rows) >= _ROW_GROUP:
             self._group(self._rows[:_ROW_GROUP])
@@ -359,12 +366,10 @@ class _Parquet:
         finally:
             _finish(self._file)
 
-    def _group(self, rows: list[_Row]) -> None:
+    def _group(self, rows: list[tuple[Any, ...]]) -> None:
         columns = [
             self._pa.array(column, type=field.type)
-            for column, field in zip(
-                zip(*((*row[:-1], *row[-1]) for row in rows), strict=True), self._schema, strict=True
-            )
+            for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
         ]
         table = self._pa.Table.from_arrays(columns, schema=self._schema)
         self._writer.write_table(table, row_group_size=_ROW_GROUP)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from queue import SimpleQueue
 
 import pytest
 
@@ -44,6 +45,13 @@ class Slow:
         self.commits.clear()
 
 
+def intend(commits: GroupCommit, keys: Sequence[bytes]) -> Mapping[bytes, Entry] | None:
+    """Return what an intent comes to."""
+    told: SimpleQueue[Mapping[bytes, Entry] | None] = SimpleQueue()
+    commits.intend(keys, told.put)
+    return told.get(timeout=10)
+
+
 def in_threads(count: int, work: object) -> list[BaseException]:
     raised: list[BaseException] = []
 
@@ -64,17 +72,17 @@ def in_threads(count: int, work: object) -> list[BaseException]:
 def test_requests_that_wait_together_share_a_write() -> None:
     ledger = Slow()
     commits = GroupCommit(ledger, 1)
-    in_threads(32, lambda number: commits.intend([bytes([number])]))
+    in_threads(32, lambda number: intend(commits, [bytes([number])]))
     assert sorted(key for intents, _ in ledger.commits for key in intents) == [bytes([n]) for n in range(32)]
     assert len(ledger.commits) < 16
 
 
-def test_an_intent_is_written_before_intend_returns() -> None:
+def test_an_intent_is_durable_before_anybody_is_told() -> None:
     ledger = Slow()
     commits = GroupCommit(ledger, 1)
 
     def work(number: int) -> None:
-        commits.intend([bytes([number])])
+        assert intend(commits, [bytes([number])]) == {}
         assert any(bytes([number]) in intents for intents, _ in ledger.commits)
         commits.settle([bytes([number])], [YES])
 
@@ -83,11 +91,19 @@ def test_an_intent_is_written_before_intend_returns() -> None:
     assert sorted(key for _, outcomes in ledger.commits for key in outcomes) == [bytes([n]) for n in range(16)]
 
 
-def test_after_a_write_that_failed_everybody_gets_the_error() -> None:
+def test_after_a_write_that_failed_nobody_may_send_and_whoever_writes_gets_the_error() -> None:
     ledger = Slow(breaks_at=2)
     commits = GroupCommit(ledger, 1)
-    raised = in_threads(8, lambda number: [commits.intend([bytes([number]), bytes([n])]) for n in range(100, 110)])
+    told: list[object] = []
+
+    def work(number: int) -> None:
+        for n in range(100, 110):
+            told.append(intend(commits, [bytes([number]), bytes([n])]))
+
+    raised = in_threads(8, work)
     assert len(raised) == 8
+    assert told.count(None) >= 1
+    assert told.count({}) == len(ledger.commits[0][0]) / 2, "only what the first write made durable may be sent"
     assert len(ledger.commits) == 2, "it was written to again"
     commits.close()
     assert isinstance(commits.error, BrokenPipeError)
@@ -98,13 +114,13 @@ def test_after_a_write_that_failed_everybody_gets_the_error() -> None:
 def test_each_request_learns_which_of_its_own_intents_are_held() -> None:
     theirs = Entry(Outcome.ACCEPTED, "m9")
     commits = GroupCommit(Slow({b"a": theirs}), 1)
-    assert commits.intend([b"a", b"b"]) == {b"a": theirs}
-    assert commits.intend([b"c"]) == {}
+    assert intend(commits, [b"a", b"b"]) == {b"a": theirs}
+    assert intend(commits, [b"c"]) == {}
 
 
 def test_without_a_ledger_nothing_waits() -> None:
     commits = GroupCommit(None, 4)
-    assert commits.intend([b"a"]) == {}
+    assert intend(commits, [b"a"]) == {}
     assert commits.settle([b"a"], [YES])[0].attempt == 4
     commits.close()
     assert commits.error is None
