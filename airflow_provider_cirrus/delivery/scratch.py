@@ -83,7 +83,9 @@ class Scratch:
             else:
                 found.append(key not in new)
                 new[key] = None
-        self._rows.executemany("INSERT INTO known (key) VALUES (?)", [(key,) for key in new])
+        if new:
+            # In one statement, as after each of them the interpreter is somebody else's for a while.
+            self._rows.execute(f"INSERT INTO known (key) VALUES {', '.join(['(?)'] * len(new))}", [*new])  # noqa: S608
         return found
 
     def _see(self, place: int | None) -> bool:

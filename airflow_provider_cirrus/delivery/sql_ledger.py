@@ -107,8 +107,8 @@ class SqlLedger(SqlStore):
         self._is_global = is_global
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._insert = insert_or_ignore(_ledger, self._dialect)
-        # Whose it is stands there since the intent.
-        self._upsert = upsert(_ledger, self._dialect, keep=("person",))
+        # What stands there since the intent is not written again: an index would have to follow.
+        self._upsert = upsert(_ledger, self._dialect, keep=("scope", "message_key", "owner", "person"))
         self._transaction(self._take_over)
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
@@ -156,7 +156,7 @@ class SqlLedger(SqlStore):
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
-                execute_many(connection, self._upsert, [self._row(key, *stored[key]) for key in sorted(stored)])
+                execute_many(connection, self._upsert, [self._outcome(key, *stored[key]) for key in sorted(stored)])
             return self._claim(connection, intents, persons) if intents else {}
 
         return self._transaction(work)
@@ -180,7 +180,8 @@ class SqlLedger(SqlStore):
         named = {self._stored(key): key for key in intents}
         # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
         wanted = sorted(named)
-        rows = [self._row(key, named[key], None, persons.get(named[key])) for key in wanted]
+        now = self._clock()
+        rows = [self._intent(key, named[key], persons.get(named[key]), now) for key in wanted]
         inserted = execute_many(connection, self._insert, rows)
         if self._dialect == "sqlite" and inserted == len(wanted):
             # All are new. Other drivers do not count what many statements did together.
@@ -238,20 +239,31 @@ class SqlLedger(SqlStore):
     def _stored(self, key: bytes) -> str:
         return stored_key(key, "" if self._is_global(key) else self._scope)
 
-    def _row(self, stored: str, key: bytes, entry: Entry | None, person: bytes | None = None) -> dict[str, Any]:
+    def _intent(self, stored: str, key: bytes, person: bytes | None, now: float) -> dict[str, Any]:
         return {
             "key": stored,
             "scope": self._scope,
             "message_key": key.hex(),
-            "state": _INTENT if entry is None else entry.outcome.value,
-            "message_id": _text(entry.message_id if entry else None),
-            "object_id": _text(entry.object_id if entry else None),
-            "code": entry.code if entry else None,
-            "reason": _text(entry.reason if entry else None),
-            "attempt": entry.attempt if entry else 0,
-            "time": entry.time if entry else self._clock(),
+            "state": _INTENT,
+            "attempt": 0,
+            "time": now,
             "owner": self._owner,
             "person": None if person is None else person.hex(),
+        }
+
+    def _outcome(self, stored: str, key: bytes, entry: Entry) -> dict[str, Any]:
+        return {
+            "key": stored,
+            "scope": self._scope,
+            "message_key": key.hex(),
+            "state": entry.outcome.value,
+            "message_id": _text(entry.message_id),
+            "object_id": _text(entry.object_id),
+            "code": entry.code,
+            "reason": _text(entry.reason),
+            "attempt": entry.attempt,
+            "time": entry.time,
+            "owner": self._owner,
         }
 
 
@@ -282,4 +294,6 @@ def _entry(row: Any) -> Entry:
 
 def _text(value: str | None) -> str | None:
     # PostgreSQL takes no NUL, and no driver half a surrogate pair; Cirrus's texts are free.
-    return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
+    if value is None or value.isprintable():
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode()

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain
+from operator import itemgetter
 from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
@@ -20,7 +22,8 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from airflow_provider_cirrus.delivery.ledger import LedgerError
 
-# SQLite before 3.32 takes 999 parameters in a statement.
+# SQLite before 3.32 takes no more in a statement.
+_PARAMETERS = 999
 _CHUNK = 500
 _TRIES = 8
 _LOCK_WAIT = 30
@@ -279,9 +282,18 @@ def execute_many(connection: Connection, statement: Any, rows: Sequence[Mapping[
     """
     if connection.dialect.name != "sqlite":
         return int(connection.execute(statement, rows).rowcount)
-    # SQLAlchemy takes longer to hand a row over than SQLite to write it; here no type needs a conversion.
+    # SQLAlchemy takes longer to hand a row over than SQLite to write it; here no type needs a conversion. Many rows
+    # in one statement, as after each statement the interpreter is somebody else's for a while.
     text, names = _as_text(statement, tuple(rows[0]))
-    return int(connection.exec_driver_sql(text, [tuple(row[name] for name in names) for row in rows]).rowcount)
+    values = itemgetter(*names)
+    one = f"({', '.join('?' * len(names))})"
+    most = _PARAMETERS // len(names)
+    touched = 0
+    for start in range(0, len(rows), most):
+        part = rows[start : start + most]
+        many = text.replace(f"VALUES {one}", f"VALUES {', '.join([one] * len(part))}")
+        touched += connection.exec_driver_sql(many, tuple(chain.from_iterable(map(values, part)))).rowcount
+    return touched
 
 
 @lru_cache(maxsize=64)
