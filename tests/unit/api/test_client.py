@@ -6,7 +6,9 @@ import asyncio
 import io
 import logging
 import re
+import select
 import socket
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,6 +234,13 @@ def test_a_server_that_asks_for_more_patience_than_we_have_gets_it_from_the_call
     assert len(sandbox.requests) == 1
 
 
+def test_a_closed_client_opens_new_connections(sandbox: Sandbox) -> None:
+    client = CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url)
+    for _ in range(2):
+        with client:
+            assert outcomes(client.send([message()])) == ["accepted"]
+
+
 def test_a_refused_connection_leaves_all_unsent(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -303,6 +312,72 @@ def test_a_netrc_and_a_proxy_do_not_come_between_us_and_our_own_machine(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert outcomes(connect().send([message()])) == ["accepted"]
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    """A proxy: opens a tunnel to wherever it is asked to, or refuses to."""
+
+    def handle(self) -> None:
+        asked = self.rfile.readline().split()
+        while self.rfile.readline().strip():
+            pass
+        assert isinstance(self.server, _Proxy)
+        self.server.asked.append(asked[1].decode())
+        if not self.server.is_open:
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            return
+        host, _, port = asked[1].decode().partition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            ends = {self.connection: there, there: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [], 10)[0]:
+                    if not (data := end.recv(65_536)):
+                        return
+                    ends[end].sendall(data)
+
+
+class _Proxy(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    is_open = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+        self.asked: list[str] = []
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Proxy]:
+    """A proxy that the environment names for https."""
+    with _Proxy() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_address[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("is_open", "outcome"), [pytest.param(True, "accepted", id="open"), pytest.param(False, "unsent", id="refusing")]
+)
+def test_the_proxy_of_the_environment_is_used_for_https(
+    connect: Connect,
+    certificate: tuple[Path, Path],
+    proxy: _Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    is_open: bool,
+    outcome: str,
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(certificate[1]))
+    proxy.is_open = is_open
+    with Sandbox(ssl_certfile=str(certificate[0])) as secure:
+        client = connect(base_url=secure.base_url, token=secure.token, stream_id=secure.stream_id)
+        assert outcomes(client.send([message()])) == [outcome]
+        assert proxy.asked == [secure.base_url.removeprefix("https://")]
+        assert len(secure.requests) == is_open
 
 
 def test_an_upload_arrives_whole(connect: Connect, sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -253,8 +254,10 @@ def test_the_first_ledger_error_stops_all_threads(client: CirrusClient, sandbox:
         store.broken = True
         return client.send(messages)
 
+    begun = time.monotonic()
     with pytest.raises(BrokenPipeError):
         run(client, people(2000), store, send=send, concurrency=8)
+    assert time.monotonic() - begun < 10, "it waited for what was not in flight"
     intended = {one for value in store.values() for item in value["log"] if "i" in item for one in [item["i"]]}
     assert len(sandbox.requests) <= sum(len(one) // 16 for one in intended) / 20 + 1
 
