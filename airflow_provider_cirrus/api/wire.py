@@ -175,8 +175,7 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
         else:
             result = _unknown(
                 message,
-                f"Cirrus answered {len(mine)} times for {asked[to]} messages to this number, "
-                "and not which is which.",
+                f"Cirrus answered {len(mine)} times for {asked[to]} messages to this number, and not which is which.",
             )
         results.append(result)
     return SendResult(tuple(results), stop=stop)

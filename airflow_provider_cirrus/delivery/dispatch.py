@@ -196,6 +196,9 @@ class _Run:
         # wait for the same write and then for the same answers.
         self._in_flight = 0
         self._most_in_flight = 4 * dispatcher.concurrency
+        # Those of them that may leave, and wait for a free thread: few, as whatever of them is cut off stays unknown.
+        self._ready = 0
+        self._most_ready = dispatcher.concurrency
         # In the order in which their intents became durable: one at a time means in the order of the audience.
         self._senders = ThreadPoolExecutor(dispatcher.concurrency, "cirrus-send")
         # Messages to try again, by when; and those whose account already stands in the batch being made.
@@ -307,10 +310,7 @@ class _Run:
         while not self._is_over():
             batch, exhausted = self._next_batch(items, exhausted)
             if batch:
-                with self._changed:
-                    # With a time-out, as a stop from outside notifies nobody.
-                    while self._in_flight >= self._most_in_flight and not self._is_over():
-                        self._changed.wait(_LOOK)
+                self._wait_for_room()
                 # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
                 time.sleep(0)
                 departure = self._limit.acquire(len(batch), self._is_over)
@@ -321,6 +321,15 @@ class _Run:
             elif exhausted and not self._wait_for_more():
                 return
 
+    def _wait_for_room(self) -> None:
+        with self._changed:
+            # With a time-out, as a stop from outside notifies nobody.
+            while self._is_full() and not self._is_over():
+                self._changed.wait(_LOOK)
+
+    def _is_full(self) -> bool:
+        return self._in_flight >= self._most_in_flight or self._ready >= self._most_ready
+
     def _depart(self, batch: list[_Item], departure: Departure) -> None:
         """Send a batch as soon as its intent is durable."""
 
@@ -328,6 +337,8 @@ class _Run:
             if held is None:
                 self._landed(self._commits.error)
             else:
+                with self._changed:
+                    self._ready += 1
                 self._senders.submit(self._send, batch, departure, held)
 
         if batch:
@@ -407,6 +418,9 @@ class _Run:
 
     def _send(self, batch: list[_Item], departure: Departure, held: Mapping[bytes, Entry]) -> None:
         error = None
+        with self._changed:
+            self._ready -= 1
+            self._changed.notify_all()
         try:
             if batch := self._not_held(batch, held):
                 self._settle(batch, self._exchange(batch, departure))

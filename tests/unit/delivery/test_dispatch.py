@@ -275,6 +275,23 @@ def test_an_intent_is_durable_before_its_request_leaves(client: CirrusClient) ->
     assert durable == [True] * 10
 
 
+def test_few_intents_wait_for_a_slow_server(client: CirrusClient, sandbox: Sandbox) -> None:
+    """Whatever has an intent and no outcome stays unknown, should the process be killed."""
+    store = Store()
+    undecided: list[int] = []
+    # Long enough for all to be intended that may be: the limit lets one leave every 36 ms.
+    sandbox.add_fault("latency", on="send", delay=0.4, times=None)
+
+    def send(messages: Sequence[Message]) -> SendResult:
+        sent = client.send(messages)
+        outcomes = [entry.outcome for entry in dict(TaskStateLedger(store).load()).values()]
+        undecided.append(outcomes.count(Outcome.UNKNOWN))
+        return sent
+
+    run(client, people(240), store, send=send, concurrency=2, messages_per_second=500)
+    assert max(undecided) <= 6 * 20
+
+
 def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> None:
     told: list[int] = []
     lock = threading.Lock()
