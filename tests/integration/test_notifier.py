@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,4 +87,6 @@ def test_the_example_tells_once_of_its_tasks_and_once_of_the_run(run_dag: RunDag
     told = [(message["recipient"], message["template"]) for message in sandbox.messages]
     people = ("447700900140", "447700900141")
     assert sorted(told) == sorted((who, what) for who in people for what in ("task_failed", "dag_failed"))
-    assert ["example_cirrus_notifier.load", "part 1 is broken: line 1 line 2"] in texts(sandbox)
+    # Which of the parts fails first is up to Airflow.
+    (why,) = {why for name, why in texts(sandbox) if name == "example_cirrus_notifier.load"}
+    assert re.fullmatch(r"part [123] is broken: line 1 line 2", why)
