@@ -129,6 +129,6 @@ class AsyncCirrusClient:
             )
         except httpx.RequestError as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status_code, dict(answer.headers), answer.content)
+        response = wire.Response(answer.status_code, answer.headers, answer.content)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response

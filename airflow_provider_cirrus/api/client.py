@@ -209,7 +209,7 @@ class CirrusClient:
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status, _lower(answer.headers), answer.data)
+        response = wire.Response(answer.status, answer.headers, answer.data)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
 
@@ -258,7 +258,3 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._authorization
         return request
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

@@ -164,7 +164,8 @@ class Template(Part):
         :raises ValueError: WhatsApp does not take one of them; making the template anew says which
         """
         before, after = self._around_body
-        if isinstance(values, Mapping):
+        # Asked of the type first: whether something is a Mapping takes as long to find out as to write a parameter.
+        if type(values) is not list and isinstance(values, Mapping):
             named = {name: check_text(as_text(value), BODY_LIMIT) for name, value in values.items()}
             raw.check_body(list(named.values()), [])
             filled = _to_json(_body_parameters(named))

@@ -56,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer; header names in lower case."""
+    """One HTTP answer; its headers are found whichever the case of their names."""
 
     status: int
     headers: Mapping[str, str]
