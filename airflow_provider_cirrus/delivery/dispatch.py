@@ -20,10 +20,9 @@ from threading import Condition, Event
 from typing import TypeVar
 
 from airflow_provider_cirrus.api import errors
-from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
-from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
+from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.api.wire import MAX_BATCH, failed_send
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.background import Background
@@ -35,13 +34,11 @@ from airflow_provider_cirrus.delivery.pacing import PairLimit
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy, Timing
 from airflow_provider_cirrus.delivery.progress import Progress
 from airflow_provider_cirrus.delivery.scratch import Scratch
+from airflow_provider_cirrus.delivery.tally import Delivery, Settled
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-#: Up to so many messages the results themselves are kept.
-KEPT = 100
 
 # A server that failed this many requests in a row is down; more would only grow the number of unknowns.
 _FAILURES = 3
@@ -74,66 +71,6 @@ class _Item:
     account: str
     proof: Proof
     tries: int = 0
-
-
-# Not frozen, which takes three times as long to make; one is made for every message.
-@dataclass(slots=True)
-class Settled:
-    """What became of one message of the audience; ``proof``: of the recipient's opt-in."""
-
-    index: int
-    key: bytes
-    recipient: str
-    entry: Entry
-    proof: Proof = NOTHING_KNOWN
-
-
-@dataclass
-class Delivery:
-    """
-    What became of an audience.
-
-    :ivar counts: the number of messages by outcome, all outcomes named; they add up to the audience
-    :ivar kept: all messages in the order of the audience, where there are at most 100
-    :ivar complaints: some that were not accepted, for people
-    :ivar error: the last error of a whole request, for its hint and its ``retry_after``
-    :ivar seconds: how long it took
-    :ivar deferred: how many of the unsent wait for the end of quiet hours
-    :ivar resume_at: Unix seconds of the first of these ends
-    """
-
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
-    kept: dict[int, Settled] = field(default_factory=dict)
-    complaints: list[Settled] = field(default_factory=list)
-    error: CirrusError | None = None
-    seconds: float = 0.0
-    deferred: int = 0
-    resume_at: float | None = None
-
-    @property
-    def total(self) -> int:
-        """The number of messages of the audience."""
-        return sum(self.counts.values())
-
-    @property
-    def results(self) -> list[Result]:
-        """The results in the order of the audience; empty where there are more than 100."""
-        if self.total > KEPT:
-            return []
-        return [self.kept[index].entry.result(self.kept[index].recipient) for index in sorted(self.kept)]
-
-    def defer(self, until: float) -> None:
-        """Count one more of the unsent that wait for a moment."""
-        self.deferred += 1
-        self.resume_at = until if self.resume_at is None else min(self.resume_at, until)
-
-    def add(self, settled: Settled) -> None:
-        """Count one more message."""
-        self.counts[settled.entry.outcome] += 1
-        if len(self.kept) < KEPT:
-            self.kept[settled.index] = settled
-        if settled.entry.outcome is not Outcome.ACCEPTED and len(self.complaints) < KEPT:
-            self.complaints.append(settled)
 
 
 @dataclass

@@ -228,8 +228,8 @@ def _hash(recipient: str) -> str:
 _SHOW: dict[str, Callable[[str], str]] = {"full": str, "masked": mask, "hash": _hash}
 
 
-def _micros(time: float) -> int | None:
-    return round(time * 1_000_000) if time else None
+def _micros(seconds: float) -> int | None:
+    return round(seconds * 1_000_000) if seconds else None
 
 
 def _clock() -> Callable[[float], str | None]:
@@ -297,10 +297,10 @@ def _inert(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and "******" not in text[:9] else text
 
 
-def _cells(line: Line, time: Any, proofs: bool) -> tuple[Any, ...]:
-    """Return a line's cells in the order of the columns."""
+def _cells(line: Line, moment: Any, proofs: bool) -> tuple[Any, ...]:
+    """Return a line's cells in the order of the columns; ``moment``: its time as it is written."""
     cells = (line.index, line.recipient, line.key, line.outcome.value, line.message_id, line.object_id)
-    return (*cells, line.code, line.reason, line.attempt, time, *(line.proof.texts if proofs else ()))
+    return (*cells, line.code, line.reason, line.attempt, moment, *(line.proof.texts if proofs else ()))
 
 
 def _columns_of(lines: Sequence[Line], proofs: bool) -> list[tuple[Any, ...]]:

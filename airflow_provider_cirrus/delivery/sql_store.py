@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import chain
-from operator import itemgetter
 from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
@@ -285,14 +283,13 @@ def execute_many(connection: Connection, statement: Any, rows: Sequence[Mapping[
     # SQLAlchemy takes longer to hand a row over than SQLite to write it; here no type needs a conversion. Many rows
     # in one statement, as after each statement the interpreter is somebody else's for a while.
     text, names = _as_text(statement, tuple(rows[0]))
-    values = itemgetter(*names)
     one = f"({', '.join('?' * len(names))})"
     most = _PARAMETERS // len(names)
     touched = 0
     for start in range(0, len(rows), most):
         part = rows[start : start + most]
         many = text.replace(f"VALUES {one}", f"VALUES {', '.join([one] * len(part))}")
-        touched += connection.exec_driver_sql(many, tuple(chain.from_iterable(map(values, part)))).rowcount
+        touched += connection.exec_driver_sql(many, tuple(row[name] for row in part for name in names)).rowcount
     return touched
 
 

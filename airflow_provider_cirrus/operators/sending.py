@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.delivery.audience import Refused
     from airflow_provider_cirrus.delivery.caps import FrequencyCap
-    from airflow_provider_cirrus.delivery.dispatch import Delivery
     from airflow_provider_cirrus.delivery.ledger import Ledger
     from airflow_provider_cirrus.delivery.policy import Policy
     from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+    from airflow_provider_cirrus.delivery.tally import Delivery
     from airflow_provider_cirrus.operators.rules import Rules
 
 

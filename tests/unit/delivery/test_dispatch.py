@@ -13,9 +13,10 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery import dispatch
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.dispatch import Delivery, Dispatcher
+from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 from airflow_provider_cirrus.delivery.ledger import key_of
 from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.tally import Delivery, Settled
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store
 
@@ -297,7 +298,7 @@ def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> N
     told: list[int] = []
     lock = threading.Lock()
 
-    def listener(settled: Sequence[dispatch.Settled]) -> None:
+    def listener(settled: Sequence[Settled]) -> None:
         with lock:
             told.extend(one.index for one in settled)
 
@@ -307,7 +308,7 @@ def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> N
 
 
 def test_an_error_of_the_listener_ends_the_run(client: CirrusClient) -> None:
-    def listener(settled: Sequence[dispatch.Settled]) -> None:
+    def listener(settled: Sequence[Settled]) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
