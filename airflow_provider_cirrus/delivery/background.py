@@ -1,12 +1,14 @@
-"""One thread for what many would queue up for: it works through all that has gathered since it last looked."""
+"""Threads: one for what many would queue up for, and several for what takes its time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import SimpleQueue
 from threading import Condition, Event, Thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 Item = TypeVar("Item")
+_Call: TypeAlias = "tuple[Callable[..., None], tuple[Any, ...]]"
 
 
 class Background(Generic[Item]):
@@ -91,3 +93,42 @@ class Background(Generic[Item]):
                 if self._drop is not None:
                     self._drop(items)
                 return
+
+
+class Crew:
+    """
+    A few threads that make calls, in the order in which they came.
+
+    A ThreadPoolExecutor would keep a result of each call, which takes as long as the rest of handing it over; and
+    would keep the process from ending while a request hangs.
+
+    :param name: of the threads
+    :param most: threads
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._count = 0
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """
+        Have a function called; to be asked for by one thread at a time.
+
+        :param function: handles its own errors: nobody else would
+        """
+        self._calls.put((function, arguments))
+        if self._count < self._most:
+            self._count += 1
+            Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
+
+    def close(self) -> None:
+        """Let the threads end after what was asked for; waits for none of them."""
+        for _ in range(self._count):
+            self._calls.put(None)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            function, arguments = call
+            function(*arguments)

@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Condition, Event
@@ -25,7 +24,7 @@ from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.api.wire import MAX_BATCH, failed_send
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.background import Background
+from airflow_provider_cirrus.delivery.background import Background, Crew
 from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
 from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of, person_of
 from airflow_provider_cirrus.delivery.limiter import Departure, RateLimit
@@ -137,7 +136,7 @@ class _Run:
         self._ready = 0
         self._most_ready = dispatcher.concurrency
         # In the order in which their intents became durable: one at a time means in the order of the audience.
-        self._senders = ThreadPoolExecutor(dispatcher.concurrency, "cirrus-send")
+        self._senders = Crew("cirrus-send", dispatcher.concurrency)
         # Messages to try again, by when; and those whose account already stands in the batch being made.
         self._again: list[tuple[float, int, _Item]] = []
         self._aside: deque[_Item] = deque()
@@ -169,7 +168,7 @@ class _Run:
             self._wait_for_flight(_LAST_WAIT)
             scratch.close()
             self._commits.close()
-            self._senders.shutdown(wait=False, cancel_futures=True)
+            self._senders.close()
             self._teller.close()
         if broken := self._broken or self._commits.error or self._teller.error:
             raise broken
@@ -276,7 +275,7 @@ class _Run:
             else:
                 with self._changed:
                     self._ready += 1
-                self._senders.submit(self._send, batch, departure, held)
+                self._senders.call(self._send, batch, departure, held)
 
         if batch:
             with self._changed:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from queue import SimpleQueue
 
 import pytest
 
-from airflow_provider_cirrus.delivery.background import Background
+from airflow_provider_cirrus.delivery.background import Background, Crew
 
 
 def test_what_gathers_is_worked_through_together_and_in_order() -> None:
@@ -68,3 +71,39 @@ def test_who_is_faster_than_the_work_waits() -> None:
     faster.join(10)
     background.close()
     assert worked == list(range(6))
+
+
+def test_a_crew_of_one_calls_in_order_and_ends_when_it_is_closed() -> None:
+    called: list[int] = []
+    ended = threading.Event()
+    crew = Crew("test", 1)
+    for number in range(100):
+        crew.call(called.append, number)
+    crew.call(ended.set)
+    crew.close()
+    assert ended.wait(10)
+    assert called == list(range(100))
+
+
+def test_a_crew_makes_as_many_calls_at_once_as_it_has_threads() -> None:
+    crew = Crew("test", 4)
+    together = threading.Barrier(4)
+    met: SimpleQueue[int] = SimpleQueue()
+    for _ in range(8):
+        crew.call(lambda: met.put(together.wait(10)))
+    assert sorted(met.get(timeout=10) for _ in range(8)) == [0, 0, 1, 1, 2, 2, 3, 3]
+    crew.close()
+
+
+def test_a_call_that_hangs_does_not_keep_the_process() -> None:
+    script = """
+import subprocess
+import sys
+import threading
+from queue import SimpleQueue
+from airflow_provider_cirrus.delivery.background import Crew
+crew = Crew("test", 1)
+crew.call(threading.Event().wait)
+crew.close()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
