@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery import dispatch
 from airflow_provider_cirrus.sandbox import Sandbox
 
 RunDag = Callable[..., Any]
@@ -115,3 +117,75 @@ def test_the_sql_ledger_carries_a_retry(run_dag: RunDag, sandbox: Sandbox, ledge
     run = run_dag("cirrus_cases", "once_per_order", {"messages": everyone})
     assert run.xcom("send")["accepted"] == 50
     assert sorted(numbers(sandbox)) == [one["to"] for one in everyone]
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "state", "counts"),
+    [
+        pytest.param("unauthorized", {"skip": 1}, "success", {"accepted": 60}, id="401-midway"),
+        pytest.param("rate_limited", {}, "success", {"accepted": 60}, id="429-without-retry-after"),
+        pytest.param("rate_limited_retry_after", {}, "success", {"accepted": 60}, id="429-seconds"),
+        pytest.param("rate_limited_retry_date", {}, "success", {"accepted": 60}, id="429-date"),
+        pytest.param("drop_before", {}, "failed", {"accepted": 40, "unknown": 20}, id="reset-before"),
+        pytest.param("drop_after", {}, "failed", {"accepted": 40, "unknown": 20}, id="reset-after"),
+        pytest.param("hang_after", {}, "failed", {"accepted": 40, "unknown": 20}, id="read-timeout-after"),
+        pytest.param("server_error_before", {}, "failed", {"accepted": 40, "unknown": 20}, id="500-before"),
+        pytest.param("server_error_after", {}, "failed", {"accepted": 40, "unknown": 20}, id="500-after"),
+        pytest.param("bad_gateway_html", {}, "failed", {"accepted": 40, "unknown": 20}, id="502-html"),
+        pytest.param("garbage", {}, "failed", {"accepted": 40, "unknown": 20}, id="200-garbage"),
+        pytest.param("missing_entry", {}, "failed", {"accepted": 59, "unknown": 1}, id="entry-missing"),
+        pytest.param(
+            "refused",
+            {"recipient": "447700900005", "failed": "(#131050) no marketing"},
+            "failed",
+            {"accepted": 59, "rejected": 1},
+            id="206-with-a-refusal",
+        ),
+        pytest.param(
+            "server_error_before",
+            {"status": 400, "body": {"status": "400", "description": "no", "data": None}},
+            "failed",
+            {"accepted": 40, "rejected": 20},
+            id="400-without-list",
+        ),
+    ],
+)
+def test_a_task_ends_as_the_fault_demands(
+    run_dag: RunDag,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    options: dict[str, Any],
+    state: str,
+    counts: dict[str, int],
+) -> None:
+    """With two retries: none is made of what a retry would not mend, and one of what certainly was not sent."""
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&timeout=1")
+    sandbox.add_fault(fault, **{"on": "send", **options})
+    run = run_dag("cirrus_cases", "conf_send", {"to": [f"4477009{place:05d}" for place in range(60)]})
+    assert run.states["send"] == state
+    found = run.xcom("send")
+    assert {outcome.value: found[outcome] for outcome in Outcome if found[outcome]} == counts
+    assert found["total"] == 60
+    assert len(numbers(sandbox)) == len(set(numbers(sandbox))), "somebody was messaged twice"
+
+
+def test_a_task_of_which_everybody_is_refused_ends_at_once(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "conf_send", {"to": ["447700900190", "447700900192"]})
+    assert [request["status"] for request in sandbox.requests] == [400]
+    assert run.states["send"] == "failed"
+    assert run.xcom("send")["rejected"] == 2
+
+
+def test_a_task_that_reaches_nobody_is_tried_again_and_loses_nobody(
+    run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_PATIENCE_CONNECTING", 0.5)
+    sandbox.stop()
+    try:
+        run = run_dag("cirrus_cases", "conf_send", {"to": ["447700900101", "447700900102"]})
+    finally:
+        sandbox.start()
+    assert run.states["send"] == "failed"
+    assert run.xcom("send")["unsent"] == 2
+    assert sandbox.messages == []
