@@ -112,16 +112,23 @@ class Crew:
         self._count = 0
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
 
+    def grow(self) -> None:
+        """
+        Start a thread, unless there are enough; to be asked for by one thread alone, before each call.
+
+        :raises RuntimeError: the system gives no further thread
+        """
+        if self._count < self._most:
+            Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
+            self._count += 1
+
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """
-        Have a function called; to be asked for by one thread at a time.
+        Have a function called, by the next thread that is free; never raises.
 
         :param function: handles its own errors: nobody else would
         """
         self._calls.put((function, arguments))
-        if self._count < self._most:
-            self._count += 1
-            Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
 
     def close(self) -> None:
         """Let the threads end after what was asked for; waits for none of them."""

@@ -65,9 +65,9 @@ class GroupCommit:
         """
         Record that these messages are about to be sent, with the next write.
 
-        :param then: called once that is durable, with the keys that are somebody else's, which must not be sent;
-            with None where it could not be recorded: nothing may be sent. It is called from the thread that writes,
-            and must not keep it; without a ledger, from this one
+        :param then: called once: when that is durable, with the keys that are somebody else's, which must not be
+            sent; or with None after an error, where nothing may be sent. It is called from the thread that writes,
+            and must neither keep it nor raise; without a ledger, from this one
         :param persons: whose each key is, where the ledger keeps that
         :raises BaseException: the ledger's own, of an earlier write; ``then`` is not called
         """
@@ -99,10 +99,11 @@ class GroupCommit:
         outcomes = [outcome for one in gathered if not isinstance(one, _Intent) for outcome in one]
         persons = {key: person for one in intents for key, person in one.persons.items()}
         held = self._ledger.commit([key for one in intents for key in one.keys], outcomes, persons)
-        for one in intents:
-            one.then({key: held[key] for key in one.keys if key in held} if held else NOTHING_HELD)
         if outcomes:
             self._recorded(outcomes)
+        # Last, as whoever was told that they may send must not be told otherwise by an error.
+        for one in intents:
+            one.then({key: held[key] for key in one.keys if key in held} if held else NOTHING_HELD)
 
 
 def _let_go(gathered: list[_Intent | _Outcomes]) -> None:

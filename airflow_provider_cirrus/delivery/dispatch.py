@@ -278,6 +278,7 @@ class _Run:
                 self._senders.call(self._send, batch, departure, held)
 
         if batch:
+            self._senders.grow()
             with self._changed:
                 self._in_flight += 1
             try:

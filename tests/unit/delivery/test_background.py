@@ -78,6 +78,7 @@ def test_a_crew_of_one_calls_in_order_and_ends_when_it_is_closed() -> None:
     ended = threading.Event()
     crew = Crew("test", 1)
     for number in range(100):
+        crew.grow()
         crew.call(called.append, number)
     crew.call(ended.set)
     crew.close()
@@ -90,6 +91,7 @@ def test_a_crew_makes_as_many_calls_at_once_as_it_has_threads() -> None:
     together = threading.Barrier(4)
     met: SimpleQueue[int] = SimpleQueue()
     for _ in range(8):
+        crew.grow()
         crew.call(lambda: met.put(together.wait(10)))
     assert sorted(met.get(timeout=10) for _ in range(8)) == [0, 0, 1, 1, 2, 2, 3, 3]
     crew.close()
@@ -103,6 +105,7 @@ import threading
 from queue import SimpleQueue
 from airflow_provider_cirrus.delivery.background import Crew
 crew = Crew("test", 1)
+crew.grow()
 crew.call(threading.Event().wait)
 crew.close()
 """

@@ -111,6 +111,20 @@ def test_after_a_write_that_failed_nobody_may_send_and_whoever_writes_gets_the_e
         commits.settle([b"a"], [YES])
 
 
+def test_where_recorded_fails_every_request_is_told_once_and_may_not_send() -> None:
+    def recorded(outcomes: Sequence[tuple[bytes, Entry]]) -> None:
+        raise OSError("the caps are gone")
+
+    commits = GroupCommit(Slow(), 1, recorded)
+    told: list[Mapping[bytes, Entry] | None] = []
+    commits.settle([b"a"], [YES])
+    for number in range(3):
+        commits.intend([bytes([number])], told.append)
+    commits.close()
+    assert told == [None] * 3
+    assert isinstance(commits.error, OSError)
+
+
 def test_each_request_learns_which_of_its_own_intents_are_held() -> None:
     theirs = Entry(Outcome.ACCEPTED, "m9")
     commits = GroupCommit(Slow({b"a": theirs}), 1)

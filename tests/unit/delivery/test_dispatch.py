@@ -14,7 +14,8 @@ from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery import dispatch
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
-from airflow_provider_cirrus.delivery.ledger import key_of
+from airflow_provider_cirrus.delivery.ledger import Entry, key_of
+from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
 from airflow_provider_cirrus.delivery.tally import Delivery, Settled
 from airflow_provider_cirrus.sandbox import Sandbox
@@ -275,6 +276,26 @@ def test_an_intent_is_durable_before_its_request_leaves(client: CirrusClient) ->
 
     run(client, people(200), store, send=send, concurrency=8)
     assert durable == [True] * 10
+
+
+def test_an_error_of_the_caps_ends_the_run(client: CirrusClient) -> None:
+    class Failing(Policy):
+        def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
+            raise OSError("the caps are gone")
+
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run(client, people(400), Store(), concurrency=4, policy=Failing())
+        except OSError as error:
+            raised.append(error)
+
+    # In a thread, so that a run that never ends fails.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert [str(error) for error in raised] == ["the caps are gone"]
 
 
 def test_few_intents_wait_for_a_slow_server(client: CirrusClient, sandbox: Sandbox) -> None:
