@@ -16,11 +16,11 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
 from airflow_provider_cirrus.delivery.audience import read_audience
-from airflow_provider_cirrus.delivery.ledger import is_global
+from airflow_provider_cirrus.delivery.ledger.base import is_global
 from airflow_provider_cirrus.delivery.rows import Columns
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.sandbox.settings import DEFAULT_STREAM_ID, DEFAULT_TOKEN
 
 STREAM = DEFAULT_STREAM_ID

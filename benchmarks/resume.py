@@ -25,11 +25,11 @@ from _common import STREAM, UNLIMITED, MemoryStore, accept_all, read, sql_ledger
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
-from airflow_provider_cirrus.delivery.ledger import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
-from airflow_provider_cirrus.delivery.scratch import Scratch
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
 LIMIT_SECONDS = 5.0
 GET_SECONDS, SET_SECONDS = 0.010, 0.013
@@ -88,7 +88,7 @@ def main() -> int:
         ledgers = {"task state": slow, "SQLite": lambda: sql_ledger(folder / "ledger.db", "two")}
         for name, second in ledgers.items():
             seconds, lines = resume(audience, len(keys), second, folder)
-            scratch = Scratch()
+            scratch = TempIndex()
             begun = time.perf_counter()
             known = scratch.load(second().load())
             loading = time.perf_counter() - begun

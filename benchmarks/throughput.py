@@ -29,7 +29,7 @@ from airflow_provider_cirrus.api.wire import send_request
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
 TARGET = 0.70
 DEFAULT_LEDGER = "task state (13 ms a write)"

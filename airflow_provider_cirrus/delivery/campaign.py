@@ -13,7 +13,7 @@ from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import encode_id, outcome_of
 from airflow_provider_cirrus.delivery.commits import as_held
-from airflow_provider_cirrus.delivery.ledger import KEY_BYTES, Entry, Ledger, is_global
+from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, is_global
 
 _SENT = (Outcome.ACCEPTED, Outcome.UNKNOWN)
 

@@ -19,11 +19,11 @@ from airflow_provider_cirrus.api.campaign import RECIPIENT_COLUMN
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
-from airflow_provider_cirrus.delivery.ledger import KEY_BYTES
+from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.numbers import Proof
 from airflow_provider_cirrus.delivery.policy import NO_RULES
 from airflow_provider_cirrus.delivery.rows import BadRow, Row, open_rows, value_of
-from airflow_provider_cirrus.delivery.scratch import Scratch
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.storage import object_path
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
@@ -162,7 +162,7 @@ def _look(rows: Iterator[Row], cleaned: Path, look: Look) -> tuple[CampaignFile,
     found = CampaignFile(None, "", "")  # type: ignore[arg-type]
     is_clean = True
     everybody = 0
-    with closing(Scratch()) as seen, cleaned.open("w", encoding="utf-8", newline="") as copy:
+    with closing(TempIndex()) as seen, cleaned.open("w", encoding="utf-8", newline="") as copy:
         writer: Any = None
         for one in _looked_at(rows, look):
             if one.problem:
@@ -211,7 +211,7 @@ def _read(number: int, row: Row) -> _Looked:
     return _Looked(number, row, digits)
 
 
-def _is_duplicate(account: bytes, is_held: bool, seen: Scratch) -> bool:
+def _is_duplicate(account: bytes, is_held: bool, seen: TempIndex) -> bool:
     """
     Return whether an account stands in an earlier row.
 

@@ -69,10 +69,10 @@ class CapStore(SqlStore):
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
     :param engine: such as :func:`~.sql_store.engine_for` returns
-    :param scope: as of :class:`~.sql_ledger.SqlLedger`: the same for all tries of one task and no other
+    :param scope: as of :class:`~.ledger.sql.SqlLedger`: the same for all tries of one task and no other
     :param create: create the tables where they are missing
     :param clock: Unix seconds
-    :param is_global: as of :class:`~.sql_ledger.SqlLedger`
+    :param is_global: as of :class:`~.ledger.sql.SqlLedger`
     :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
     """
 

@@ -15,7 +15,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.phone import mask
 from airflow_provider_cirrus.api.wire import encode_id
 from airflow_provider_cirrus.delivery.checks import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD, NotAsked
-from airflow_provider_cirrus.delivery.ledger import person_of
+from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.sql_store import MYSQL, SqlStore, Tables, insert_or_ignore, scope_of, upsert
 
 _DAY = 86_400

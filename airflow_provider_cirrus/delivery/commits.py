@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.background import Background
-from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry, Ledger
+from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry, Ledger
 
 # Seconds: a write takes as long for one as for all that come a moment later.
 _COMPANY = 0.004

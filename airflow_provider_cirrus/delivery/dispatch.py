@@ -26,13 +26,13 @@ from airflow_provider_cirrus.api.wire import MAX_BATCH, failed_send
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.background import Background, Crew
 from airflow_provider_cirrus.delivery.commits import GroupCommit, as_held
-from airflow_provider_cirrus.delivery.ledger import Entry, Ledger, key_of, person_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, Ledger, key_of, person_of
 from airflow_provider_cirrus.delivery.limiter import Departure, RateLimit
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.pacing import PairLimit
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy, Timing
 from airflow_provider_cirrus.delivery.progress import Progress
-from airflow_provider_cirrus.delivery.scratch import Scratch
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.tally import Delivery, Settled
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class _Run:
     def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
         """Send the audience."""
         begun = time.monotonic()
-        scratch = Scratch()
+        scratch = TempIndex()
         items = self._to_send(audience, scratch)
         try:
             self._load(scratch)
@@ -177,11 +177,11 @@ class _Run:
 
     # ---- the reading thread
 
-    def _load(self, scratch: Scratch) -> None:
+    def _load(self, scratch: TempIndex) -> None:
         if self._given.ledger is not None and (known := scratch.load(self._given.ledger.load())):
             log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
-    def _to_send(self, audience: Iterable[tuple[int, Message | Refused]], scratch: Scratch) -> Iterator[_Item]:
+    def _to_send(self, audience: Iterable[tuple[int, Message | Refused]], scratch: TempIndex) -> Iterator[_Item]:
         """Yield the messages that are to be sent; tell of the others."""
         for chunk in _chunks(audience):
             settled: list[Settled] = []

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.delivery.cap_store import erase_places
 from airflow_provider_cirrus.delivery.check_store import erase_checks
-from airflow_provider_cirrus.delivery.ledger import person_of
-from airflow_provider_cirrus.delivery.sql_ledger import LEDGER_TABLES, count_of_nobody, erase_messages
+from airflow_provider_cirrus.delivery.ledger.base import person_of
+from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_of_nobody, erase_messages
 from airflow_provider_cirrus.delivery.sql_store import transaction
 
 _ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {

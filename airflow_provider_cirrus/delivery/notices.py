@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from airflow_provider_cirrus.delivery.ledger import LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 from airflow_provider_cirrus.delivery.sql_store import cause_of, insert_or_ignore
 
 _notices = sa.Table(

@@ -13,7 +13,7 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import Entry, person_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from airflow_provider_cirrus.delivery.ledger import LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 
 # SQLite before 3.32 takes no more in a statement.
 _PARAMETERS = 999

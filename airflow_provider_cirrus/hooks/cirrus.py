@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.cap_store import CapStore
-    from airflow_provider_cirrus.delivery.ledger import Ledger
+    from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.policy import Screen
 
 DEFAULT_MESSAGES_PER_SECOND = 80
@@ -191,8 +191,8 @@ class CirrusHook(BaseHook):
         :raises InvalidInput: a connection of another type
         :raises LedgerError: no tables and no right to create them, or no database
         """
-        from airflow_provider_cirrus.delivery.ledger import is_global
-        from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+        from airflow_provider_cirrus.delivery.ledger.base import is_global
+        from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 
         return SqlLedger(self.sql_engine(ledger_conn_id), task_scope(ti), uuid4().hex, is_global=is_global)
 
@@ -206,7 +206,7 @@ class CirrusHook(BaseHook):
         :raises LedgerError: as :meth:`sql_ledger`
         """
         from airflow_provider_cirrus.delivery.cap_store import CapStore
-        from airflow_provider_cirrus.delivery.ledger import is_global
+        from airflow_provider_cirrus.delivery.ledger.base import is_global
 
         return CapStore(self.sql_engine(ledger_conn_id), task_scope(ti), is_global=is_global)
 

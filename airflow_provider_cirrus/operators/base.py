@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cirrus.api.errors import CirrusError
-    from airflow_provider_cirrus.delivery.ledger import Ledger
+    from airflow_provider_cirrus.delivery.ledger.base import Ledger
 
 
 class CirrusOperator(BaseOperator):
@@ -112,7 +112,7 @@ class LedgerOperator(CirrusOperator):
         if self.ledger_conn_id:
             return self.hook.sql_ledger(self.ledger_conn_id, context["ti"])
         if store is not None:
-            from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+            from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
             return TaskStateLedger(store)
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.delivery.audience import Refused
     from airflow_provider_cirrus.delivery.caps import FrequencyCap
-    from airflow_provider_cirrus.delivery.ledger import Ledger
+    from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.policy import Policy
     from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
     from airflow_provider_cirrus.delivery.tally import Delivery

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 from tests.postgres import postgres  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403

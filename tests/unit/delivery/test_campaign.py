@@ -9,8 +9,8 @@ from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.delivery.campaign import HandedOver, campaign_key, hand_over
-from airflow_provider_cirrus.delivery.ledger import LedgerError, is_global
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError, is_global
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.unit.delivery.stores import Store
 
 KEY, OTHER = bytes(12), bytes([2] * 12)

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.cap_store import CapStore, ddl
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger import LedgerError, person_of
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError, person_of
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 WEEKLY = FrequencyCap(3, days=7)
@@ -236,7 +236,7 @@ PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger import person_of
+from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 engine = engine_for(sys.argv[1])
 people = [person_of(f"4477009{number:05d}") for number in range(200)]

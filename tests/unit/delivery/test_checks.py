@@ -17,7 +17,7 @@ from airflow_provider_cirrus.api.errors import InvalidInput, NoAnswer, Throttled
 from airflow_provider_cirrus.delivery import check_store
 from airflow_provider_cirrus.delivery.check_store import CheckStore, ddl
 from airflow_provider_cirrus.delivery.checks import NotAsked, age_of, require_opt_in
-from airflow_provider_cirrus.delivery.ledger import LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 STREAM, OTHER_STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hAbCdEfGhIjKlMnOpQrStUv%3d%3d"

@@ -9,9 +9,9 @@ import pytest
 
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.commits import GroupCommit
-from airflow_provider_cirrus.delivery.ledger import NOBODY, Entry
+from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry
 from airflow_provider_cirrus.delivery.progress import Progress
-from airflow_provider_cirrus.delivery.scratch import Scratch
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 
 YES = Result(recipient="447700900123", outcome=Outcome.ACCEPTED, message_id="m")
 
@@ -141,7 +141,7 @@ def test_without_a_ledger_nothing_waits() -> None:
 
 
 def test_scratch_tells_new_known_and_seen_apart() -> None:
-    scratch = Scratch()
+    scratch = TempIndex()
     later = Entry(Outcome.ACCEPTED, "m", None, None, None, 2, 5.0)
     assert scratch.load([(b"a", Entry(Outcome.UNSENT)), (b"b", later), (b"a", later)]) == 2
     assert scratch.see([b"new", b"a", b"new"]) == [True, later, False], "the last of a key overrules"

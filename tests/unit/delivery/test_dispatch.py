@@ -14,9 +14,9 @@ from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery import dispatch
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.dispatch import Dispatcher
-from airflow_provider_cirrus.delivery.ledger import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.policy import Policy
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.tally import Delivery, Settled
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store

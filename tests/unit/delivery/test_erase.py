@@ -15,8 +15,8 @@ from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.check_store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
-from airflow_provider_cirrus.delivery.ledger import Entry, LedgerError, is_global, key_of, person_of
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, is_global, key_of, person_of
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.delivery.ledger import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 
 STREAM = "hSandboxStream"
 

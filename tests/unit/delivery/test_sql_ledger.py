@@ -17,8 +17,8 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery import sql_store
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, Entry, LedgerError, person_of
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger, _ledger, ddl
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, person_of
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, _ledger, ddl
 from airflow_provider_cirrus.delivery.sql_store import engine_for, insert_or_ignore, upsert
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)
@@ -287,7 +287,7 @@ def test_loading_takes_no_more_memory_for_more(engine: Engine) -> None:
 
 PROGRAM = """
 import sys
-from airflow_provider_cirrus.delivery.sql_ledger import SqlLedger
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 ledger = SqlLedger(engine_for(sys.argv[1]), "dag/run/task/-1", "killed")
 for number in range(1_000_000):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import Entry, LedgerError
-from airflow_provider_cirrus.delivery.state_ledger import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.unit.delivery.stores import Store
 
 YES = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 1, 1906545600.5)

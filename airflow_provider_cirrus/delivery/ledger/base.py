@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
@@ -36,6 +37,56 @@ _REASON = 160
 
 class LedgerError(CirrusError):
     """The ledger cannot be used; to send without it could message people twice."""
+
+
+class LedgerUnavailable(LedgerError):
+    """
+    The ledger did not answer: it may be back in a moment. What it was asked to do may have been done.
+
+    Every write may be repeated as it was: the second of two that are the same changes nothing.
+    """
+
+    passing = True
+
+
+class LedgerSuperseded(LedgerError):
+    """A newer try of the task has taken the ledger over: this one may write nothing, so it may send nothing."""
+
+
+class LedgerIncomplete(LedgerError):
+    """Part of what earlier tries recorded is gone, so it is not known who was messaged."""
+
+
+@dataclass(frozen=True)
+class TaskTry:
+    """
+    Which try of which task opens a ledger, as far as Airflow says.
+
+    :ivar try_number: from 1 on; it grows with every retry and every clear
+    :ivar max_tries: the task's retries until it is cleared; every clear raises it to the try number plus the retries
+    :ivar retries: of the task
+    :ivar resend: whether the user wants to send again what was sent before the last clear
+    :ivar resumed: whether this try goes on after it was deferred
+    :ivar audience: what this task's part of the audience is (shards, mapping), as JSON has it; a ledger that cannot
+        see the other mapped tasks refuses where it has changed
+    """
+
+    try_number: int = 1
+    max_tries: int = 0
+    retries: int = 0
+    resend: bool = False
+    resumed: bool = False
+    audience: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether the task was ever cleared: nothing else moves ``max_tries`` away from the task's retries."""
+        return self.try_number > 1 and self.max_tries != self.retries
+
+    @property
+    def clear(self) -> int:
+        """The name of the last clear: 0 where there was none. It grows with every clear."""
+        return self.max_tries if self.was_cleared else 0
 
 
 class Entry(NamedTuple):
@@ -119,15 +170,33 @@ class Ledger(Protocol):
     """
     Where outcomes are kept. One process writes to it at a time; one thread calls it at a time.
 
-    Every method returns only once its work is durable, or raises: then nothing more may be sent.
+    Every method returns only once its work is durable, or raises: then nothing may be sent that it was to record.
 
     :ivar keeps_persons: whether it keeps whose each message is, by which it can be erased
     """
 
     keeps_persons: bool
 
+    def open(self, task: TaskTry) -> None:
+        """
+        Take over from earlier tries; called once, before anything else.
+
+        With ``task.resend`` it forgets what was recorded before the last clear, and remembers that it has: the tries
+        that follow go on from there.
+
+        :raises LedgerIncomplete: what earlier tries recorded is gone, so whom they messaged is not known
+        :raises LedgerUnavailable: it does not answer
+        """
+
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield what earlier tries of the same task left, as a stream; of one key, the last overrules the others."""
+
+    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        """
+        Return those of the keys that other tasks hold, with what a send of them would come to.
+
+        A way to learn in bulk what :meth:`commit` would say; that a key is not in it promises nothing.
+        """
 
     def commit(
         self,
@@ -136,13 +205,16 @@ class Ledger(Protocol):
         persons: Mapping[bytes, bytes] = NOBODY,
     ) -> Mapping[bytes, Entry]:
         """
-        Record outcomes, and messages that are about to be sent.
+        Record outcomes, and messages that are about to be sent. The same call may be repeated after an error.
 
         :param intents: keys that were not named before, or whose outcome was unsent, or unknown and to be repeated
         :param outcomes: of keys whose intent was committed
         :param persons: of the intents' keys, whose they are (:func:`person_of`)
-        :return: those of the intents that are somebody else's, with what is known of them; they must not be sent
+        :return: those of the intents that are somebody else's, with their outcome for this task: ``duplicate``, or
+            ``unknown`` where whoever held it ended without saying; they must not be sent
+        :raises LedgerUnavailable: it may be written or not
+        :raises LedgerError: nothing may be written any more
         """
 
-    def forget(self) -> None:
-        """Forget what earlier tries left, for a deliberate re-send."""
+    def tidy(self) -> bool:
+        """Do a little housekeeping while nothing waits to be written; return whether more is left to do."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, KEY_BYTES, NOBODY, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, KEY_BYTES, NOBODY, Entry, LedgerError
 
 _FORMAT = 1
 # Airflow warns from 64 KB on; a write costs the same at any size below.

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import CUT_OFF, NOBODY, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, LedgerError
 from airflow_provider_cirrus.delivery.sql_store import (
     MYSQL,
     SqlStore,

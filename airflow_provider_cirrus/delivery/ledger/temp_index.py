@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import Entry
+from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 _CHUNK = 5_000
 # The enumeration's own look-up by value costs as much as reading the row.
@@ -19,7 +19,7 @@ _COLUMNS = "key, place, outcome, message_id, object_id, code, reason, attempt, t
 _CACHE = 8192
 
 
-class Scratch:
+class TempIndex:
     """
     The keys of a run and what earlier tries left of them; gone when it is closed.
 
