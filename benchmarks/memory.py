@@ -29,7 +29,7 @@ from _common import (
     write_audience,
 )
 
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 

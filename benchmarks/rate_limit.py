@@ -16,7 +16,7 @@ from pathlib import Path
 
 from _common import STREAM, client, read, sql_ledger, write_audience
 
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.sandbox import Sandbox
 
 LIMIT = 80

@@ -24,7 +24,7 @@ from _common import STREAM, UNLIMITED, MemoryStore, accept_all, read, sql_ledger
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile

@@ -46,7 +46,7 @@ from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.consent import Consent
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.numbers import SqlNumbers
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours

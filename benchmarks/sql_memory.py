@@ -21,7 +21,7 @@ from pathlib import Path
 
 from _common import LEDGERS, LIMIT_MB, STREAM, UNLIMITED, accept_all, grows_too_much, peak_megabytes, read
 
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 from airflow_provider_cirrus.delivery.sql_rows import Query

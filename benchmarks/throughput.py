@@ -26,7 +26,7 @@ import requests
 from _common import DEFAULT_TOKEN, STREAM, UNLIMITED, MemoryStore, client, read, sandbox, sql_ledger, write_audience
 
 from airflow_provider_cirrus.api.wire import send_request
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger

@@ -80,6 +80,8 @@ class SendResult:
     results: tuple[Result, ...]
     error: CirrusError | None = None
     stop: bool = False
+    split: bool = False
+    blocked: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def counts(self) -> dict[str, int]:

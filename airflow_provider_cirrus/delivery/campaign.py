@@ -12,7 +12,6 @@ from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import encode_id, outcome_of
-from airflow_provider_cirrus.delivery.commits import as_held
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, is_global
 
 _SENT = (Outcome.ACCEPTED, Outcome.UNKNOWN)
@@ -72,7 +71,7 @@ def hand_over(
         return HandedOver(earlier.outcome, earlier.reason or "", is_earlier=True)
     check()
     if ledger is not None and (held := ledger.commit([key], [])):
-        other = as_held(held[key])
+        other = held[key]
         return HandedOver(other.outcome, other.reason or "", is_earlier=True)
     try:
         send()

@@ -136,14 +136,14 @@ class Policy:
             return found
         return [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
 
-    def timing(self, message: Message) -> Timing:
+    def timing(self, message: Message, now: float | None = None) -> Timing:
         """Return when a message may leave, by the quiet hours of its recipient."""
         quiet = self._quiet_hours
         if quiet is None:
             return Timing(message)
         zone = message.facts.get(self._zone_column) if self._zone_column else None
         # With a schedule, that is when it reaches its recipient.
-        moment = self._clock() if message.schedule is None else float(message.schedule)
+        moment = (self._clock() if now is None else now) if message.schedule is None else float(message.schedule)
         try:
             decision = quiet.decide(message.to, moment, zone, field=f"column {self._zone_column!r}")
             if decision.until is None and message.schedule is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.tally import KEPT, Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import KEPT, Delivery, Settled
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.report_file import ReportFile

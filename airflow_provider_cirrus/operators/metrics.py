@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.api.results import SendResult
-    from airflow_provider_cirrus.delivery.tally import Settled
+    from airflow_provider_cirrus.delivery.engine.result import Settled
 
 
 class Metrics:

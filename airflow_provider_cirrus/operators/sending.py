@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.policy import Policy
     from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-    from airflow_provider_cirrus.delivery.tally import Delivery
+    from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.operators.rules import Rules
 
 
@@ -192,7 +192,7 @@ class SendingOperator(RulesOperator):
         """Send an audience; return the summary, or fail the task where the outcomes call for it."""
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery import report
-        from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+        from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
         from airflow_provider_cirrus.operators.metrics import Metrics
 
         try:

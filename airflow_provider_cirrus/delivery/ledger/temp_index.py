@@ -62,7 +62,7 @@ class TempIndex:
         (count,) = self._rows.execute("SELECT count(*) FROM known").fetchone()
         return int(count)
 
-    def see(self, keys: Sequence[bytes]) -> list[Entry | bool]:
+    def see(self, keys: Sequence[bytes], claims: Sequence[bool] | None = None) -> list[Entry | bool]:
         """
         Take note of messages of the audience.
 

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from airflow_provider_cirrus.delivery.background import Background, Crew
+from airflow_provider_cirrus.delivery.engine.threads import Background, Crew
 
 
 def test_what_gathers_is_worked_through_together_and_in_order() -> None:
@@ -103,7 +103,7 @@ import subprocess
 import sys
 import threading
 from queue import SimpleQueue
-from airflow_provider_cirrus.delivery.background import Crew
+from airflow_provider_cirrus.delivery.engine.threads import Crew
 crew = Crew("test", 1)
 crew.grow()
 crew.call(threading.Event().wait)

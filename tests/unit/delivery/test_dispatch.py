@@ -11,13 +11,13 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery import dispatch
+from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.dispatch import Dispatcher
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
-from airflow_provider_cirrus.delivery.tally import Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store
 
@@ -90,7 +90,7 @@ def test_a_recipient_of_many_messages_holds_up_nobody(client: CirrusClient, sand
 def test_beyond_a_burst_a_recipient_gets_a_message_in_six_seconds(
     client: CirrusClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_cirrus.delivery.pacing.SPACING", 0.3)
+    monkeypatch.setattr("airflow_provider_cirrus.delivery.engine.pair_limit.SPACING", 0.3)
     many = [message("447700900123", message_key=str(n)) for n in range(48)]
     begun = time.time()
     delivery = run(client, many)
@@ -202,7 +202,7 @@ def test_a_connection_refused_for_a_moment_is_tried_again(sandbox: Sandbox) -> N
 
 
 def test_a_connection_that_stays_refused_leaves_all_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_PATIENCE_CONNECTING", 0.5)
+    monkeypatch.setattr(machine, "_PATIENCE_CONNECTING", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with CirrusClient("token", "stream-of-nobody", base_url=f"http://127.0.0.1:{port}", attempts=1) as client:

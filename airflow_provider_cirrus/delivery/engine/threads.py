@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Condition, Event, Thread
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -11,56 +11,44 @@ Item = TypeVar("Item")
 _Call: TypeAlias = "tuple[Callable[..., None], tuple[Any, ...]]"
 
 
-class Background(Generic[Item]):
+class BatchWorker(Generic[Item]):
     """
-    Hands items to ``work``, in the order in which they were put, as many at once as there are.
+    Hands items to ``work``, in the order in which they came, as many at once as there are.
 
-    After an error of ``work`` nothing is worked on any more, and whoever puts an item gets that error.
+    After an error of ``work`` nothing is worked on any more; :attr:`error` keeps it.
 
     :param name: of the thread
     :param work: called from that thread alone
-    :param drop: called once, from that thread, with all items that an error left undone
-    :param company: seconds that the first item waits for others to be worked on with it
-    :param most: items that may wait; who puts one more waits, so that memory does not grow with a slow disk
+    :param linger: seconds that the first item waits for others to be worked on with it
+    :param most: items beyond which :meth:`wait_for_room` waits, so that memory does not grow with a slow disk
     """
 
     def __init__(
-        self,
-        name: str,
-        work: Callable[[list[Item]], None],
-        drop: Callable[[list[Item]], None] | None = None,
-        *,
-        company: float = 0.0,
-        most: int = 1_000,
+        self, name: str, work: Callable[[list[Item]], None], *, linger: float = 0.0, most: int = 10_000
     ) -> None:
         self.error: BaseException | None = None
         self._work = work
-        self._drop = drop
-        self._company = company
+        self._linger = linger
         self._most = most
         self._items: list[Item] = []
         self._closing = Event()
         self._changed = Condition()
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
-    def put(self, item: Item) -> None:
-        """
-        Hand over an item.
-
-        :raises BaseException: that of ``work``; the item will not be worked on
-        :raises RuntimeError: it was closed
-        """
+    def add(self, items: Sequence[Item]) -> None:
+        """Hand items over; never waits. After an error they are dropped, as whoever looks at :attr:`error` knows."""
         with self._changed:
-            while len(self._items) >= self._most and self.error is None:
-                self._changed.wait()
             if self.error is not None:
-                raise self.error
-            if self._closing.is_set():
-                raise RuntimeError(f"{self._thread.name} has ended")
-            self._items.append(item)
+                return
+            self._items += items
             if self._thread.ident is None:
                 self._thread.start()
             self._changed.notify_all()
+
+    def wait_for_room(self) -> None:
+        """Wait until no more items are left than may wait."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._items) < self._most or self.error is not None)
 
     def close(self) -> None:
         """Wait until everything is worked through, or an error has ended it; :attr:`error` says which."""
@@ -75,8 +63,8 @@ class Background(Generic[Item]):
             with self._changed:
                 while not self._items and not self._closing.is_set():
                     self._changed.wait()
-            if self._company:
-                self._closing.wait(self._company)
+            if self._linger:
+                self._closing.wait(self._linger)
             with self._changed:
                 items, self._items = self._items, []
                 self._changed.notify_all()
@@ -84,18 +72,15 @@ class Background(Generic[Item]):
                 return
             try:
                 self._work(items)
-            except BaseException as error:  # noqa: BLE001  (kept for those who wait; nobody would see it here)
+            except BaseException as error:  # noqa: BLE001  (kept for those who look; nobody would see it here)
                 with self._changed:
                     self.error = error
-                    items += self._items
                     self._items = []
                     self._changed.notify_all()
-                if self._drop is not None:
-                    self._drop(items)
                 return
 
 
-class Crew:
+class Threads:
     """
     A few threads that make calls, in the order in which they came.
 
@@ -114,13 +99,18 @@ class Crew:
 
     def grow(self) -> None:
         """
-        Start a thread, unless there are enough; to be asked for by one thread alone, before each call.
+        Start a thread, unless there are enough; to be asked for by one thread at a time, before each call.
 
         :raises RuntimeError: the system gives no further thread
         """
         if self._count < self._most:
             Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
             self._count += 1
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a call waits for a thread."""
+        return not self._calls.empty()
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """

@@ -1,0 +1,291 @@
+"""
+Driving the machine: threads, clocks, HTTP, ledger and report around it.
+
+One thread reads the audience, one writes to the ledger, one tells what became of messages, one looks at the clock, and
+several send. Each brings the machine an event, under one lock, and does what comes of it; none calls another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from threading import Condition, Event, Thread
+from typing import TypeVar
+
+from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.engine.machine import Batch, Effects, Machine, Options
+from airflow_provider_cirrus.delivery.engine.progress import Progress
+from airflow_provider_cirrus.delivery.engine.reader import Reader
+from airflow_provider_cirrus.delivery.engine.recorder import Recorder
+from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
+from airflow_provider_cirrus.delivery.ledger.base import Ledger
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# Seconds after which a wait looks whether the run was stopped from outside, which notifies nobody.
+_LOOK = 0.2
+# Seconds between two looks at the clock, at least.
+_TICK = 0.0005
+# Seconds that what is in flight gets when the run is stopped: Airflow kills a task 5 s after it told it to end.
+_LAST_WAIT = 3.0
+# Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
+_CHUNK = 100
+_CHUNK_SECONDS = 0.2
+# Seconds that an outcome waits for others, to be counted and reported with them.
+_LINGER_TELLING = 0.02
+# Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
+_LINGER_WRITING = 0.004
+
+
+@dataclass
+class Dispatcher:
+    """
+    Sends an audience: never faster than the account's limit, and each message at most once.
+
+    :param send: sends 1 to 20 messages, such as :meth:`~airflow_provider_cirrus.api.client.CirrusClient.send`;
+        called from several threads
+    :param stream_id: part of a message's key
+    :param ledger: what was sent before, and where to record what is; None: nothing is remembered
+    :param messages_per_second: the limit; a fraction for a shard's part of it
+    :param attempt: the try of the task, kept with each outcome
+    :param repeat_unknown: send again what may have been sent (``delivery="at_least_once"``)
+    :param stop: once set, no further batch leaves
+    :param concurrency: most requests in flight
+    :param listener: told of every outcome as it comes, from one thread; such as a report
+    :param pause: seconds before a message that was not sent is tried again; doubles each time
+    :param policy: the rules: who may be messaged, when, and how often
+    :param dry_run: send nothing: what would be sent is ``unsent``
+    """
+
+    send: Callable[[Sequence[Message]], SendResult]
+    stream_id: str
+    ledger: Ledger | None = None
+    messages_per_second: float = 80
+    attempt: int = 1
+    repeat_unknown: bool = False
+    stop: Event = field(default_factory=Event)
+    concurrency: int = 16
+    listener: Callable[[Sequence[Settled]], None] | None = None
+    pause: float = 1.0
+    policy: Policy = NO_RULES
+    dry_run: bool = False
+
+    def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
+        """
+        Send what was not sent before, and say what became of every message.
+
+        :param audience: places and messages, read as a stream
+        :param total: how many there are, where that is known
+        :raises Exception: the ledger's or the listener's own, as nothing may be sent that could not be recorded
+        """
+        return _Run(self, total).through(audience)
+
+
+class _Run:
+    """One run of a dispatcher. ``_changed`` guards the machine; nobody waits for anything else while holding it."""
+
+    def __init__(self, given: Dispatcher, total: int | None) -> None:
+        self._given = given
+        options = Options(
+            messages_per_second=given.messages_per_second,
+            attempt=given.attempt,
+            repeat_unknown=given.repeat_unknown,
+            concurrency=given.concurrency,
+            pause=given.pause,
+            timing=given.policy.timing if given.policy.has_quiet_hours else None,
+            dry_run=given.dry_run,
+        )
+        self._machine = Machine(options, time.monotonic())
+        self._recorder = Recorder(given.ledger, given.policy)
+        self._delivery = Delivery()
+        self._progress = Progress(total)
+        self._changed = Condition()
+        self._senders = Threads("cirrus-send", given.concurrency)
+        self._teller: BatchWorker[Settled] = BatchWorker("cirrus-tell", self._tell_all, linger=_LINGER_TELLING)
+        self._writer = Threads("cirrus-ledger", 1)
+        self._may_tick = Event()
+        self._tick_at: float | None = None
+        self._has_ended = False
+
+    def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
+        """Send the audience."""
+        begun = time.monotonic()
+        ticker = Thread(target=self._tick, name="cirrus-clock", daemon=True)
+        with closing(TempIndex()) as index:
+            reader = Reader(index, self._given.stream_id, self._given.ledger, self._given.policy)
+            try:
+                reader.load()
+                self._writer.grow()
+                ticker.start()
+                self._read(audience, reader)
+                self._wait(lambda: self._machine.is_done, None)
+            finally:
+                # Also when the task is timed out or terminated: what is in flight is waited for, and recorded.
+                self._wind_up()
+        self._teller.close()
+        machine = self._machine
+        if broken := machine.broken or self._teller.error:
+            raise broken
+        self._delivery.error, self._delivery.seconds = machine.error, time.monotonic() - begun
+        self._delivery.deferred, self._delivery.resume_at = machine.deferred, machine.resume_at
+        return self._delivery
+
+    # ---- the reading thread
+
+    def _read(self, audience: Iterable[tuple[int, Message | Refused]], reader: Reader) -> None:
+        for chunk in _chunks(audience):
+            rows = reader.rows(chunk)
+            self._event(lambda now, wall, rows=rows: self._machine.rows(rows, now, wall))  # type: ignore[misc]
+            # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
+            time.sleep(0)
+            # A report that is slow holds up the reading, and nobody else.
+            self._teller.wait_for_room()
+            self._wait(lambda: self._machine.wants_rows, None)
+            if self._machine.broken is not None or self._given.stop.is_set():
+                # A task that is being killed has no time to read on.
+                return
+        self._event(self._machine.end_of_audience)
+
+    def _wait(self, until: Callable[[], bool], seconds: float | None) -> None:
+        """Wait for the machine to come to something; no longer than a stop from outside allows."""
+        end = None if seconds is None else time.monotonic() + seconds
+        with self._changed:
+            while not until() and not (seconds is None and self._is_cut_short()):
+                left = _LOOK if end is None else min(_LOOK, end - time.monotonic())
+                if left <= 0:
+                    return
+                self._changed.wait(left)
+
+    def _is_cut_short(self) -> bool:
+        return self._machine.broken is not None or self._given.stop.is_set()
+
+    def _wind_up(self) -> None:
+        self._event(self._machine.stop)
+        self._wait(lambda: self._machine.is_idle, _LAST_WAIT)
+        with self._changed:
+            self._machine.abandon(time.time())
+            self._do(self._machine.effects())
+            self._has_ended = True
+        self._may_tick.set()
+        self._senders.close()
+        self._writer.close()
+
+    # ---- events and effects
+
+    def _event(self, happened: Callable[[float, float], _T]) -> _T:
+        """Bring the machine an event, and do what comes of it."""
+        with self._changed:
+            found = happened(time.monotonic(), time.time())
+            if not self._has_ended:
+                self._do(self._machine.effects())
+            return found
+
+    def _do(self, effects: Effects) -> None:
+        if effects.tell:
+            self._teller.add(effects.tell)
+        for batch in effects.send:
+            self._senders.grow()
+            self._senders.call(self._send, batch)
+        if effects.write:
+            self._writer.call(self._write)
+        now = time.monotonic()
+        wake = self._machine.wake_at(now)
+        if wake is not None and (self._tick_at is None or wake < self._tick_at):
+            self._tick_at = max(wake, now + _TICK)
+            self._may_tick.set()
+        if self._machine.wants_rows or self._machine.is_idle:
+            self._changed.notify_all()
+
+    # ---- the clock
+
+    def _tick(self) -> None:
+        """Bring the machine the time whenever it asked for that, and a stop from outside."""
+        while not self._has_ended:
+            at = self._tick_at
+            pause = _LOOK if at is None else min(_LOOK, at - time.monotonic())
+            if pause > 0 and self._may_tick.wait(pause):
+                self._may_tick.clear()
+                continue
+            with self._changed:
+                self._tick_at = None
+            self._event(self._machine.stop if self._given.stop.is_set() else self._machine.tick)
+
+    # ---- the writing thread
+
+    def _write(self) -> None:
+        time.sleep(_LINGER_WRITING)
+        commit = self._event(lambda now, wall: self._machine.next_write(now))
+        if commit is None:
+            return
+        try:
+            held = self._recorder.write(commit)
+        except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
+            passes = isinstance(error, CirrusError) and error.passing
+            self._event(lambda now, wall, error=error: self._machine.write_failed(error, passes, now, wall))  # type: ignore[misc]
+        else:
+            self._event(lambda now, wall: self._machine.committed(held, now, wall))
+            self._tidy()
+
+    def _tidy(self) -> None:
+        try:
+            while not self._writer.has_work and self._recorder.tidy():
+                pass
+        except BaseException as error:  # noqa: BLE001  (as above)
+            if isinstance(error, CirrusError) and error.passing:
+                # Whatever is left lying about harms nobody; the next write says whether the ledger is there.
+                log.debug("The ledger was not tidied up: %s", error)
+                return
+            self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
+
+    # ---- the sending threads
+
+    def _send(self, batch: Batch) -> None:
+        messages = self._event(lambda now, wall: self._machine.depart(batch, now, wall))
+        if not messages:
+            return
+        try:
+            sent = self._given.send(messages)
+        except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
+            # No error of Cirrus's, which are part of the result. Whether it was sent is not known.
+            self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
+            return
+        self._event(lambda now, wall: self._machine.answered(batch, sent, now, wall))
+
+    # ---- the telling thread
+
+    def _tell_all(self, settled: Sequence[Settled]) -> None:
+        for one in settled:
+            self._delivery.add(one)
+        self._progress.tell(self._delivery.counts)
+        if self._given.listener is not None:
+            try:
+                self._given.listener(settled)
+            except BaseException as error:
+                # What cannot be reported is not sent; the ledger goes on to record what is in flight.
+                self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
+                raise
+
+
+def _chunks(audience: Iterable[_T]) -> Iterator[list[_T]]:
+    chunk: list[_T] = []
+    due = 0.0
+    for one in audience:
+        if not chunk:
+            due = time.monotonic() + _CHUNK_SECONDS
+        chunk.append(one)
+        if len(chunk) == _CHUNK or time.monotonic() >= due:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,726 @@
+"""
+The whole life of a message, from a row of the audience to its outcome, as one state machine.
+
+Nothing here knows a thread, a clock, HTTP or a ledger: whoever drives the machine tells it what happened (an *event*:
+rows were read, a write is durable, a request leaves, an answer came, time passed) and does what it asks for in return
+(an *effect*: write, send, tell, wake me). So every order of events can be tried, and a test says what time it is. The
+states, and what leads from one to the next, are in docs/delivery.md; in this file they stand in the order in which a
+message meets them.
+
+Two clocks are handed over with each event: ``now`` are seconds on a clock that only grows, ``wall`` are Unix seconds,
+which schedules and quiet hours go by.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeAlias
+
+from airflow_provider_cirrus.api import errors
+from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.api.wire import MAX_BATCH
+from airflow_provider_cirrus.delivery.engine.pair_limit import PairLimit
+from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
+from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.ledger.base import Entry
+from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.policy import Timing
+
+log = logging.getLogger(__name__)
+
+# Requests in a row that failed as a whole, after which more would only add to the unknown. So many may be on their
+# way before the first answer, too: a server that takes requests and answers none costs as much.
+_FAILURES = 3
+# Seconds between the requests that leave before the first answer has come.
+_FIRST_STEPS = 0.3
+# Messages in a row that were refused as a request of their own: the template is wrong, not the recipient.
+_LONE_REFUSALS = 3 * MAX_BATCH
+# Seconds from the first failure on, without a good answer, after which a run gives up.
+_PATIENCE_CONNECTING = 10.0
+_PATIENCE_THROTTLED = 120.0
+# Seconds that a server's Retry-After is waited for here; beyond that Airflow's own retry waits better.
+_LONGEST_WAIT = 60.0
+# How often a message that was certainly not sent is tried again in one run.
+_TRIES = 5
+# Messages read ahead of those that are being sent.
+_READ_AHEAD = 200
+# Messages to people who have had their burst that wait in memory; what is beyond waits for the next try.
+_MOST_PAUSED = 1_000
+# Seconds that a ledger which is out may be back in, and the pauses in which that is tried.
+_LEDGER_PATIENCE = 30.0
+_LEDGER_PAUSES = (0.05, 2.0)
+# Seconds by which an intent precedes its departure, at least and at most; in between, what a write takes.
+_LEAD = (0.02, 0.5)
+
+_NOT_ITS_TURN = "the run stopped before its turn"
+_MAYBE_SENT = "an earlier try may have sent it; this one did not"
+
+
+@dataclass(slots=True)
+class Row:
+    """
+    A message of the audience, with all that is known of it when it is read.
+
+    :ivar index: its place in the audience
+    :ivar message: None where the row is no message
+    :ivar recipient: digits, or whatever stood there
+    :ivar key: of the ledger; empty where the row is no message
+    :ivar account: one spelling of the number, for comparing
+    :ivar earlier: what an earlier try left of it; None: nothing
+    :ivar ruled: what it comes to without being sent, whatever else is known: no message, a duplicate, held by a rule
+    :ivar taken: what it comes to as another task has it
+    :ivar proof: of the recipient's opt-in
+    """
+
+    index: int
+    message: Message | None
+    recipient: str
+    key: bytes = b""
+    account: str = ""
+    earlier: Entry | None = None
+    ruled: tuple[Outcome, str] | None = None
+    taken: Entry | None = None
+    proof: Proof = NOTHING_KNOWN
+
+
+@dataclass(slots=True)
+class Item:
+    """
+    A message on its way.
+
+    :ivar tries: how often it came back as certainly not sent
+    :ivar maybe: whether an earlier try may have sent it: then it is never called unsent
+    """
+
+    index: int
+    message: Message
+    key: bytes
+    account: str
+    proof: Proof
+    maybe: bool = False
+    tries: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Messages of one request. It holds one of the run's slots from its intent until its answer."""
+
+    items: list[Item]
+    permit: Permit | None = None
+
+
+_Outcomes: TypeAlias = "list[tuple[bytes, Entry]]"
+
+
+@dataclass(slots=True, eq=False)
+class Commit:
+    """
+    What is to be written in one go. After an error the same is written again, and nothing else before it.
+
+    :ivar batches: whose messages are about to be sent
+    :ivar outcomes: what became of messages whose intent was written
+    """
+
+    batches: list[Batch]
+    outcomes: _Outcomes
+
+    @property
+    def items(self) -> list[Item]:
+        """The messages whose intent it is."""
+        return [item for batch in self.batches for item in batch.items]
+
+
+@dataclass(slots=True)
+class Effects:
+    """
+    What is to be done after an event.
+
+    :ivar send: batches that are to be handed to a sender now, which asks :meth:`Machine.depart` at the last moment
+    :ivar tell: messages whose outcome is final
+    :ivar write: whether there is something to write and nobody is writing: call :meth:`Machine.next_write`
+    """
+
+    send: list[Batch] = field(default_factory=list)
+    tell: list[Settled] = field(default_factory=list)
+    write: bool = False
+
+    def __bool__(self) -> bool:
+        return self.write or bool(self.send or self.tell)
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    What a run goes by; see :class:`~.dispatcher.Dispatcher`.
+
+    :ivar timing: when a message may leave, by its recipient's quiet hours; None: at any time
+    :ivar batch: most messages of a request
+    """
+
+    messages_per_second: float = 80
+    attempt: int = 1
+    repeat_unknown: bool = False
+    concurrency: int = 16
+    pause: float = 1.0
+    timing: Callable[[Message, float], Timing] | None = None
+    dry_run: bool = False
+    batch: int = MAX_BATCH
+
+
+class Machine:
+    """
+    One run: from rows to outcomes. Every event is a method; after each, :meth:`effects` says what is to be done.
+
+    :param options: what the run goes by
+    :param now: seconds on a clock that only grows
+    """
+
+    def __init__(self, options: Options, now: float) -> None:
+        self._options = options
+        self._limit = RateLimit(options.messages_per_second, now)
+        self._pairs = PairLimit()
+        # A request above the account's limit for one second would be refused for ever.
+        self._size = max(1, min(options.batch, int(options.messages_per_second)))
+        self._effects = Effects()
+        # Read and not yet in a batch: in the order of the audience; those that their batch had no room for; those
+        # that are to be tried again, by when; and how many of these are people who have had their burst.
+        self._ready: deque[Item] = deque()
+        self._aside: deque[Item] = deque()
+        self._again: list[tuple[float, int, Item]] = []
+        self._order = count()
+        self._paused_pairs: dict[int, None] = {}
+        # What waits to be written, what is being written, and since when that fails.
+        self._intended: list[Batch] = []
+        self._outcomes: _Outcomes = []
+        self._writing: Commit | None = None
+        self._asked_to_write = False
+        self._write_began = now
+        self._write_took = 0.0
+        self._ledger_failing: float | None = None
+        self._ledger_pause = _LEDGER_PAUSES[0]
+        self._write_not_before = now
+        # Whose intent is durable; handed to a sender; left, and not answered.
+        self._armed: deque[Batch] = deque()
+        self._handed: dict[int, Batch] = {}
+        self._in_flight: dict[int, Batch] = {}
+        # Slow start: one request, then as many as good answers have earned.
+        self._window = 1
+        self._has_answer = False
+        self._first_departure: float | None = None
+        self._failures = 0
+        self._lone_refusals = 0
+        self._failing_since: float | None = None
+        # (template, language) of which no message can succeed, and why.
+        self._blocked: dict[tuple[str, str], str] = {}
+        self._is_exhausted = False
+        self._is_over = False
+        self._is_paused = False
+        self._may_write = True
+        #: What broke the run off: nothing leaves after it.
+        self.broken: BaseException | None = None
+        #: The last error of a whole request.
+        self.error: CirrusError | None = None
+        #: How many of the unsent wait for the end of quiet hours, and the Unix seconds of the first of these ends.
+        self.deferred = 0
+        self.resume_at: float | None = None
+
+    # ---- what a driver asks
+
+    def effects(self) -> Effects:
+        """Return what is to be done since this was last asked."""
+        found, self._effects = self._effects, Effects()
+        return found
+
+    @property
+    def wants_rows(self) -> bool:
+        """Whether more of the audience may be read: memory must not grow with it."""
+        return self._is_over or len(self._ready) < _READ_AHEAD
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further message leaves; what is read from then on is only accounted for."""
+        return self._is_over
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every message that was read has its outcome, and everything is written."""
+        return self.is_idle and self._is_exhausted and not (self._ready or self._aside or self._again or self._armed)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight, and everything is written that can be."""
+        writing = self._may_write and (self._intended or self._outcomes or self._writing)
+        return not (self._in_flight or self._handed or writing)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that have left and were not answered."""
+        return sum(len(batch.items) for batch in self._in_flight.values())
+
+    @property
+    def undecided(self) -> int:
+        """Messages whose intent is written, or being written, and whose outcome is not known: a kill leaves these."""
+        writing = [] if self._writing is None else self._writing.batches
+        here = (*self._armed, *self._in_flight.values(), *writing)
+        return sum(len(batch.items) for batch in here)
+
+    def rate(self, now: float) -> float:
+        """Return the messages a second that are allowed now."""
+        return self._limit.rate(now)
+
+    def wake_at(self, now: float) -> float | None:
+        """Return when :meth:`tick` has something to do if nothing else happens before; None: never."""
+        moments: list[float] = []
+        if self._ledger_failing is not None and not self._asked_to_write and self._may_write:
+            moments.append(self._write_not_before)
+        if self._can_send():
+            if self._armed:
+                moments.append(now + self._limit.wait(len(self._armed[0].items), now))
+            if self._has_slot(now):
+                if self._ready or self._aside:
+                    moments.append(now + self._lead_wait(now))
+                elif self._again:
+                    moments.append(max(self._again[0][0], now + self._lead_wait(now)))
+            elif self._takes_first_steps and self._first_departure is not None and self._slots < _FAILURES:
+                moments.append(self._first_departure + self._slots * _FIRST_STEPS)
+        return min(moments, default=None)
+
+    # ---- events: the audience
+
+    def rows(self, rows: Sequence[Row], now: float, wall: float) -> None:
+        """Take rows that were read: what there is nothing to do about is told, the others wait for their turn."""
+        tell: list[Settled] = []
+        for row in rows:
+            maybe = row.earlier is not None and row.earlier.outcome is Outcome.UNKNOWN
+            final = self._without_sending(row, maybe, wall)
+            if final is not None:
+                tell.append(Settled(row.index, row.key, row.recipient, final, row.proof))
+                continue
+            assert row.message is not None
+            item = Item(row.index, row.message, row.key, row.account, row.proof, maybe)
+            if held := self._held_back(item, wall):
+                tell.append(held)
+            elif self._options.dry_run:
+                tell.append(self._settled(item, Outcome.UNSENT, "a dry run", wall))
+            else:
+                self._ready.append(item)
+        self._effects.tell += tell
+        self._go_on(now, wall)
+
+    def end_of_audience(self, now: float, wall: float) -> None:
+        """Take note that no row comes any more."""
+        self._is_exhausted = True
+        self._go_on(now, wall)
+
+    def _without_sending(self, row: Row, maybe: bool, wall: float) -> Entry | None:
+        """Return the outcome of a row that there is nothing to do about; None where there is."""
+        earlier = row.earlier
+        if earlier is not None and not self._is_to_repeat(earlier):
+            # Before all rules: what an earlier try sent is settled, however late it is by now.
+            return earlier
+        if row.taken is not None:
+            return row.taken
+        return None if row.ruled is None else self._not_sent(*row.ruled, maybe, wall)
+
+    def _is_to_repeat(self, earlier: Entry) -> bool:
+        if earlier.outcome is Outcome.UNKNOWN:
+            return self._options.repeat_unknown
+        return earlier.outcome is Outcome.UNSENT
+
+    def _held_back(self, item: Item, wall: float) -> Settled | None:
+        """Return the outcome of a message that may not leave at this moment; it may be given another schedule."""
+        if self._is_over:
+            return self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall)
+        template = item.message.template
+        if self._blocked and (why := self._blocked.get((template.name, template.language))):
+            return self._settled(item, Outcome.UNSENT, why, wall)
+        schedule = item.message.schedule
+        if schedule is not None and schedule <= wall:
+            return self._settled(item, Outcome.REJECTED, "its schedule is past", wall)
+        if self._options.timing is None:
+            return None
+        timing = self._options.timing(item.message, wall)
+        if timing.outcome is None:
+            item.message = timing.message
+            return None
+        if timing.until is not None and not item.maybe:
+            self.deferred += 1
+            self.resume_at = timing.until if self.resume_at is None else min(self.resume_at, timing.until)
+        return self._settled(item, timing.outcome, timing.reason, wall)
+
+    # ---- from waiting to intended
+
+    def _make_batches(self, now: float, wall: float) -> None:
+        """Make batches of what departs next, and only of that: what is cut off after its intent stays unknown."""
+        while self._can_send() and self._has_slot(now) and self._lead_wait(now) <= 0:
+            items = self._next_items(now, wall)
+            if not items:
+                return
+            self._intended.append(Batch(items))
+
+    def _can_send(self) -> bool:
+        return not (self._is_over or self._is_paused or self._ledger_failing is not None)
+
+    @property
+    def _slots(self) -> int:
+        writing = 0 if self._writing is None else len(self._writing.batches)
+        return len(self._intended) + writing + len(self._armed) + len(self._in_flight) + len(self._handed)
+
+    def _has_slot(self, now: float) -> bool:
+        window = self._window
+        if self._takes_first_steps and self._first_departure is not None:
+            window = min(_FAILURES, 1 + int((now - self._first_departure) / _FIRST_STEPS + 1e-6))
+        return self._slots < min(window, self._options.concurrency)
+
+    @property
+    def _takes_first_steps(self) -> bool:
+        return not self._has_answer and self._failing_since is None
+
+    def _lead_wait(self, now: float) -> float:
+        """Return the seconds until the next batch's intent has to be written for it to leave in its turn."""
+        writing = [] if self._writing is None else self._writing.batches
+        ahead = sum(len(batch.items) for part in (self._intended, writing, self._armed) for batch in part)
+        lead = min(max(_LEAD[0], 1.5 * self._write_took), _LEAD[1])
+        return self._limit.forecast(self._size, ahead, now) - lead
+
+    def _next_items(self, now: float, wall: float) -> list[Item]:
+        """
+        Take the messages of a request, those first that are tried again.
+
+        No account stands in a request twice: Cirrus answers by number, and could not tell them apart.
+        """
+        items: list[Item] = []
+        accounts: set[str] = set()
+        later: list[Item] = []
+        while len(items) < self._size and len(later) < self._size:
+            item = self._next_item(now)
+            if item is None:
+                break
+            if item.account in accounts:
+                later.append(item)
+            elif pause := self._pairs.wait(item.account, now):
+                self._wait_for_pair(item, now + pause, wall)
+            elif held := self._held_back(item, wall):
+                self._effects.tell.append(held)
+            else:
+                accounts.add(item.account)
+                items.append(item)
+        self._aside.extendleft(reversed(later))
+        return items
+
+    def _next_item(self, now: float) -> Item | None:
+        if self._again and self._again[0][0] <= now:
+            _, order, item = heapq.heappop(self._again)
+            self._paused_pairs.pop(order, None)
+            return item
+        if self._aside:
+            return self._aside.popleft()
+        return self._ready.popleft() if self._ready else None
+
+    def _wait_for_pair(self, item: Item, moment: float, wall: float) -> None:
+        if len(self._paused_pairs) >= _MOST_PAUSED:
+            why = "more messages to this number than WhatsApp takes for now"
+            self._effects.tell.append(self._settled(item, Outcome.UNSENT, why, wall))
+            return
+        order = next(self._order)
+        self._paused_pairs[order] = None
+        heapq.heappush(self._again, (moment, order, item))
+
+    # ---- events: the ledger
+
+    def next_write(self, now: float) -> Commit | None:
+        """Return what is to be written now; None: nothing. One write at a time: then call one of the next two."""
+        self._asked_to_write = False
+        if not self._may_write:
+            return None
+        if self._writing is None and (self._intended or self._outcomes):
+            self._writing = Commit(self._intended, self._outcomes)
+            self._intended, self._outcomes = [], []
+        self._write_began = now
+        return self._writing
+
+    def committed(self, held: Mapping[bytes, Entry], now: float, wall: float) -> None:
+        """
+        Take note that a write is durable.
+
+        :param held: of the intents' keys, those that must not be sent, with what they come to
+        """
+        written, self._writing = self._writing, None
+        assert written is not None
+        self._write_took += 0.2 * (now - self._write_began - self._write_took)
+        self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
+        for batch in written.batches:
+            if held:
+                self._effects.tell += [self._told(item, held[item.key]) for item in batch.items if item.key in held]
+                batch.items = [item for item in batch.items if item.key not in held]
+            if batch.items:
+                self._armed.append(batch)
+        self._go_on(now, wall)
+
+    def write_failed(self, error: BaseException, passes: bool, now: float, wall: float) -> None:
+        """
+        Take note that a write may not have happened.
+
+        While it is tried again nothing leaves: whether a newer try has taken over is not known either.
+
+        :param passes: whether the same write may succeed in a moment
+        """
+        if self._ledger_failing is None:
+            self._ledger_failing = now
+        if not passes or now - self._ledger_failing > _LEDGER_PATIENCE:
+            self._may_write = False
+            self.break_off(error, now, wall)
+            return
+        log.warning("The ledger does not answer; nothing is sent until it does. %s", error)
+        self._write_not_before = now + self._ledger_pause
+        self._ledger_pause = min(2 * self._ledger_pause, _LEDGER_PAUSES[1])
+        self._go_on(now, wall)
+
+    # ---- from intended to sent: events of the senders
+
+    def _hand_over(self, now: float) -> None:
+        """Hand batches to senders whose intent is durable, each as soon as the limit lets it leave."""
+        while self._armed and self._can_send() and self._limit.wait(len(self._armed[0].items), now) <= 0:
+            batch = self._armed.popleft()
+            batch.permit = self._limit.reserve(len(batch.items), now)
+            self._handed[id(batch)] = batch
+            self._effects.send.append(batch)
+
+    def depart(self, batch: Batch, now: float, wall: float) -> list[Message]:
+        """
+        Let a batch leave at this moment; return what is to be sent, which may be less than it was, or nothing.
+
+        Asked by a sender at the last moment: since the batch was handed over the run may have been stopped, a schedule
+        have passed or a quiet hour begun.
+        """
+        del self._handed[id(batch)]
+        permit = batch.permit
+        assert permit is not None
+        if self._is_over:
+            self._recall(batch, wall)
+        elif not self._can_send():
+            # Its intent stays, and so does its turn.
+            self._limit.leave(permit, 0, now)
+            self._armed.appendleft(batch)
+            return []
+        else:
+            self._check_at_departure(batch, wall)
+        self._limit.leave(permit, len(batch.items), now)
+        if batch.items:
+            self._in_flight[id(batch)] = batch
+            if self._first_departure is None:
+                self._first_departure = now
+        self._go_on(now, wall)
+        return [item.message for item in batch.items]
+
+    def left(self, batch: Batch, now: float) -> None:
+        """Take note that a request is on the wire by now: the limit counts from then on."""
+        if batch.permit is not None:
+            self._limit.leave(batch.permit, batch.permit.count, now)
+
+    def _check_at_departure(self, batch: Batch, wall: float) -> None:
+        leaving: list[Item] = []
+        for item in batch.items:
+            if held := self._held_back(item, wall):
+                self._record([(item, held.entry)])
+                self._effects.tell.append(held)
+            else:
+                leaving.append(item)
+        batch.items = leaving
+
+    def _recall(self, batch: Batch, wall: float) -> None:
+        """Record that messages whose intent is durable do not leave after all."""
+        entry = self._entry(Outcome.UNSENT, _NOT_ITS_TURN, wall)
+        self._settle_items([(item, self._forward(item, entry)) for item in batch.items])
+        batch.items = []
+
+    # ---- from sent to its outcome: events of the senders
+
+    def answered(self, batch: Batch, sent: SendResult, now: float, wall: float) -> None:
+        """Take the answer to a request, or what its absence means."""
+        if self._in_flight.pop(id(batch), None) is None:
+            # It was given up on.
+            return
+        self._learn(batch, sent, now)
+        if sent.split and len(batch.items) > 1 and not self._is_over:
+            self._halve(batch)
+        else:
+            self._take(batch, sent, now, wall)
+        self._go_on(now, wall)
+
+    def _halve(self, batch: Batch) -> None:
+        """Send a refused request again in halves, until whoever is wrong stands alone; the intents stay as they are."""
+        middle = len(batch.items) // 2
+        self._armed.extendleft([Batch(batch.items[middle:]), Batch(batch.items[:middle])])
+
+    def _take(self, batch: Batch, sent: SendResult, now: float, wall: float) -> None:
+        final: list[tuple[Item, Entry]] = []
+        again: list[tuple[Item, Entry]] = []
+        attempt = self._options.attempt
+        for item, result in zip(batch.items, sent.results, strict=True):
+            entry = Entry.of(result, attempt, wall)
+            if entry.outcome is Outcome.UNSENT and item.tries < _TRIES and not self._is_over:
+                item.tries += 1
+                pause = self._options.pause * 2 ** (item.tries - 1)
+                heapq.heappush(self._again, (now + pause, next(self._order), item))
+                again.append((item, self._forward(item, entry)))
+            else:
+                final.append((item, self._forward(item, entry)))
+        # What is tried again is recorded, too: it is not under way while it waits.
+        self._record(again)
+        self._settle_items(final)
+
+    def _forward(self, item: Item, entry: Entry) -> Entry:
+        """Return what may be recorded: a message that an earlier try may have sent is never certainly unsent again."""
+        if item.maybe and entry.outcome is Outcome.UNSENT:
+            return entry._replace(outcome=Outcome.UNKNOWN, reason=_MAYBE_SENT)
+        return entry
+
+    def _learn(self, batch: Batch, sent: SendResult, now: float) -> None:
+        """Learn from an answer how to go on, and whether to."""
+        error = sent.error
+        if error is None:
+            self._has_answer = True
+            self._window = min(self._window + 1, self._options.concurrency)
+            self._failures, self._lone_refusals, self._failing_since = 0, 0, None
+            self._block(sent)
+            if sent.stop:
+                self._end()
+            return
+        self.error = error
+        if self._failing_since is None:
+            self._failing_since = now
+        failing = now - self._failing_since
+        give_up = sent.stop
+        if isinstance(error, errors.Throttled):
+            self._limit.slow_down(error.retry_after, now)
+            log.warning("%s Going on at %.0f messages a second.", error.message, self._limit.rate(now))
+            give_up = give_up or (error.retry_after or 0) > _LONGEST_WAIT or failing > _PATIENCE_THROTTLED
+        else:
+            log.warning("%d messages are %s. %s", len(sent.results), sent.results[0].outcome, error)
+            if isinstance(error, errors.BadRequest):
+                # The server works; what is wrong is in the request, and it is being looked for.
+                self._has_answer = True
+                self._failing_since = None
+                self._lone_refusals += len(batch.items) == 1
+                give_up = give_up or self._lone_refusals >= _LONE_REFUSALS
+            elif error.had_no_effect:
+                give_up = give_up or failing > _PATIENCE_CONNECTING
+                self._window = 1
+            else:
+                self._failures += 1
+                self._window = 1
+                give_up = give_up or self._failures >= _FAILURES
+        if give_up:
+            self._end()
+
+    def _block(self, sent: SendResult) -> None:
+        for pair in sent.blocked:
+            if pair not in self._blocked:
+                name, language = pair
+                log.warning("No further message of template %r in %r is sent: it was refused.", name, language)
+                self._blocked[pair] = f"template {name!r} in {language!r} was refused for another message of this run"
+
+    # ---- outcomes
+
+    def _entry(self, outcome: Outcome, reason: str, wall: float) -> Entry:
+        return Entry(outcome, reason=reason, attempt=self._options.attempt, time=wall)
+
+    def _not_sent(self, outcome: Outcome, reason: str, maybe: bool, wall: float) -> Entry:
+        """Return the outcome of a message that this try did not send; what may have been sent stays unknown."""
+        return self._entry(Outcome.UNKNOWN, _MAYBE_SENT, wall) if maybe else self._entry(outcome, reason, wall)
+
+    def _settled(self, item: Item, outcome: Outcome, reason: str, wall: float) -> Settled:
+        return self._told(item, self._not_sent(outcome, reason, item.maybe, wall))
+
+    def _told(self, item: Item, entry: Entry) -> Settled:
+        return Settled(item.index, item.key, item.message.to, entry, item.proof)
+
+    def _record(self, entries: Sequence[tuple[Item, Entry]]) -> None:
+        self._outcomes += [(item.key, entry) for item, entry in entries]
+
+    def _settle_items(self, entries: Sequence[tuple[Item, Entry]]) -> None:
+        self._record(entries)
+        self._effects.tell += [self._told(item, entry) for item, entry in entries]
+
+    # ---- events: time, and what ends or holds up a run
+
+    def tick(self, now: float, wall: float) -> None:
+        """Take note that time has passed."""
+        self._go_on(now, wall)
+
+    def stop(self, now: float, wall: float) -> None:
+        """End the run: nothing more leaves, and what is in flight is recorded when it is answered."""
+        self._end()
+        self._go_on(now, wall)
+
+    def pause(self) -> None:
+        """Let nothing leave until :meth:`resume`; what is in flight is recorded."""
+        self._is_paused = True
+
+    def resume(self, now: float, wall: float) -> None:
+        """Go on after :meth:`pause`."""
+        self._is_paused = False
+        self._go_on(now, wall)
+
+    def break_off(self, error: BaseException, now: float, wall: float) -> None:
+        """End the run by an error that is none of its messages': what became of them cannot be told, or recorded."""
+        if self.broken is None:
+            self.broken = error
+        self._end()
+        self._go_on(now, wall)
+
+    def abandon(self, wall: float) -> None:
+        """Wait no longer for what is in flight: whether it was sent is not known. The last event of a run."""
+        for batch in self._in_flight.values():
+            entry = self._entry(Outcome.UNKNOWN, "the task ended before an answer came", wall)
+            self._effects.tell += [self._told(item, entry) for item in batch.items]
+        self._in_flight.clear()
+        self._may_write = False
+
+    def _end(self) -> None:
+        self._is_over = True
+
+    def _go_on(self, now: float, wall: float) -> None:
+        """Do what can be done now, whatever has just happened."""
+        if self._is_over:
+            self._account_for_the_rest(wall)
+        else:
+            self._hand_over(now)
+            self._make_batches(now, wall)
+        if self._may_write and not self._asked_to_write and self._has_to_write(now):
+            self._asked_to_write = self._effects.write = True
+
+    def _has_to_write(self, now: float) -> bool:
+        if self._writing is not None:
+            return self._ledger_failing is not None and now >= self._write_not_before
+        return bool(self._intended or self._outcomes)
+
+    def _account_for_the_rest(self, wall: float) -> None:
+        """Call unsent what the run ended before."""
+        rest = [*self._ready, *self._aside, *(item for _, _, item in sorted(self._again, key=lambda one: one[:2]))]
+        for batch in self._intended:
+            # Not written yet, so there is nothing to take back.
+            rest += batch.items
+        self._intended.clear()
+        self._ready.clear()
+        self._aside.clear()
+        self._again.clear()
+        self._paused_pairs.clear()
+        self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in rest]
+        while self._armed:
+            self._recall(self._armed.popleft(), wall)
+        if not self._may_write and self._writing is not None:
+            # Whether their intent was written is not known; that they did not leave is.
+            for batch in self._writing.batches:
+                self._effects.tell += [
+                    self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items
+                ]
+            self._writing = None

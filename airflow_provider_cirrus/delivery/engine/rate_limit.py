@@ -1,0 +1,112 @@
+"""How fast messages leave: never above the account's limit, and slower where the server asks for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+# Seconds by which the window is wider than one: what leaves evenly arrives unevenly.
+_MARGIN = 0.012
+# Seconds after which to ask again where only another's departure can tell.
+_SOON = 0.05
+# Of the full rate, gained back in each second after a 429 (additive increase).
+_RECOVERY = 0.05
+
+
+@dataclass(slots=True)
+class Permit:
+    """
+    Messages that leave together.
+
+    :ivar count: how many
+    :ivar at: when they left; None: they have not yet, so they count as leaving this very moment
+    """
+
+    count: int
+    at: float | None = None
+
+
+class RateLimit:
+    """
+    At most so many messages in any one second.
+
+    Pure: whoever asks says what time it is. A permit counts from when its messages *leave*, however long that took
+    after it was given: a stall in between must not end in a burst.
+
+    A 429 halves the rate (multiplicative decrease) and holds everything for as long as the server asks; from
+    then on it grows again, by a twentieth of the full rate each second.
+
+    :param per_second: messages; the full rate. It may be a fraction, as a shard's part of it is
+    :param now: seconds on any clock that only grows; so is every other ``now``
+    """
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self.full = per_second
+        self._rate = per_second
+        self._changed = now
+        self._not_before = now
+        self._permits: deque[Permit] = deque()
+        self._in_window = 0
+        self._last = now - 1.0 / per_second - 1.0
+
+    def rate(self, now: float) -> float:
+        """Return the messages a second that are allowed now."""
+        recovering = max(0.0, now - max(self._changed, self._not_before))
+        return min(self.full, self._rate + recovering * self.full * _RECOVERY)
+
+    def wait(self, count: int, now: float) -> float:
+        """
+        Return the seconds after which so many messages may leave together; 0: now.
+
+        :param count: messages of one request; more than the limit leave alone, and with so much more time after them
+        """
+        if now < self._not_before:
+            return self._not_before - now
+        permits = self._permits
+        while permits and permits[0].at is not None and permits[0].at <= now - 1 - _MARGIN:
+            self._in_window -= permits.popleft().count
+        rate = self.rate(now)
+        if permits and self._in_window + count > rate:
+            first = permits[0].at
+            return _SOON if first is None else max(first + 1 + _MARGIN - now, 1e-4)
+        return max(0.0, self._last + self._spacing(count, rate) - now)
+
+    def forecast(self, count: int, ahead: int, now: float) -> float:
+        """Return the seconds after which so many messages may leave where ``ahead`` others leave before them."""
+        return self.wait(count, now) + self._spacing(ahead, self.rate(now))
+
+    def reserve(self, count: int, now: float) -> Permit:
+        """Give a permit; only where :meth:`wait` has just returned 0."""
+        permit = Permit(count)
+        self._permits.append(permit)
+        self._in_window += count
+        self._last = now
+        return permit
+
+    def leave(self, permit: Permit, count: int, now: float) -> None:
+        """
+        Take note that the messages of a permit leave now.
+
+        :param count: how many of them; 0 gives the permit back
+        """
+        self._in_window += count - permit.count
+        permit.count, permit.at = count, now
+        if count:
+            self._last = max(self._last, now)
+
+    def slow_down(self, retry_after: float | None, now: float) -> None:
+        """
+        Take note of a 429.
+
+        :param retry_after: seconds that the server asked for, if it did
+        """
+        if now >= self._not_before:
+            # The answers to what was in flight with the first 429 say nothing new.
+            self._rate = max(min(1.0, self.full), self.rate(now) / 2)
+            self._changed = now
+        self._not_before = max(self._not_before, now + (1.0 if retry_after is None else retry_after))
+
+    def _spacing(self, count: int, rate: float) -> float:
+        # Spread over the second, as a burst at its beginning is the likeliest to be refused; where few fit into one,
+        # the window cannot see to the rate by itself.
+        return count / rate * (0.9 if 2 * count <= rate else 1.0)
