@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
@@ -45,7 +45,7 @@ _CHUNK_SECONDS = 0.2
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _LINGER_TELLING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
-_LINGER_WRITING = 0.004
+_LINGER_WRITING = 0.001
 
 
 @dataclass
@@ -145,8 +145,8 @@ class _Run:
 
     def _read(self, audience: Iterable[tuple[int, Message | Refused]], reader: Reader) -> None:
         for chunk in _chunks(audience):
-            rows = reader.rows(chunk)
-            self._event(lambda now, wall, rows=rows: self._machine.rows(rows, now, wall))  # type: ignore[misc]
+            items = reader.items(chunk)
+            self._event(lambda now, wall, items=items: self._machine.rows(items, now, wall))  # type: ignore[misc]
             # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
             time.sleep(0)
             # A report that is slow holds up the reading, and nobody else.

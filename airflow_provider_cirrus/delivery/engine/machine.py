@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,49 +64,41 @@ _NOT_ITS_TURN = "the run stopped before its turn"
 _MAYBE_SENT = "an earlier try may have sent it; this one did not"
 
 
-@dataclass(slots=True)
-class Row:
+@dataclass(slots=True, eq=False)
+class Item:
     """
-    A message of the audience, with all that is known of it when it is read.
+    A message of the audience: all that is known of it when it is read, and how it fares.
 
     :ivar index: its place in the audience
-    :ivar message: None where the row is no message
     :ivar recipient: digits, or whatever stood there
+    :ivar message: None where the row is no message
     :ivar key: of the ledger; empty where the row is no message
     :ivar account: one spelling of the number, for comparing
-    :ivar earlier: what an earlier try left of it; None: nothing
-    :ivar ruled: what it comes to without being sent, whatever else is known: no message, a duplicate, held by a rule
-    :ivar taken: what it comes to as another task has it
     :ivar proof: of the recipient's opt-in
+    :ivar earlier: what an earlier try left of it; None: nothing
+    :ivar ruled: what it comes to without being sent, and why: no message, a duplicate, held by a rule
+    :ivar taken: what it comes to as another task has it
+    :ivar maybe: whether an earlier try may have sent it: then it is never called unsent
+    :ivar tries: how often it came back as certainly not sent
     """
 
     index: int
-    message: Message | None
     recipient: str
+    message: Message | None = None
     key: bytes = b""
     account: str = ""
+    proof: Proof = NOTHING_KNOWN
     earlier: Entry | None = None
     ruled: tuple[Outcome, str] | None = None
     taken: Entry | None = None
-    proof: Proof = NOTHING_KNOWN
-
-
-@dataclass(slots=True)
-class Item:
-    """
-    A message on its way.
-
-    :ivar tries: how often it came back as certainly not sent
-    :ivar maybe: whether an earlier try may have sent it: then it is never called unsent
-    """
-
-    index: int
-    message: Message
-    key: bytes
-    account: str
-    proof: Proof
     maybe: bool = False
     tries: int = 0
+
+    @property
+    def to_send(self) -> Message:
+        """The message of an item that is one."""
+        assert self.message is not None
+        return self.message
 
 
 @dataclass(slots=True, eq=False)
@@ -214,6 +207,7 @@ class Machine:
         self._window = 1
         self._has_answer = False
         self._first_departure: float | None = None
+        self._departures = _Frequency(now)
         self._failures = 0
         self._lone_refusals = 0
         self._failing_since: float | None = None
@@ -281,37 +275,34 @@ class Machine:
         if self._ledger_failing is not None and not self._asked_to_write and self._may_write:
             moments.append(self._write_not_before)
         if self._can_send():
-            if self._armed:
+            if self._armed and self._has_sender(now):
                 moments.append(now + self._limit.wait(len(self._armed[0].items), now))
             if self._has_slot(now):
                 if self._ready or self._aside:
                     moments.append(now + self._lead_wait(now))
                 elif self._again:
                     moments.append(max(self._again[0][0], now + self._lead_wait(now)))
-            elif self._takes_first_steps and self._first_departure is not None and self._slots < _FAILURES:
+            if self._takes_first_steps and self._first_departure is not None and self._slots < _FAILURES:
                 moments.append(self._first_departure + self._slots * _FIRST_STEPS)
         return min(moments, default=None)
 
     # ---- events: the audience
 
-    def rows(self, rows: Sequence[Row], now: float, wall: float) -> None:
-        """Take rows that were read: what there is nothing to do about is told, the others wait for their turn."""
-        tell: list[Settled] = []
-        for row in rows:
-            maybe = row.earlier is not None and row.earlier.outcome is Outcome.UNKNOWN
-            final = self._without_sending(row, maybe, wall)
-            if final is not None:
-                tell.append(Settled(row.index, row.key, row.recipient, final, row.proof))
-                continue
-            assert row.message is not None
-            item = Item(row.index, row.message, row.key, row.account, row.proof, maybe)
-            if held := self._held_back(item, wall):
+    def rows(self, items: Sequence[Item], now: float, wall: float) -> None:
+        """Take what was read: what there is nothing to do about is told, the others wait for their turn."""
+        tell = self._effects.tell
+        for item in items:
+            earlier = item.earlier
+            if earlier is not None:
+                item.maybe = earlier.outcome is Outcome.UNKNOWN
+            if final := self._without_sending(item, wall):
+                tell.append(self._told(item, final))
+            elif held := self._held_back(item, wall):
                 tell.append(held)
             elif self._options.dry_run:
                 tell.append(self._settled(item, Outcome.UNSENT, "a dry run", wall))
             else:
                 self._ready.append(item)
-        self._effects.tell += tell
         self._go_on(now, wall)
 
     def end_of_audience(self, now: float, wall: float) -> None:
@@ -319,15 +310,15 @@ class Machine:
         self._is_exhausted = True
         self._go_on(now, wall)
 
-    def _without_sending(self, row: Row, maybe: bool, wall: float) -> Entry | None:
-        """Return the outcome of a row that there is nothing to do about; None where there is."""
-        earlier = row.earlier
+    def _without_sending(self, item: Item, wall: float) -> Entry | None:
+        """Return the outcome of a message that there is nothing to do about; None where there is."""
+        earlier = item.earlier
         if earlier is not None and not self._is_to_repeat(earlier):
             # Before all rules: what an earlier try sent is settled, however late it is by now.
             return earlier
-        if row.taken is not None:
-            return row.taken
-        return None if row.ruled is None else self._not_sent(*row.ruled, maybe, wall)
+        if item.taken is not None:
+            return item.taken
+        return None if item.ruled is None else self._not_sent(*item.ruled, item.maybe, wall)
 
     def _is_to_repeat(self, earlier: Entry) -> bool:
         if earlier.outcome is Outcome.UNKNOWN:
@@ -338,15 +329,15 @@ class Machine:
         """Return the outcome of a message that may not leave at this moment; it may be given another schedule."""
         if self._is_over:
             return self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall)
-        template = item.message.template
-        if self._blocked and (why := self._blocked.get((template.name, template.language))):
+        message = item.to_send
+        if self._blocked and (why := self._blocked.get((message.template.name, message.template.language))):
             return self._settled(item, Outcome.UNSENT, why, wall)
-        schedule = item.message.schedule
+        schedule = message.schedule
         if schedule is not None and schedule <= wall:
             return self._settled(item, Outcome.REJECTED, "its schedule is past", wall)
         if self._options.timing is None:
             return None
-        timing = self._options.timing(item.message, wall)
+        timing = self._options.timing(message, wall)
         if timing.outcome is None:
             item.message = timing.message
             return None
@@ -374,10 +365,17 @@ class Machine:
         return len(self._intended) + writing + len(self._armed) + len(self._in_flight) + len(self._handed)
 
     def _has_slot(self, now: float) -> bool:
+        # Beside what may be in flight, what leaves while an intent is written: nothing where answers are slow or the
+        # limit is low, a few batches where thousands of messages leave in a second.
+        meanwhile = int(self._departures.rate(now) * 1.5 * self._write_took + 0.5)
+        return self._slots < self._open_window(now) + min(meanwhile, self._options.concurrency)
+
+    def _open_window(self, now: float) -> int:
+        """Return how many requests may be in flight now."""
         window = self._window
         if self._takes_first_steps and self._first_departure is not None:
             window = min(_FAILURES, 1 + int((now - self._first_departure) / _FIRST_STEPS + 1e-6))
-        return self._slots < min(window, self._options.concurrency)
+        return min(window, self._options.concurrency)
 
     @property
     def _takes_first_steps(self) -> bool:
@@ -487,11 +485,19 @@ class Machine:
 
     def _hand_over(self, now: float) -> None:
         """Hand batches to senders whose intent is durable, each as soon as the limit lets it leave."""
-        while self._armed and self._can_send() and self._limit.wait(len(self._armed[0].items), now) <= 0:
+        while (
+            self._armed
+            and self._can_send()
+            and self._has_sender(now)
+            and self._limit.wait(len(self._armed[0].items), now) <= 0
+        ):
             batch = self._armed.popleft()
             batch.permit = self._limit.reserve(len(batch.items), now)
             self._handed[id(batch)] = batch
             self._effects.send.append(batch)
+
+    def _has_sender(self, now: float) -> bool:
+        return len(self._in_flight) + len(self._handed) < self._open_window(now)
 
     def depart(self, batch: Batch, now: float, wall: float) -> list[Message]:
         """
@@ -515,10 +521,11 @@ class Machine:
         self._limit.leave(permit, len(batch.items), now)
         if batch.items:
             self._in_flight[id(batch)] = batch
+            self._departures.count(now)
             if self._first_departure is None:
                 self._first_departure = now
         self._go_on(now, wall)
-        return [item.message for item in batch.items]
+        return [item.to_send for item in batch.items]
 
     def left(self, batch: Batch, now: float) -> None:
         """Take note that a request is on the wire by now: the limit counts from then on."""
@@ -641,7 +648,7 @@ class Machine:
         return self._told(item, self._not_sent(outcome, reason, item.maybe, wall))
 
     def _told(self, item: Item, entry: Entry) -> Settled:
-        return Settled(item.index, item.key, item.message.to, entry, item.proof)
+        return Settled(item.index, item.key, item.recipient, entry, item.proof)
 
     def _record(self, entries: Sequence[tuple[Item, Entry]]) -> None:
         self._outcomes += [(item.key, entry) for item, entry in entries]
@@ -720,7 +727,23 @@ class Machine:
         if not self._may_write and self._writing is not None:
             # Whether their intent was written is not known; that they did not leave is.
             for batch in self._writing.batches:
-                self._effects.tell += [
-                    self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items
-                ]
+                self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
             self._writing = None
+
+
+class _Frequency:
+    """How often something happens, in the last moments."""
+
+    _SECONDS = 0.2
+
+    def __init__(self, now: float) -> None:
+        self._rate = 0.0
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Return how often it happens in a second."""
+        return self._rate * math.exp((self._at - now) / self._SECONDS)
+
+    def count(self, now: float) -> None:
+        """Take note that it happened."""
+        self._rate, self._at = self.rate(now) + 1 / self._SECONDS, now

@@ -1,24 +1,23 @@
-"""From the audience's messages to rows of which everything is known: what earlier tries left, what the rules say."""
+"""From the audience's messages to items of which everything is known: what earlier tries left, what the rules say."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.engine.machine import Row
-from airflow_provider_cirrus.delivery.ledger.base import Entry, Ledger, key_of
+from airflow_provider_cirrus.delivery.engine.machine import Item
+from airflow_provider_cirrus.delivery.ledger.base import Ledger, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.policy import Policy
 
 log = logging.getLogger(__name__)
 
 _DUPLICATE = (Outcome.DUPLICATE, "the same message stands earlier")
-_NOTHING: Mapping[bytes, Entry] = {}
 
 
 class Reader:
@@ -46,46 +45,51 @@ class Reader:
         if self._ledger is not None and (known := self._index.load(self._ledger.load())):
             log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
-    def rows(self, found: Sequence[tuple[int, Message | Refused]], wall: float | None = None) -> list[Row]:
+    def items(self, found: Sequence[tuple[int, Message | Refused]], wall: float | None = None) -> list[Item]:
         """
-        Return rows of which everything is known.
+        Return items of which everything is known.
 
         :param found: up to 500 places and messages of the audience
         :param wall: Unix seconds; None: now
         :raises CirrusError: it cannot be known whether somebody may be messaged
         """
-        messages = [(index, one) for index, one in found if not isinstance(one, Refused)]
-        rows = {
-            index: Row(index, None, one.recipient, ruled=(Outcome.REJECTED, one.reason))
-            for index, one in found
-            if isinstance(one, Refused)
-        }
+        items: list[Item] = []
+        messages: list[Message] = []
+        of_messages: list[Item] = []
+        for index, one in found:
+            if isinstance(one, Refused):
+                items.append(Item(index, one.recipient, ruled=(Outcome.REJECTED, one.reason)))
+            else:
+                item = Item(index, one.to, one, key_of(one, self._stream_id), account_of(one.to))
+                items.append(item)
+                of_messages.append(item)
+                messages.append(one)
         if messages:
-            rows |= self._of_messages(messages, time.time() if wall is None else wall)
-        return [rows[index] for index, _ in found]
+            self._look_up(of_messages, messages, time.time() if wall is None else wall)
+        return items
 
-    def _of_messages(self, messages: Sequence[tuple[int, Message]], wall: float) -> dict[int, Row]:
-        keys = [key_of(message, self._stream_id) for _, message in messages]
-        # One that is too late takes nothing from the same message further down that is not.
-        claims = [message.schedule is None or message.schedule > wall for _, message in messages]
-        earlier = self._index.see(keys, None if all(claims) else claims)
+    def _look_up(self, items: Sequence[Item], messages: Sequence[Message], wall: float) -> None:
+        keys = [item.key for item in items]
+        claims = None
+        if any(message.schedule is not None for message in messages):
+            # One that is too late takes nothing from the same message further down that is not.
+            claims = [message.schedule is None or message.schedule > wall for message in messages]
+        earlier = self._index.see(keys, claims)
         # Of those, too, that were sent before: their proof stands in the report of every try.
-        looks = self._policy.look([message for _, message in messages])
-        taken = _NOTHING
-        if self._ledger is not None and (new := [key for key, known in zip(keys, earlier, strict=True) if known is True]):
-            taken = self._ledger.look_up(new)
-        rows = {}
-        for (index, message), key, known, look in zip(messages, keys, earlier, looks, strict=True):
-            row = Row(index, message, message.to, key, account_of(message.to))
-            if known is False:
-                row.ruled = _DUPLICATE
-            elif isinstance(known, Entry):
-                row.earlier = known
-            elif taken:
-                row.taken = taken.get(key)
-            if not isinstance(look, str):
-                row.proof = look
-            elif row.ruled is None:
-                row.ruled = (Outcome.SUPPRESSED, look)
-            rows[index] = row
-        return rows
+        looks = self._policy.look(messages)
+        new: list[bytes] = []
+        for item, known, look in zip(items, earlier, looks, strict=True):
+            if isinstance(look, str):
+                item.ruled = (Outcome.SUPPRESSED, look)
+            else:
+                item.proof = look
+            if known is True:
+                new.append(item.key)
+            elif known is False:
+                item.ruled = _DUPLICATE
+            else:
+                item.earlier = known
+        if new and self._ledger is not None and (taken := self._ledger.look_up(new)):
+            for item in items:
+                if item.earlier is None and item.ruled is not _DUPLICATE:
+                    item.taken = taken.get(item.key)

@@ -32,13 +32,13 @@ class Recorder:
         :raises CirrusError: it may be written or not; with ``passing`` it may be tried again
         """
         items = commit.items
-        refused = self._policy.claim((item.message.to, item.key) for item in items)
+        refused = self._policy.claim((item.recipient, item.key) for item in items)
         held = {key: Entry(Outcome.SUPPRESSED, reason=reason) for key, reason in refused.items()}
         if self._ledger is not None:
             allowed = [item for item in items if item.key not in held] if held else items
             persons = NOBODY
             if self._ledger.keeps_persons:
-                persons = {item.key: person_of(item.message.to) for item in allowed}
+                persons = {item.key: person_of(item.recipient) for item in allowed}
             others = self._ledger.commit([item.key for item in allowed], commit.outcomes, persons)
             if others:
                 # Somebody else's message takes somebody else's place.
