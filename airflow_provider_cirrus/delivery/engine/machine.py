@@ -282,8 +282,8 @@ class Machine:
                     moments.append(now + self._lead_wait(now))
                 elif self._again:
                     moments.append(max(self._again[0][0], now + self._lead_wait(now)))
-            if self._takes_first_steps and self._first_departure is not None and self._slots < _FAILURES:
-                moments.append(self._first_departure + self._slots * _FIRST_STEPS)
+            elif (self._ready or self._aside or self._again) and (step := self._next_step(now)) is not None:
+                moments.append(step)
         return min(moments, default=None)
 
     # ---- events: the audience
@@ -376,6 +376,15 @@ class Machine:
         if self._takes_first_steps and self._first_departure is not None:
             window = min(_FAILURES, 1 + int((now - self._first_departure) / _FIRST_STEPS + 1e-6))
         return min(window, self._options.concurrency)
+
+    def _next_step(self, now: float) -> float | None:
+        """Return when the window opens further by itself; None: only an answer opens it."""
+        if not self._takes_first_steps or self._first_departure is None:
+            return None
+        window = self._open_window(now)
+        if window >= min(_FAILURES, self._options.concurrency):
+            return None
+        return self._first_departure + window * _FIRST_STEPS
 
     @property
     def _takes_first_steps(self) -> bool:

@@ -1,0 +1,38 @@
+"""How a task ends, by what became of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the task does after a run."""
+
+    SUCCESS = "success"  #: nothing is left to do
+    RETRY = "retry"  #: messages are left that a retry sends
+    FAIL = "fail"  #: a retry would send nothing
+    DEFER = "defer"  #: all that are left wait for the end of quiet hours
+
+
+def verdict(
+    counts: Mapping[str, int], *, deferred: int, was_stopped: bool, repeats_unknown: bool, allowed: float
+) -> Verdict:
+    """
+    Return how a task ends.
+
+    :param counts: messages by outcome
+    :param deferred: how many of the unsent wait for the end of quiet hours
+    :param was_stopped: the task was told to end: it did not read its audience to the end
+    :param repeats_unknown: whether a retry sends again what may have been sent
+    :param allowed: how many may be rejected or unknown
+    """
+    unsent = counts.get("unsent", 0)
+    unknown = counts.get("unknown", 0)
+    if was_stopped:
+        return Verdict.RETRY
+    if unsent:
+        return Verdict.DEFER if unsent == deferred else Verdict.RETRY
+    if counts.get("rejected", 0) + unknown <= allowed:
+        return Verdict.SUCCESS
+    return Verdict.RETRY if unknown and repeats_unknown else Verdict.FAIL

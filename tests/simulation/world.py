@@ -1,0 +1,727 @@
+"""
+A whole world in one thread and no time: Airflow, its stores, Cirrus and an audience, with everything that goes wrong.
+
+The engine, the reader, the recorder and the ledgers are the real ones. What is modelled, and what is not, is told in
+docs/delivery.md. Every choice comes from one :class:`~tests.simulation.choices.Choices`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.engine.machine import Batch, Commit, Item, Machine, Options
+from airflow_provider_cirrus.delivery.engine.reader import Reader
+from airflow_provider_cirrus.delivery.engine.recorder import Recorder
+from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
+from airflow_provider_cirrus.delivery.ledger import LedgerError, LedgerSuperseded, TaskTry, key_of
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.policy import Policy, Timing
+from tests.simulation.choices import Choices
+from tests.simulation.cirrus import STREAM, UNTRANSLATED, SimulatedCirrus
+from tests.simulation.store import Killed
+
+WALL = 1_800_000_000.0
+RETRIES = 5
+SUPPRESSED_ENDING = "93"
+
+#: Every fault, by name: a world switches some of them off.
+FAULTS = (
+    # Between a task and Cirrus.
+    "refused_connection",
+    "down_for_minutes",
+    "lost_request",
+    "lost_answer",
+    "server_error_before",
+    "server_error_after",
+    "throttled",
+    "throttled_recipient",
+    "unauthorized",
+    "account_locked",
+    "garbage",
+    "missing_entry",
+    # Between a task and its ledger.
+    "store_get_fails",
+    "store_lost",
+    "store_late",
+    "store_twice",
+    "store_answer_lost",
+    "store_stalls",
+    "kill_before_write",
+    "kill_after_write",
+    # Of processes.
+    "kill",
+    "orphan",
+    "lost_before_execute",
+    "stop",
+    "stall",
+    # Of people and of Airflow.
+    "cleared",
+    "cleared_and_emptied",
+    "cleared_while_running",
+    "resend",
+    "audience_changes",
+    "quiet_hours",
+    "slow_audience",
+    "pause",
+)
+
+
+class Failed(AssertionError):
+    """A world in which a promise was broken."""
+
+
+@cache
+def pool() -> tuple[Message, ...]:
+    """Messages to draw an audience from; made once, as checking them takes longer than a world."""
+    made = [
+        Message.build(f"4477009{number:05d}", {"name": "order_update", "language": "en"})
+        for number in (*range(40), 91, 92, 93, 191, 193)
+    ]
+    made.append(Message.build("447700900050", {"name": "order_update", "language": UNTRANSLATED}))
+    made.append(Message.build("447700900051", {"name": "order_update", "language": UNTRANSLATED}))
+    # Two messages to one person, and one account in two spellings.
+    made.append(Message.build("447700900001", {"name": "reminder", "language": "en"}))
+    made.append(Message.build("5215512345678", {"name": "order_update", "language": "en"}))
+    made.append(Message.build("525512345678", {"name": "order_update", "language": "en"}))
+    return tuple(made)
+
+
+class Rules(Policy):
+    """Rules of a world: some numbers are suppressed, and some spans of time are quiet."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self.has_quiet_hours = bool(world.quiet)
+
+    def look(self, messages: Sequence[Message]) -> list[Proof | str]:
+        return ["suppressed by a list" if m.to.endswith(SUPPRESSED_ENDING) else NOTHING_KNOWN for m in messages]
+
+    def timing(self, message: Message, now: float | None = None) -> Timing:
+        assert now is not None
+        moment = now if message.schedule is None else float(message.schedule)
+        for begin, end in self._world.quiet:
+            if begin <= moment < end:
+                return Timing(message, Outcome.UNSENT, "quiet_hours: asleep", end)
+        return Timing(message)
+
+
+@dataclass
+class Task:
+    """
+    One task instance, as Airflow's database has it.
+
+    :ivar generation: how often what was sent before was to be sent again, on purpose
+    """
+
+    shelf: Any
+    options: dict[str, Any]
+    audience: list[tuple[int, Message | Refused]]
+    try_number: int = 0
+    max_tries: int = RETRIES
+    state: str = "scheduled"
+    resend: bool = False
+    generation: int = 0
+    process: Process | None = None
+    resumed: bool = False
+    #: Keys of messages that may stay unknown, as something struck while they were under way.
+    may_be_unknown: set[bytes] = field(default_factory=set)
+    clears: int = 0
+    was_emptied: bool = False
+    resend_for: int = 0
+
+
+class Process:
+    """A try of a task: a process on some worker."""
+
+    def __init__(self, world: World, task: Task) -> None:
+        self.world, self.task = world, task
+        self.is_alive = True
+        self.store = world.open_store(task)
+        self.told: dict[int, Settled] = {}
+        self.departures: list[tuple[float, int]] = []
+        self.machine: Machine | None = None
+        self._reading = False
+        self._tick_at: float | None = None
+        self._left = list(task.audience)
+        self._was_stopped = False
+        self._has_read = False
+        self.name = f"try {task.try_number}"
+
+    def start(self) -> None:
+        """Open the ledger, and begin."""
+        world, task = self.world, self.task
+        if not self.is_alive:
+            return
+        world.log("%s begins", self.name)
+        cleared = task.max_tries != RETRIES
+        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, {})
+        self.index = TempIndex()
+        try:
+            ledger = self.ledger = world.open_ledger(self)
+            ledger.open(this_try)
+            if task.resend and cleared and task.resend_for != task.max_tries:
+                task.resend_for = task.max_tries
+                task.generation += 1
+            self.reader = Reader(self.index, STREAM, ledger, world.rules)
+            self.reader.load()
+        except Killed:
+            self.die("killed while opening")
+            return
+        except LedgerError as error:
+            self.index.close()
+            self.is_alive = False
+            if not error.passing:
+                world.check(cleared or isinstance(error, LedgerSuperseded), "it refused without a clear: %s", error)
+                world.refusals += 1
+            world.ended(self, "retry" if error.passing else "refused")
+            return
+        self.recorder = Recorder(ledger, world.rules)
+        timing = world.rules.timing if world.rules.has_quiet_hours else None
+        options = Options(**{**world.options, **task.options, "attempt": task.try_number, "timing": timing})
+        self.machine = Machine(options, world.now)
+        self._read()
+        self._do()
+
+    def event(self, happened: Callable[..., Any], *arguments: Any) -> Any:
+        """Bring the machine an event, and do what comes of it."""
+        found = happened(*arguments)
+        self._do()
+        return found
+
+    def die(self, why: str) -> None:
+        """End at this very moment."""
+        self.world.log("%s %s", self.name, why)
+        self.is_alive = False
+        if self.machine is not None:
+            self.expose()
+            self.index.close()
+        self.world.ended(self, "killed")
+
+    def expose(self) -> None:
+        """Take note of what is under way: whatever strikes now may leave it unknown."""
+        machine = self.machine
+        assert machine is not None
+        writing = [] if machine._writing is None else [machine._writing]
+        batches: list[Batch] = [*machine._armed, *machine._in_flight.values(), *machine._handed.values()]
+        keys = {item.key for batch in batches for item in batch.items}
+        for commit in writing:
+            keys |= {item.key for item in commit.items} | {key for key, _ in commit.outcomes}
+        keys |= {key for key, _ in machine._outcomes}
+        self.task.may_be_unknown |= keys
+        limit = (2 * machine._options.concurrency + 1) * machine._options.batch
+        under_way = sum(len(batch.items) for batch in batches) + sum(len(commit.items) for commit in writing)
+        self.world.check(under_way <= limit, "%d messages were under way", under_way)
+
+    def _do(self) -> None:
+        world, machine = self.world, self.machine
+        assert machine is not None
+        effects = machine.effects()
+        for one in effects.tell:
+            world.check(one.index not in self.told, "message %d was told twice", one.index)
+            self.told[one.index] = one
+            world.log("%s tells %d %s", self.name, one.index, one.entry.outcome.value)
+        if not self.is_alive:
+            return
+        for batch in effects.send:
+            stall = world.choices.seconds(8) if world.strikes("stall", 3) else 0.001
+            world.after(stall, lambda batch=batch: self._depart(batch), "a sender starts")
+        if effects.write:
+            world.after(world.choices.seconds(0.02), self._write, "the writer starts")
+        if machine.wants_rows and not self._reading and not self._has_read:
+            self._reading = True
+            slow = world.choices.seconds(25) if world.strikes("slow_audience", 10) else 0.001
+            world.after(slow, self._read, "rows are read")
+        wake = machine.wake_at(world.now)
+        if wake is not None and (self._tick_at is None or wake < self._tick_at):
+            self._tick_at = max(wake, world.now + 0.0005)
+            world.after(self._tick_at - world.now, self._tick, "the clock ticks")
+        if machine.is_done or (machine.broken is not None and machine.is_idle):
+            self._finish()
+
+    def _read(self) -> None:
+        self._reading = False
+        if not self.is_alive or self._has_read:
+            return
+        machine = self.machine
+        assert machine is not None
+        if self._left:
+            size = 1 + self.world.choices.below(12)
+            chunk, self._left = self._left[:size], self._left[size:]
+            try:
+                items = self.reader.items(chunk, self.world.wall)
+            except LedgerError as error:
+                self._break_off(error)
+                return
+            self.event(machine.rows, items, self.world.now, self.world.wall)
+        else:
+            self._has_read = True
+            self.event(machine.end_of_audience, self.world.now, self.world.wall)
+
+    def _tick(self) -> None:
+        self._tick_at = None
+        if self.is_alive and self.machine is not None:
+            self.event(self.machine.tick, self.world.now, self.world.wall)
+
+    def _write(self) -> None:
+        if not self.is_alive or self.machine is None:
+            return
+        commit = self.machine.next_write(self.world.now)
+        if commit is None:
+            self._do()
+            return
+        takes = self.world.choices.seconds(20) if self.world.strikes("store_stalls", 2) else 0.005
+        self.world.after(takes, lambda: self._finish_write(commit), "a write ends")
+
+    def _finish_write(self, commit: Commit) -> None:
+        if not self.is_alive or self.machine is None:
+            return
+        world, machine = self.world, self.machine
+        try:
+            held = self.recorder.write(commit)
+        except Killed:
+            self.die("killed while writing")
+            return
+        except LedgerError as error:
+            self.expose()
+            self.event(machine.write_failed, error, error.passing, world.now, world.wall)
+            return
+        for item in commit.items:
+            if item.key not in held:
+                world.log("%s intends %s", self.name, item.key.hex()[:8])
+        self.event(machine.committed, held, world.now, world.wall)
+        try:
+            if self.is_alive and world.choices.chance(30):
+                self.ledger.tidy()
+        except Killed:
+            self.die("killed while tidying up")
+        except LedgerError as error:
+            if not error.passing and self.is_alive:
+                self._break_off(error)
+
+    def _break_off(self, error: LedgerError) -> None:
+        assert self.machine is not None
+        self.expose()
+        self.event(self.machine.break_off, error, self.world.now, self.world.wall)
+
+    def _depart(self, batch: Batch) -> None:
+        if not self.is_alive or self.machine is None:
+            return
+        world, machine = self.world, self.machine
+        items: list[Item]
+        messages = machine.depart(batch, world.now, world.wall)
+        items = list(batch.items)
+        if messages:
+            self.departures.append((world.now, len(messages)))
+            self._check_departure(messages)
+
+            def answer(sent: SendResult) -> None:
+                self._answer(batch, items, sent)
+
+            world.cirrus.request(messages, answer)
+        self._do()
+
+    def _check_departure(self, messages: Sequence[Message]) -> None:
+        world = self.world
+        for message in messages:
+            schedule = message.schedule
+            world.check(schedule is None or schedule > world.wall, "it left after its schedule")
+            moment = world.wall if schedule is None else float(schedule)
+            world.check(not any(a <= moment < b for a, b in world.quiet), "a quiet hour was broken")
+            world.check(not message.to.endswith(SUPPRESSED_ENDING), "somebody suppressed was messaged")
+        limit = max(world.options["messages_per_second"], len(messages))
+        recent = sum(size for at, size in self.departures if at > world.now - 1.0)
+        world.check(recent <= limit + 1e-6, "%d messages left within a second", recent)
+
+    def _answer(self, batch: Batch, items: Sequence[Item], sent: SendResult) -> None:
+        unknown = {
+            item.key
+            for item, result in zip(items, sent.results, strict=True)
+            if result.outcome is Outcome.UNKNOWN
+        }
+        self.task.may_be_unknown |= unknown
+        if self.is_alive and self.machine is not None:
+            self.event(self.machine.answered, batch, sent, self.world.now, self.world.wall)
+
+    def stop(self) -> None:
+        """Be told to end, as by SIGTERM; what is in flight gets three seconds."""
+        if not self.is_alive or self.machine is None:
+            return
+        self._was_stopped = True
+        self._has_read = True
+        self.event(self.machine.stop, self.world.now, self.world.wall)
+        self.world.after(3.0, self._give_up, "the last wait is over")
+
+    def _give_up(self) -> None:
+        if self.is_alive and self.machine is not None:
+            self.expose()
+            self.machine.abandon(self.world.wall)
+            for one in self.machine.effects().tell:
+                self.world.check(one.index not in self.told, "message %d was told twice", one.index)
+                self.told[one.index] = one
+            self._finish()
+
+    def _finish(self) -> None:
+        machine = self.machine
+        assert machine is not None
+        if not self.is_alive:
+            return
+        if self._was_stopped and not machine.is_idle and machine._may_write:
+            return
+        self.is_alive = False
+        self.index.close()
+        broken = machine.broken
+        if broken is not None:
+            passes = bool(getattr(broken, "passing", False))
+            self.world.ended(self, "retry" if passes else "superseded")
+            return
+        if not self._was_stopped:
+            missing = {index for index, _ in self.task.audience} - self.told.keys()
+            self.world.check(not missing, "nobody said what became of %s", sorted(missing))
+        counts = Counter(one.entry.outcome for one in self.told.values())
+        found = verdict(
+            counts,
+            deferred=machine.deferred,
+            was_stopped=self._was_stopped,
+            repeats_unknown=machine._options.repeat_unknown,
+            allowed=len(self.told),
+        )
+        self.world.ended(self, found)
+
+
+class World:
+    """
+    One history.
+
+    :param choices: where every choice comes from
+    :param codec: makes stores and ledgers, and tells of what they hold
+    """
+
+    def __init__(self, choices: Choices, codec: Codec, *, keep_log: bool = False) -> None:
+        self.choices = choices
+        self.codec = codec
+        self.now = 0.0
+        self.history: list[str] = []
+        self._keep_log = keep_log
+        self.struck_counts: Counter[str] = Counter()
+        self.refusals = 0
+        self._events: list[tuple[float, int, Callable[[], None], str]] = []
+        self._order = 0
+        self._budget = choices.below(12)
+        self._mischief: dict[Any, bool] = {}
+        off = {fault for fault in FAULTS if choices.below(3) == 0}
+        self.on = frozenset(FAULTS) - off
+        self.heal_at = choices.seconds(400)
+        self.quiet: list[tuple[float, float]] = []
+        if "quiet_hours" in self.on and choices.chance(30):
+            begin = WALL + choices.seconds(30)
+            self.quiet.append((begin, begin + 1 + choices.seconds(600)))
+            self.struck("quiet_hours")
+        self.options: dict[str, Any] = {
+            "messages_per_second": choices.of([1000, 80, 20, 7, 3, 0.6]),
+            "concurrency": 1 + choices.below(4),
+            "batch": 1 + choices.below(5),
+            "pause": choices.of([1.0, 0.1, 4.0]),
+        }
+        self.rules = codec.rules(self) or Rules(self)
+        self.cirrus = SimulatedCirrus(self)
+        self.tasks = codec.tasks(self)
+
+    @property
+    def wall(self) -> float:
+        """Unix seconds."""
+        return WALL + self.now
+
+    def log(self, text: str, *arguments: Any) -> None:
+        """Write into the history."""
+        if self._keep_log:
+            self.history.append(f"{self.now:9.4f} {text % arguments}")
+
+    def check(self, holds: bool, text: str, *arguments: Any) -> None:
+        """Fail the world where a promise is broken."""
+        if not holds:
+            raise Failed(text % arguments)
+
+    # ---- faults
+
+    def strikes(self, fault: str, percent: int) -> bool:
+        """Return whether a fault strikes now; they heal in the end, and a world has only so many."""
+        if fault not in self.on or self._budget <= 0 or self.now > self.heal_at:
+            return False
+        if not self.choices.chance(percent):
+            return False
+        self._budget -= 1
+        self.struck(fault)
+        self.log("! %s", fault)
+        return True
+
+    def struck(self, fault: str) -> None:
+        """Count a fault."""
+        self.struck_counts[fault] += 1
+
+    # ---- time
+
+    def after(self, seconds: float, work: Callable[[], None], what: str) -> None:
+        """Do something later."""
+        self._order += 1
+        heapq.heappush(self._events, (self.now + seconds, self._order, work, what))
+
+    def run(self) -> None:
+        """Run until nothing happens any more, and look whether every promise was kept."""
+        for task in self.tasks:
+            self._schedule(task, self.choices.seconds(5) if len(self.tasks) > 1 else 0.0)
+        steps = 0
+        while self._events:
+            self.now, _, work, _ = heapq.heappop(self._events)
+            work()
+            self._misfortune()
+            steps += 1
+            self.check(steps < 60_000 and self.now < 60 * 86_400, "the world does not come to an end")
+        for task in self.tasks:
+            self._judge(task)
+
+    def _misfortune(self) -> None:
+        """Let something happen to a process between two steps."""
+        if self._budget <= 0 or self.now > self.heal_at:
+            return
+        for task in self.tasks:
+            process = task.process
+            if process is None or not process.is_alive or process.machine is None:
+                continue
+            if self.strikes("kill", 1):
+                process.die("is killed")
+            elif self.strikes("orphan", 1):
+                self._orphan(process)
+            elif self.strikes("stop", 1):
+                process.stop()
+            elif self.strikes("cleared_while_running", 1):
+                self._clear_running(task, process)
+            elif self.strikes("pause", 1):
+                self._pause(process)
+
+    def _pause(self, process: Process) -> None:
+        machine = process.machine
+        assert machine is not None
+        process.event(machine.pause)
+
+        def resume() -> None:
+            if process.is_alive:
+                process.event(machine.resume, self.now, self.wall)
+
+        self.after(self.choices.seconds(20), resume, "it goes on")
+
+    def _orphan(self, process: Process) -> None:
+        """Take the process for dead while it lives on: its store is cut off sooner or later, then the next try runs."""
+        self.log("%s is an orphan", process.name)
+        process.expose()
+        process.store.is_cut_off = True
+        task = process.task
+        task.process = None
+        self._next_try(task)
+
+    def _clear_running(self, task: Task, process: Process) -> None:
+        process.stop()
+        task.clears += 1
+        task.max_tries = task.try_number + RETRIES
+        task.state = "cleared while running"
+
+    # ---- Airflow
+
+    def _schedule(self, task: Task, seconds: float) -> None:
+        def begin() -> None:
+            if not task.resumed:
+                task.try_number += 1
+                if self.strikes("lost_before_execute", 5):
+                    self.log("try %d is lost before it begins", task.try_number)
+                    self._next_try(task)
+                    return
+                if "audience_changes" in self.on and task.try_number > 1 and self.choices.chance(40):
+                    self.struck("audience_changes")
+                    self._change(task)
+            task.process = Process(self, task)
+            task.state = "running"
+            task.process.start()
+
+        self.after(seconds, begin, "a try begins")
+
+    def _change(self, task: Task) -> None:
+        """Change an audience between two tries: rows are inserted, removed, doubled and put in another order."""
+        messages = [message for _, message in task.audience]
+        for _ in range(1 + self.choices.below(4)):
+            kind = self.choices.below(4)
+            at = self.choices.below(len(messages) + 1)
+            if kind == 0:
+                messages.insert(at, self.codec.message(self, self.choices.below(len(pool()))))
+            elif kind == 1 and len(messages) > 1:
+                messages.pop(at % len(messages))
+            elif kind == 2:
+                messages.insert(at, messages[at % len(messages)])
+            else:
+                messages = messages[at:] + messages[:at]
+        task.audience = list(enumerate(messages))
+
+    def _next_try(self, task: Task) -> None:
+        task.resumed = False
+        if task.try_number <= task.max_tries:
+            self._schedule(task, 1.0)
+        else:
+            task.state = "failed"
+            self._after_the_end(task)
+
+    def ended(self, process: Process, how: str) -> None:
+        """Take note of how a try ended."""
+        task = process.task
+        self.log("%s ends: %s", process.name, how)
+        if task.process is not process:
+            # A newer try has begun meanwhile, and may have sent what this one did not.
+            return
+        self._check_truth(task, process)
+        if task.state == "cleared while running":
+            task.process = None
+            self._next_try(task)
+        elif how in ("killed", Verdict.RETRY, "retry"):
+            self._next_try(task)
+        elif how == Verdict.DEFER:
+            assert process.machine is not None
+            assert process.machine.resume_at is not None
+            task.resumed = True
+            self._schedule(task, max(0.0, process.machine.resume_at - self.wall) + 0.001)
+        else:
+            task.state = {Verdict.SUCCESS: "success"}.get(how, "failed" if how == Verdict.FAIL else how)  # type: ignore[call-overload]
+            self._after_the_end(task)
+
+    def _after_the_end(self, task: Task) -> None:
+        """Let somebody clear a task that has ended, in one of the ways that there are."""
+        if task.clears >= 2 or task.state == "refused":
+            return
+        emptied = self.strikes("cleared_and_emptied", 30)
+        if not emptied and not self.strikes("cleared", 30):
+            return
+        task.clears += 1
+        task.max_tries = task.try_number + RETRIES
+        if emptied:
+            self.codec.empty(task)
+            task.was_emptied = True
+        task.resend = self.strikes("resend", 30)
+        task.state = "scheduled"
+        self.log("cleared%s%s", ", and the store emptied" if emptied else "", ", to send again" if task.resend else "")
+        task.resumed = False
+        self._schedule(task, 1.0 + self.choices.seconds(100))
+
+    # ---- promises
+
+    def _check_truth(self, task: Task, process: Process) -> None:
+        """Compare what a try said with what Cirrus knows."""
+        accepted = Counter(key for _, key, _ in self.cirrus.accepted)
+        ids = {message_id for _, _, message_id in self.cirrus.accepted}
+        repeats = bool(task.options.get("repeat_unknown"))
+        for one in process.told.values():
+            key, entry = one.key, one.entry
+            sent = accepted[key]
+            if entry.outcome is Outcome.ACCEPTED:
+                self.check(entry.message_id in ids, "accepted under an id that Cirrus never gave")
+                self.check(sent > 0, "called accepted, and never sent")
+            elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not repeats and not task.generation:
+                self.check(
+                    sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value
+                )
+            elif entry.outcome is Outcome.UNKNOWN and not self.codec.is_shared:
+                self.check(key in task.may_be_unknown, "unknown, and nothing had struck it")
+
+    def _judge(self, task: Task) -> None:
+        """Look whether the promises were kept, once everything has ended."""
+        process = task.process
+        self.check(task.state in ("success", "failed", "refused", "superseded"), "the task is %s", task.state)
+        counts = Counter(key for _, key, _ in self.cirrus.accepted)
+        generations = sum(one.generation for one in self.tasks)
+        if not any(one.options.get("repeat_unknown") for one in self.tasks):
+            for key, times in counts.items():
+                self.check(times <= 1 + generations, "a message was sent %d times", times)
+        if task.state == "refused":
+            self.check(task.was_emptied or task.clears > 0, "refused, and nothing was cleared")
+            return
+        if process is None or process.machine is None or task.state != "success":
+            return
+        told = Counter(one.entry.outcome for one in process.told.values())
+        self.check(sum(told.values()) == len(task.audience), "the counts do not add up")
+        self.check(told[Outcome.UNSENT] == 0, "success, and somebody is left")
+        mine: dict[bytes, set[Outcome]] = {}
+        for one in process.told.values():
+            mine.setdefault(one.key, set()).add(one.entry.outcome)
+        said = {Outcome.ACCEPTED, Outcome.UNKNOWN}
+        for key, outcomes in mine.items():
+            if key and counts[key] and not task.generation and not self.codec.is_shared:
+                self.check(bool(outcomes & said), "Cirrus has it, and it is called %s", sorted(outcomes))
+        known = dict(self.codec.remembered(self, task))
+        for key in counts:
+            if key in mine and not self.codec.is_shared and not task.generation:
+                entry = known.get(key)
+                self.check(entry is not None, "Cirrus has it, and the ledger does not know it")
+
+    # ---- codecs
+
+    def open_store(self, task: Task) -> Any:
+        """Return what a new try sees of its store."""
+        return self.codec.open_store(self, task)
+
+    def open_ledger(self, process: Process) -> Any:
+        """Return the ledger of a new try."""
+        return self.codec.open_ledger(self, process)
+
+
+class Codec:
+    """A kind of ledger, and the tasks that a world with it has."""
+
+    #: Whether other tasks may hold the same messages.
+    is_shared = False
+
+    def tasks(self, world: World) -> list[Task]:
+        """Return the tasks of a world."""
+        raise NotImplementedError
+
+    def rules(self, world: World) -> Rules | None:
+        """Return the rules of a world, where they are this codec's own."""
+        return None
+
+    def message(self, world: World, at: int) -> Message:
+        """Return a message for an audience; some have a schedule."""
+        message = pool()[at]
+        if world.choices.below(8) == 7:
+            return message.at(int(WALL + world.choices.of([1, 3, 30, 90, 700])))
+        return message
+
+    def audience(self, world: World) -> list[tuple[int, Message | Refused]]:
+        """Return an audience."""
+        count = 1 + world.choices.below(world.choices.of([6, 14, 30]))
+        rows: list[Message | Refused] = [self.message(world, world.choices.below(len(pool()))) for _ in range(count)]
+        if world.choices.below(6) == 5:
+            rows.append(Refused(len(rows), "", "row: to is empty"))
+        return list(enumerate(rows))
+
+    def open_store(self, world: World, task: Task) -> Any:
+        """Return what a new try sees of its store."""
+        raise NotImplementedError
+
+    def open_ledger(self, world: World, process: Process) -> Any:
+        """Return the ledger of a new try."""
+        raise NotImplementedError
+
+    def empty(self, task: Task) -> None:
+        """Forget what was kept, as a clear on Airflow 3.4 does."""
+
+    def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Any]]:
+        """Return what a task's ledger holds, after everything."""
+        raise NotImplementedError
+
+
+__all__ = ["FAULTS", "Codec", "Failed", "Process", "Rules", "Task", "World", "key_of", "pool"]
