@@ -89,6 +89,9 @@ class CirrusClient:
         """
         Send 1 to 20 messages in one request; the caller makes the batches.
 
+        A request that Cirrus refuses for one of several messages, without saying which, is not sent again in halves
+        here: its messages are unsent, and :attr:`~.results.SendResult.split` says so.
+
         :return: one outcome per message, in the order of the messages, whatever Cirrus answered
         :raises InvalidInput: no messages or too many; nothing was sent
         """
