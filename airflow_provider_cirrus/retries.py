@@ -42,13 +42,16 @@ class CirrusRetryPolicy(RetryPolicy):
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Return what to do after this exception."""
         from airflow_provider_cirrus.api.errors import CirrusError
+        from airflow_provider_cirrus.api.wire import LONGEST_RETRY_AFTER
 
         if isinstance(exception, CirrusError) and not exception.passing:
             return RetryDecision.fail(reason="no retry would mend this")
-        wait = getattr(exception, "retry_after", None)
-        if wait is None:
+        asked = getattr(exception, "retry_after", None)
+        if asked is None:
             return RetryDecision.default()
-        return RetryDecision.retry(delay=timedelta(seconds=max(1.0, wait)), reason=f"Cirrus asked to wait {wait:.0f} s")
+        # In this order, so that what is no number at all leaves one second.
+        wait = min(max(1.0, asked), LONGEST_RETRY_AFTER)
+        return RetryDecision.retry(delay=timedelta(seconds=wait), reason=f"Cirrus asked to wait {wait:.0f} s")
 
 
 def policy_or_default(given: Any) -> Any:

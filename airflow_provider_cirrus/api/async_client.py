@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, BinaryIO
 
 import httpx
 import tenacity
 
-from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api import bounds, media, wire
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.conversations import Listing
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
@@ -121,14 +122,38 @@ class AsyncCirrusClient:
         if body is not None:
             headers["Content-Length"] = str(len(body))
         try:
-            answer = await self._http.request(
-                request.method,
-                self.endpoint.url(request),
-                headers=headers,
-                content=None if body is None else body.chunks(),
-            )
-        except httpx.RequestError as error:
+            async with asyncio.timeout(None) as limit:
+                made = self._http.build_request(
+                    request.method,
+                    self.endpoint.url(request),
+                    headers=headers,
+                    content=None if body is None else body.chunks(),
+                    extensions={"trace": self._starting(limit)},
+                )
+                answer = await self._http.send(made, stream=True)
+                response = wire.Response(answer.status_code, answer.headers, await _read_body(answer))
+        except (httpx.RequestError, TimeoutError, bounds.AnswerTooLarge) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status_code, answer.headers, answer.content)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
+
+    def _starting(self, limit: asyncio.Timeout) -> Callable[[str, Any], Awaitable[None]]:
+        """Return what httpx tells of each step; from the end of the request on, the time of the answer runs."""
+
+        async def note(event: str, _: Any) -> None:
+            if event.endswith(".receive_response_headers.started"):
+                limit.reschedule(asyncio.get_running_loop().time() + bounds.TIMEOUTS * self.endpoint.timeout)
+
+        return note
+
+
+async def _read_body(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    try:
+        async for part in answer.aiter_raw():
+            body += part
+            if len(body) > bounds.LARGEST_ANSWER:
+                raise bounds.AnswerTooLarge
+    finally:
+        await answer.aclose()
+    return bounds.unpacked(bytes(body), answer.headers.get("content-encoding", ""))

@@ -12,7 +12,7 @@ import requests.adapters
 import tenacity
 import urllib3
 
-from airflow_provider_cirrus.api import media, wire
+from airflow_provider_cirrus.api import bounds, media, wire
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.conversations import Listing
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
@@ -41,7 +41,8 @@ class CirrusClient:
     :param stream_id: encrypted stream id, percent-encoded or not
     :param base_url: ``https://…``; ``http://`` for this machine only
     :param api_version: ``""`` or ``"v2"``
-    :param timeout: seconds to wait for a connection, and for each part of an answer
+    :param timeout: seconds to wait for a connection, and for each part of an answer; a whole answer may take twice as
+        long from the end of the request to its last byte, and have 8 MB, before and after decompression
     :param attempts: most times that one request is tried
     :param longest_wait: most seconds that a server's Retry-After is waited for
     :param pool_size: most connections kept alive
@@ -88,6 +89,9 @@ class CirrusClient:
     def send(self, messages: Sequence[Message]) -> SendResult:
         """
         Send 1 to 20 messages in one request; the caller makes the batches.
+
+        A request that Cirrus refuses for one of several messages, without saying which, is not sent again in halves
+        here: its messages are unsent, and :attr:`~.results.SendResult.split` says so.
 
         :return: one outcome per message, in the order of the messages, whatever Cirrus answered
         :raises InvalidInput: no messages or too many; nothing was sent
@@ -204,12 +208,13 @@ class CirrusClient:
                 timeout=self.endpoint.timeout,
                 retries=False,
                 redirect=False,
+                preload_content=False,
                 # A proxied address is a whole one.
                 assert_same_host=False,
             )
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            response = wire.Response(answer.status, answer.headers, bounds.read_body(answer))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, bounds.AnswerTooLarge) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
-        response = wire.Response(answer.status, answer.headers, answer.data)
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
 
@@ -236,6 +241,7 @@ class CirrusClient:
         assert isinstance(adapter, requests.adapters.HTTPAdapter)
         pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
         assert isinstance(pool, urllib3.HTTPConnectionPool)
+        bounds.bound(pool)
         adapter.cert_verify(pool, prepared.url, verify, cert)  # type: ignore[no-untyped-call]
         headers = {name: value for name, value in prepared.headers.items() if name != "Content-Length"}
         return _Route(address, pool, adapter.request_url(prepared, proxies), headers)

@@ -13,7 +13,7 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.wire import Request, encode_id
 
 DEFAULT_BASE_URL = "https://api.commbox.io"
-#: Seconds to wait for a connection, and then for each part of an answer.
+#: Seconds to wait for a connection, and then for each part of an answer; a whole answer may take twice as long.
 DEFAULT_TIMEOUT = 30.0
 
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
@@ -57,7 +57,12 @@ class Endpoint:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every request but the authorization."""
-        return {"Accept": "application/json", "User-Agent": f"airflow-provider-cirrus/{__version__}"}
+        return {
+            "Accept": "application/json",
+            # What can be unpacked up to a limit.
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"airflow-provider-cirrus/{__version__}",
+        }
 
     @property
     def authorization(self) -> str:

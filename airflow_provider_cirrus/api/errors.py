@@ -92,7 +92,13 @@ class Refused(CirrusError):
 
 
 class BadRequest(Refused):
-    """400 without a list of recipients: the request is wrong as it stands."""
+    """
+    400 without a list of recipients: the request is wrong as it stands, and nothing of it was sent.
+
+    Cirrus documents 400 as a refusal of the request: it comes without data and with descriptions such as a missing
+    parameter, while messages that were judged come back as entries. It does not say which message is wrong, so a
+    request with several is sent again in halves until the one that is wrong stands alone; only that is rejected.
+    """
 
 
 class WrongVersion(BadRequest):
@@ -139,13 +145,15 @@ class Disposition(Enum):
     PERMANENT = "permanent"  #: this message will never go to this recipient
     THROTTLE = "throttle"  #: not sent; try again in a moment
     LATER = "later"  #: not sent; try again in a day
-    STOP = "stop"  #: account or template: every further message would fail too
+    STOP = "stop"  #: the account: every further message would fail too
+    STOP_TEMPLATE = "stop_template"  #: this template in this language: every further message with both would fail too
 
 
 _DISPOSITIONS = {
     **dict.fromkeys((4, 80007, 130429, 131056, 131000, 131016, 133004), Disposition.THROTTLE),
     **dict.fromkeys((131049, 132015, 134101, 131057), Disposition.LATER),
-    **dict.fromkeys((131031, 131042, 131045, 131048, 131064, 132001, 132016, 368, 190), Disposition.STOP),
+    **dict.fromkeys((131031, 131042, 131045, 131048, 131064, 368, 190), Disposition.STOP),
+    **dict.fromkeys((132001, 132016), Disposition.STOP_TEMPLATE),
 }
 
 # `failed` is free text, and "4 parameters" is not error 4: short codes count only where marked as a code.

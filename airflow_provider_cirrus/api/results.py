@@ -74,7 +74,10 @@ class SendResult:
 
     :ivar results: one per message, in the order of the messages
     :ivar error: why the request as a whole did not succeed; None where Cirrus judged each message by itself
-    :ivar stop: True where no further message could succeed either: the account, the template or the token
+    :ivar stop: True where no further message could succeed either: the account or the token
+    :ivar split: True where the request was refused for one of several messages, and not for which; all are unsent,
+        and to be sent again in halves
+    :ivar blocked: template and language of which no further message could succeed
     """
 
     results: tuple[Result, ...]
@@ -92,7 +95,8 @@ class SendResult:
 class Upload(Answer):
     """A file that Cirrus took; the id belongs to the sending number and lives 30 days (Meta)."""
 
-    id: Opaque = Field(min_length=1)
+    # Half an id would be another one.
+    id: Opaque = Field(min_length=1, max_length=256)
     filename: str | None = None
 
 

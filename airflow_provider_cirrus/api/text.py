@@ -105,8 +105,12 @@ def clean_text(value: Any, limit: int) -> str:
         text = "" if value is None else as_text(value)
     except ValueError:
         text = str(value)
-    text = text.encode("utf-8", "replace").decode()
-    return cut(" ".join(_CONTROLS.sub(" ", _COLOURS.sub("", text)).split()) or NOTHING, limit)
+    return cut(" ".join(without_controls(_COLOURS.sub("", text)).split()) or NOTHING, limit)
+
+
+def without_controls(text: str) -> str:
+    """Return a text with a space for each control character, and ``?`` for each half of a character."""
+    return _CONTROLS.sub(" ", text.encode("utf-8", "replace").decode())
 
 
 def cut(text: str, limit: int) -> str:

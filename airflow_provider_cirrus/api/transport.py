@@ -15,7 +15,8 @@ from typing import Any
 
 import tenacity
 
-from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed
+from airflow_provider_cirrus.api.bounds import AnswerTooLarge
+from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed, UnreadableAnswer
 from airflow_provider_cirrus.api.multipart import MultipartFile
 from airflow_provider_cirrus.api.wire import Request, Response, error_for
 
@@ -51,6 +52,11 @@ def failure(error: Exception, request: Request, body: WatchedBody | None, base_u
     A GET has no body to tell the two apart: there, only what certainly came before the connection counts.
     """
     cause = _root_cause(error)
+    if isinstance(cause, AnswerTooLarge):
+        return UnreadableAnswer(
+            f"{base_url} answered with {cause}, which no documented answer has.",
+            hint="Check that the host is Cirrus itself and not a proxy's page.",
+        )
     before = isinstance(cause, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError)
     if before or _names_a_connect_failure(error) or (body is not None and not body.was_asked_for):
         return _not_connected(cause, base_url)

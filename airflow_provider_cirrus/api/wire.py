@@ -35,11 +35,22 @@ from airflow_provider_cirrus.api.results import (
     SendResult,
     Upload,
 )
+from airflow_provider_cirrus.api.text import cut, without_controls
 
 #: Most messages in one request.
 MAX_BATCH = 20
+#: Most seconds that a server's Retry-After counts for, whatever it says: beyond a day it is more likely an error.
+LONGEST_RETRY_AFTER = 86_400.0
 
-_TAG = re.compile(r"<[^>]*>")
+# Characters of an id that are kept, those of a reason, and those that are looked at for it.
+_ID, _REASON, _LOOKED_AT = 256, 300, 4_000
+# What fits into a database's largest integer.
+_LARGEST_CODE = 2**63 - 1
+# Lists and objects within each other; nothing that is documented has more than a tenth of it.
+_DEPTH = 64
+
+_TAG = re.compile(r"<[^<>]*>")
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -131,14 +142,19 @@ def failed_send(messages: Sequence[Message], error: CirrusError) -> SendResult:
     """
     Return the results of a request that failed as a whole.
 
-    What certainly had no effect leaves its messages unsent, a 400 rejects them, and everything else leaves
-    them unknown: they may have been sent.
+    What certainly had no effect leaves its messages unsent, and everything else leaves them unknown: they may have
+    been sent. A 400 rejects the message that was alone in its request. Of several it does not say which is wrong:
+    they are unsent, and to be sent again in halves.
     """
     outcome = outcome_of(error)
+    split = outcome is Outcome.REJECTED and len(messages) > 1
+    if split:
+        outcome = Outcome.UNSENT
     return SendResult(
         tuple(Result(recipient=m.to, outcome=outcome, reason=error.message) for m in messages),
         error,
         stop=isinstance(error, errors.Unauthorized | errors.NotFound | errors.WrongVersion | errors.TlsFailed),
+        split=split,
     )
 
 
@@ -162,6 +178,7 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
     asked = Counter([message.to for message in messages])
     results: list[Result] = []
     stop = False
+    blocked: set[tuple[str, str]] = set()
     for message in messages:
         to = message.to
         mine = answered[to]
@@ -169,7 +186,10 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
             # Several messages to one number with one verdict: which entry is whose makes no difference.
             taken = mine[0] if len(mine) == 1 else mine[sum(result.recipient == to for result in results)]
             result, disposition = _read_entry(message, taken, hide)
-            stop = stop or disposition is Disposition.STOP
+            if disposition is Disposition.STOP:
+                stop = True
+            elif disposition is Disposition.STOP_TEMPLATE:
+                blocked.add((message.template.name, message.template.language))
         elif not mine:
             result = _unknown(message, "Cirrus did not mention it in its answer.")
         else:
@@ -178,7 +198,7 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
                 f"Cirrus answered {len(mine)} times for {asked[to]} messages to this number, and not which is which.",
             )
         results.append(result)
-    return SendResult(tuple(results), stop=stop)
+    return SendResult(tuple(results), stop=stop, blocked=frozenset(blocked))
 
 
 def _digits(text: str) -> str:
@@ -196,7 +216,8 @@ def _read_entry(message: Message, entry: Mapping[str, Any], hide: Sequence[str])
     code, reason = _read_failed(entry.get("failed"), hide)
     status = str(entry.get("status", ""))
     if status.startswith(("2", "5")) or (not status.startswith("4") and not reason):
-        return _unknown(message, reason or f"Cirrus answered for it with status {status or 'none'}."), None
+        said = _clean(status, hide) or "none"
+        return _unknown(message, reason or f"Cirrus answered for it with status {said}."), None
     disposition = Disposition.THROTTLE if status == "429" else errors.disposition(code)
     # Only a throttle is certain not to have been sent and certain to pass.
     outcome = Outcome.UNSENT if disposition is Disposition.THROTTLE else Outcome.REJECTED
@@ -213,11 +234,17 @@ def _read_failed(failed: Any, hide: Sequence[str]) -> tuple[int | None, str | No
             (str(failed[key]) for key in ("message", "title", "description", "reason") if failed.get(key)),
             json.dumps(failed, ensure_ascii=False),
         )
-        number = int(str(code)) if str(code).isdecimal() else errors.find_code(text)
-        return number, _clean(text, hide)
+        return _code(code) if str(code).isdecimal() else errors.find_code(text), _clean(text, hide)
     if failed in (None, ""):
         return None, None
     return errors.find_code(str(failed)), _clean(str(failed), hide)
+
+
+def _code(value: Any) -> int | None:
+    """Return a code from what stands for one; None where it is larger than any database takes."""
+    text = str(value)
+    number = int(text) if len(text) < 20 else None
+    return number if number is not None and number <= _LARGEST_CODE else None
 
 
 def _unknown(message: Message, reason: str) -> Result:
@@ -225,7 +252,13 @@ def _unknown(message: Message, reason: str) -> Result:
 
 
 def _opaque(value: Any) -> str | None:
-    return str(value) if value or value == 0 else None
+    if not value and value != 0:
+        return None
+    text = str(value)
+    if text.isprintable() and len(text) <= _ID:
+        # What every id is.
+        return text
+    return cut(without_controls(text).strip(), _ID) or None
 
 
 # ---- upload
@@ -322,11 +355,11 @@ def read_validate(response: Response, *, hide: Sequence[str] = ()) -> ContactChe
             return ContactCheck(valid=data["valid"])
         contacts = data.get("contacts")
         if isinstance(contacts, list) and len(contacts) == 1 and isinstance(contacts[0], Mapping):
-            status = str(contacts[0].get("status"))
+            status = _clean(str(contacts[0].get("status")), hide)
             return ContactCheck(
                 valid={"valid": True, "invalid": False}.get(status),
                 status=status,
-                wa_id=contacts[0].get("wa_id"),
+                wa_id=_opaque(contacts[0].get("wa_id")),
             )
     raise _unexpected(response, "whether the number is valid", hide)
 
@@ -419,6 +452,8 @@ def error_for(response: Response, *, hide: Sequence[str] = ()) -> CirrusError:
         )
     if status == 429:
         asked = f"; it asks to wait {wait:.0f} s" if wait is not None else ""
+        if wait == LONGEST_RETRY_AFTER:
+            asked = "; it asks to wait for a day or longer, of which a day counts"
         return errors.Throttled(
             f"Cirrus asks to slow down (429){asked}.",
             hint="Nothing of this request was sent; lower messages_per_second or try again later.",
@@ -449,24 +484,71 @@ _V2_HINT = 'If the deployment serves the API under /v2, set api_version to "v2" 
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, in either of its forms, or None."""
+    """
+    Return the seconds that ``Retry-After`` asks for, in either of its forms, or None where it is neither.
+
+    At most :data:`LONGEST_RETRY_AFTER`: years and milliseconds stand there, too.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
-        return float(value)
+        # Of thousands of digits, float makes infinity.
+        return min(float(value), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    except (ValueError, OverflowError):
+        # What has the form of a date and is none: a year of many digits, a zone of many hours.
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
 def _envelope(response: Response) -> Envelope | None:
     try:
-        return Envelope.model_validate(json.loads(response.body))
-    except ValueError:  # not JSON, not text, or not an object: pydantic's error is a ValueError, too
+        return Envelope.model_validate(_parse(response.body))
+    # Not JSON, or not an object (pydantic's error is a ValueError, too), a number of thousands of digits, or nested
+    # without end.
+    except (ValueError, RecursionError):
         return None
+
+
+def _parse(body: bytes) -> Any:
+    """
+    Return what stands in JSON, without half characters and NULs: no database and no file takes those.
+
+    :raises ValueError: it is no JSON, or nested more deeply than any answer
+    """
+    text = body.decode(json.detect_encoding(body), "replace")
+    found = json.loads(text)
+    if text.count("[") + text.count("{") > _DEPTH and _is_deeper(found, _DEPTH):
+        raise ValueError("nested too deeply")
+    # Only an escape can stand for one of them.
+    return _mended(found) if "\\u" in text else found
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(one) for name, one in value.items()}
+    return value
 
 
 def _data(response: Response, hide: Sequence[str]) -> Any:
@@ -487,7 +569,7 @@ def _unexpected(response: Response, wanted: str, hide: Sequence[str]) -> CirrusE
 
 
 def _quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) -> str:
-    text = (envelope.description if envelope else None) or response.body[:2000].decode("utf-8", "replace")
+    text = (envelope.description if envelope else None) or response.body.decode("utf-8", "replace")
     text = _clean(text, hide)
     return f": {mask_all(text)}" if text else ""
 
@@ -495,8 +577,9 @@ def _quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) 
 def _clean(text: str, hide: Sequence[str]) -> str:
     for secret in hide:
         text = text.replace(secret, "***")
+    text = text[:_LOOKED_AT]
     if text.lstrip().startswith("<"):
         # A proxy's page: its words are worth more than its tags.
         text = html.unescape(_TAG.sub(" ", text))
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    text = " ".join(without_controls(text).split())
+    return text if len(text) <= _REASON else f"{text[:_REASON]}…"

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TextIO, TypeAlias
 
 from airflow_provider_cirrus.api.campaign import RECIPIENT_COLUMN
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.numbers import Proof
 from airflow_provider_cirrus.delivery.policy import NO_RULES
-from airflow_provider_cirrus.delivery.rows import BadRow, Row, open_rows, value_of
-from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.rows import BadRow, Row, csv_rows, value_of
 from airflow_provider_cirrus.delivery.storage import object_path
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
@@ -94,7 +96,8 @@ def open_campaign_file(
     Open an audience file for a campaign, after looking at every row; it is closed at the end.
 
     It goes out as it is where every row may stay and every number is written in digits. Otherwise a copy in CSV
-    goes out, with the rows that stay and their numbers in digits. Memory does not grow with a CSV file.
+    goes out, with the rows that stay and their numbers in digits. Memory does not grow with a CSV file. What is
+    written to the disk has no name there: it is gone with the process, however that ends.
 
     :param source: local path, ``ObjectStoragePath`` or URI of one; ends in ``.csv`` or ``.xlsx`` and has a column
         ``phone1``
@@ -105,11 +108,9 @@ def open_campaign_file(
     :raises CirrusError: by ``look``
     """
     ending = ending_of(source)
-    with tempfile.TemporaryDirectory(prefix="cirrus-") as folder:
-        given = Path(folder) / f"given{ending}"
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as cleaned, ExitStack() as opened:
         filename = _fetch(source, given)
-        rows = given if ending == ".csv" else _as_csv(given)
-        cleaned = Path(folder) / "cleaned.csv"
+        rows = given if ending == ".csv" else _as_csv(given, opened.enter_context(tempfile.TemporaryFile()))
         # Only for its counts until it is known which file goes out.
         found, is_clean = _look(_rows(rows, needed or {}), cleaned, look)
         _check(found, drop_bad_rows)
@@ -117,9 +118,9 @@ def open_campaign_file(
             found.filename, found.media_type = filename, _MEDIA_TYPES[ending]
         else:
             found.filename, found.media_type = f"{Path(filename).stem}.csv", _MEDIA_TYPES[".csv"]
-        with (given if is_clean else cleaned).open("rb") as file:
-            found.file = file
-            yield found
+        found.file = given if is_clean else cleaned
+        found.file.seek(0)
+        yield found
 
 
 def ending_of(source: Any) -> str:
@@ -140,12 +141,12 @@ def ending_of(source: Any) -> str:
     return ending
 
 
-def _fetch(source: Any, target: Path) -> str:
+def _fetch(source: Any, target: BinaryIO) -> str:
     """Copy the file here, so that what is looked at is what is sent; return its name."""
     path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
     try:
-        with path.open("rb") as file, target.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, target)
     except FileNotFoundError:
         raise InvalidInput(
             "audience_file", f"there is no file {str(source)!r}.", hint="The worker must see the file."
@@ -157,12 +158,12 @@ def _fetch(source: Any, target: Path) -> str:
     return str(path.name)
 
 
-def _look(rows: Iterator[Row], cleaned: Path, look: Look) -> tuple[CampaignFile, bool]:
+def _look(rows: Iterator[Row], cleaned: BinaryIO, look: Look) -> tuple[CampaignFile, bool]:
     """Look at every row and write those that stay; return the counts, and whether nothing had to be changed."""
     found = CampaignFile(None, "", "")  # type: ignore[arg-type]
     is_clean = True
     everybody = 0
-    with closing(TempIndex()) as seen, cleaned.open("w", encoding="utf-8", newline="") as copy:
+    with closing(TempIndex()) as seen, _writing(cleaned) as copy:
         writer: Any = None
         for one in _looked_at(rows, look):
             if one.problem:
@@ -225,9 +226,22 @@ def _is_duplicate(account: bytes, is_held: bool, seen: TempIndex) -> bool:
     return not is_new and is_first_held != [False]
 
 
-def _rows(path: Path, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+@contextmanager
+def _writing(file: BinaryIO) -> Iterator[TextIO]:
+    """Have text written to a file that stays open."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
-        yield from open_rows(path, needed={"audience_file": [RECIPIENT_COLUMN], **needed})
+        yield text
+    finally:
+        text.detach()
+
+
+def _rows(file: BinaryIO, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    file.seek(0)
+    # Of its own, as it is closed after the last row.
+    copy = os.fdopen(os.dup(file.fileno()), "rb")
+    try:
+        yield from csv_rows(copy, needed={"audience_file": [RECIPIENT_COLUMN], **needed})
     except InvalidInput as error:
         name = error.field if error.field in needed else "audience_file"
         raise InvalidInput(name, error.problem, hint=error.hint) from None
@@ -254,8 +268,8 @@ def _check(found: CampaignFile, drop_bad_rows: bool) -> None:
     )
 
 
-def _as_csv(workbook: Path) -> Path:
-    """Write the sheet of a workbook as CSV beside it."""
+def _as_csv(workbook: BinaryIO, target: BinaryIO) -> BinaryIO:
+    """Write the sheet of a workbook as CSV."""
     # Late, as it is heavy and comes with an extra.
     try:
         openpyxl = import_module("openpyxl")
@@ -269,8 +283,7 @@ def _as_csv(workbook: Path) -> Path:
         book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, ValueError):
         raise InvalidInput("audience_file", "is not an Excel workbook, whatever its name ends in.") from None
-    target = workbook.with_suffix(".csv")
-    with closing(book), target.open("w", encoding="utf-8", newline="") as file:
+    with closing(book), _writing(target) as file:
         if len(book.worksheets) != 1:
             raise InvalidInput(
                 "audience_file",

@@ -15,6 +15,7 @@ from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.cap_store import CapStore
@@ -27,8 +28,8 @@ Screen: TypeAlias = Callable[[str], "str | None"]
 
 _NOT_ALLOWED = "allowed_recipients: the connection does not allow this recipient"
 _SEPARATORS = re.compile(r"[\s.()\-]+")
-# Seconds: what leaves now may be on its way for so long, and must not arrive in a quiet hour.
-_ON_ITS_WAY = 60.0
+# What leaves now may be on its way for so long, and must not arrive in a quiet hour.
+_MINUTES_ON_ITS_WAY = 1
 # A key's place under a cap is given back with these: it was certainly not sent.
 _NOT_SENT = (Outcome.UNSENT, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.DUPLICATE)
 
@@ -137,24 +138,36 @@ class Policy:
         return [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
 
     def timing(self, message: Message, now: float | None = None) -> Timing:
-        """Return when a message may leave, by the quiet hours of its recipient."""
+        """
+        Return when a message may leave, by the quiet hours of its recipient.
+
+        A schedule is when it arrives. One that is past says nothing: what has it would arrive now.
+
+        :param now: Unix seconds; None: those of the policy's own clock
+        """
         quiet = self._quiet_hours
         if quiet is None:
             return Timing(message)
         zone = message.facts.get(self._zone_column) if self._zone_column else None
-        # With a schedule, that is when it reaches its recipient.
-        moment = (self._clock() if now is None else now) if message.schedule is None else float(message.schedule)
+        now = self._clock() if now is None else now
+        is_ahead = message.schedule is not None and message.schedule > now
         try:
-            decision = quiet.decide(message.to, moment, zone, field=f"column {self._zone_column!r}")
-            if decision.until is None and message.schedule is None:
-                decision = quiet.decide(message.to, moment + _ON_ITS_WAY, zone)
+            decision = quiet.decide(
+                message.to,
+                float(message.schedule) if is_ahead and message.schedule is not None else now,
+                zone,
+                field=f"column {self._zone_column!r}",
+                minutes_on_its_way=0 if is_ahead else _MINUTES_ON_ITS_WAY,
+            )
+        except NeverAllowedError as error:
+            return Timing(message, Outcome.SUPPRESSED, f"quiet_hours: {mask_all(error.problem)}")
         except InvalidInput as error:
             return Timing(message, Outcome.REJECTED, f"quiet_hours: {mask_all(str(error))}")
         if decision.until is None:
             return Timing(message)
         if quiet.on_quiet == "suppress":
             return Timing(message, Outcome.SUPPRESSED, f"quiet_hours: {decision.reason}")
-        if quiet.on_quiet == "schedule" or message.schedule is not None:
+        if quiet.on_quiet == "schedule" or is_ahead:
             return Timing(message.at(decision.until))
         return Timing(message, Outcome.UNSENT, f"quiet_hours: {decision.reason}", decision.until)
 

@@ -31,6 +31,10 @@ _REMEMBERED = 4096
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory", "posix", "right"})
 
 
+class NeverAllowedError(InvalidInput):
+    """Quiet hours that leave a recipient no moment at which a message may leave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """
@@ -87,8 +91,8 @@ class QuietHours:
     on_quiet: OnQuiet
     _week: tuple[tuple[tuple[int, int], ...], ...] = field(compare=False)
     _dates: frozenset[date] = field(compare=False)
-    # Of a set of zones: from when to when a decision holds, and the decision.
-    _found: dict[tuple[str, ...], tuple[int, int, Decision | None]] = field(compare=False)
+    # Of minutes on its way and a set of zones: from when to when a decision holds, and the decision.
+    _found: dict[tuple[int, tuple[str, ...]], tuple[int, int, Decision | None]] = field(compare=False)
 
     def __init__(
         self,
@@ -202,15 +206,22 @@ class QuietHours:
         if isinstance(self.holidays, str):
             _holidays_of(self.holidays, datetime.now(UTC).year)
 
-    def decide(self, digits: str, now: float, zone: str | None = None, *, field: str = "zone") -> Decision:
+    def decide(
+        self, digits: str, now: float, zone: str | None = None, *, field: str = "zone", minutes_on_its_way: int = 0
+    ) -> Decision:
         """
         Return whether a message to this number may leave.
+
+        Both the moment at which it leaves and the one at which it arrives at the latest must be outside the quiet
+        hours, so a gap between two of them that is too short is none.
 
         :param digits: as :func:`~airflow_provider_cirrus.api.phone.to_digits` returns them
         :param now: Unix seconds at which it would leave: those of its ``schedule`` where it has one
         :param zone: the recipient's IANA zone, where a row has it; blank: not known
         :param field: how errors name that zone
-        :raises InvalidInput: no such zone, no zone known at all, or no moment that suits all zones
+        :param minutes_on_its_way: how long it may take to arrive
+        :raises NeverAllowedError: no moment within 31 days suits all zones
+        :raises InvalidInput: no such zone, or no zone known at all
         """
         zone = zone.strip() if isinstance(zone, str) else zone
         if zone is None or zone == "":
@@ -223,7 +234,7 @@ class QuietHours:
                 f"is not known: the number {mask(digits)} tells no time zone.",
                 hint="Give it in a column, or one for all such numbers: QuietHours(…, zone='Europe/London').",
             )
-        return self._decide(zones, now)
+        return self._decide(zones, now, minutes_on_its_way)
 
     def next_allowed(self, zones: Sequence[str], now: float) -> float:
         """
@@ -231,55 +242,68 @@ class QuietHours:
 
         :param zones: IANA zones
         :param now: Unix seconds, which are returned where they are allowed
-        :raises InvalidInput: no such zone, or no such moment within 31 days
+        :raises NeverAllowedError: there is none within 31 days
+        :raises InvalidInput: no such zone
         """
         until = self._decide(tuple(zones), now).until
         return now if until is None else until
 
-    def _decide(self, zones: tuple[str, ...], now: float) -> Decision:
+    def _decide(self, zones: tuple[str, ...], now: float, minutes: int = 0) -> Decision:
         # What is true at the beginning of a minute is true throughout: since 1972 all zones are whole minutes off UTC.
         minute = int(now // _MINUTE) * _MINUTE
-        found = self._found.get(zones)
+        found = self._found.get((minutes, zones))
         if found is None or not found[0] <= now < found[1]:
-            decision = self._work_out(zones, minute)
+            decision = self._work_out(zones, minute, minutes * _MINUTE)
             until = minute + _MINUTE if decision is None or decision.until is None else decision.until
             found = (minute, until, decision)
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
-            self._found[zones] = found
+            self._found[minutes, zones] = found
         if (decision := found[2]) is None:
             where = zones[0] if len(zones) == 1 else f"all of {len(zones)} time zones"
-            raise InvalidInput(
+            raise NeverAllowedError(
                 "quiet_hours",
                 f"leave no moment within {_HORIZON // _DAY} days that is allowed in {where}.",
                 hint="Give the recipient's IANA zone in a column, or shorten the quiet hours.",
             )
         return decision
 
-    def _work_out(self, zones: tuple[str, ...], now: int) -> Decision | None:
+    def _work_out(self, zones: tuple[str, ...], now: int, on_its_way: int) -> Decision | None:
         """Return what holds from the beginning of a minute; None: nothing is allowed before the horizon."""
         places = [_zone(zone, "zone") for zone in zones]
         horizon = now + _HORIZON
-        moment, before = now, None
-        while before != moment:
-            before = moment
-            for place in places:
-                moment = self._end(place, moment, horizon)
+        moment = self._end_of_all(places, now, horizon)
+        # Who would arrive in quiet hours leaves after them. No quiet stretch is skipped, as none is shorter than a
+        # minute; were one shorter than the way, some moments that would do are not taken.
+        while (
+            moment < horizon and (end := self._end_of_all(places, moment + on_its_way, horizon)) != moment + on_its_way
+        ):
+            moment = end
         if moment == now:
             return _ALLOWED
-        if moment == horizon:
+        if moment >= horizon:
             return None
         last = next(place for place in places if self._left(datetime.fromtimestamp(moment - 1, place)))
         others = f" (one of {len(zones)} zones of the number)" if len(zones) > 1 else ""
         local = datetime.fromtimestamp(moment, last).strftime("%Y-%m-%dT%H:%M")
         return Decision(moment, f"quiet hours until {local} in {last.key}{others}")
 
+    def _end_of_all(self, places: Sequence[ZoneInfo], moment: int, horizon: int) -> int:
+        """Return the earliest moment that is quiet in none of the zones; the horizon where there is none before it."""
+        before = None
+        while before != moment:
+            before = moment
+            for place in places:
+                moment = self._end(place, moment, horizon)
+        return moment
+
     def _end(self, place: ZoneInfo, moment: int, horizon: int) -> int:
         """Return the earliest moment that is not quiet in one zone; the horizon where there is none before it."""
+        begin = moment
         while moment < horizon and (left := self._left(datetime.fromtimestamp(moment, place))):
             # It is so long by the clock on the wall; where that is changed before, look again from there.
             moment = _next_change(place, moment, moment + left)
-        return min(moment, horizon)
+        return max(begin, min(moment, horizon))
 
     def _left(self, wall: datetime) -> int:
         """Return for how many seconds of this day the clock on the wall stays within quiet hours; 0: it is not."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
@@ -144,14 +144,23 @@ def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None,
     ending = _ending(source)
     if ending == ".parquet":
         return _of_parquet(source, wanted)
-    text = io.TextIOWrapper(
-        _open(source, packed=ending.endswith(".gz")),
-        encoding="utf-8-sig",
-        # A line that is no UTF-8 is that line's fault, and stops no other.
-        errors="surrogateescape",
-        newline="" if ending.startswith(".csv") else "\n",
-    )
-    return _of_csv(text, wanted, delimiter) if ending.startswith(".csv") else _of_json_lines(text)
+    file = _open(source, packed=ending.endswith(".gz"))
+    if ending.startswith(".csv"):
+        return csv_rows(file, needed=wanted, delimiter=delimiter)
+    return _of_json_lines(_text(file, newline="\n"))
+
+
+def csv_rows(
+    file: BinaryIO, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ","
+) -> Iterator[Row]:
+    """
+    Return the rows of CSV that is open already; it is closed after the last one.
+
+    :param needed: as of :func:`open_rows`
+    :param delimiter: as of :func:`open_rows`
+    :raises InvalidInput: no header, or a needed column that it lacks
+    """
+    return _of_csv(_text(file, newline=""), needed or {}, delimiter)
 
 
 def count_hint(source: Any) -> int | None:
@@ -195,6 +204,11 @@ def value_of(row: Mapping[str, Any], column: str, field: str) -> Any:
     if isinstance(value, str) and not value.isascii() and _NOT_TEXT.search(value):
         raise InvalidInput(field, "holds half a character (a lone surrogate).")
     return value
+
+
+def _text(file: BinaryIO, newline: str) -> io.TextIOWrapper:
+    # A line that is no UTF-8 is that line's fault, and stops no other.
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:

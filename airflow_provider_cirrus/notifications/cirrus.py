@@ -439,7 +439,7 @@ class _Sending:
 
     def add(self, sent: SendResult) -> None:
         self.results += sent.results
-        self._ends = sent.stop or sent.error is not None
+        self._ends = sent.stop or bool(sent.blocked) or sent.error is not None
         self._hint = sent.error.hint if sent.error else ""
         if self._ends or not self._batches:
             self.results += self._left[len(self.results) :]

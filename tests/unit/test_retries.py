@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,10 @@ GOOD = {"template": "order_update", "language": "en", "to": "+447700900123"}
         pytest.param(CirrusUnsentError("later"), RetryAction.DEFAULT, None, id="not-asked"),
         pytest.param(errors.Unauthorized("no"), RetryAction.FAIL, None, id="no-retry-would-mend-it"),
         pytest.param(errors.Throttled("slow", retry_after=5), RetryAction.RETRY, timedelta(seconds=5), id="throttled"),
+        pytest.param(CirrusUnsentError("later", 1e300), RetryAction.RETRY, timedelta(days=1), id="beyond-all-dates"),
+        pytest.param(CirrusUnsentError("later", math.inf), RetryAction.RETRY, timedelta(days=1), id="for-ever"),
+        pytest.param(CirrusUnsentError("later", math.nan), RetryAction.RETRY, timedelta(seconds=1), id="no-number"),
+        pytest.param(CirrusUnsentError("later", -5), RetryAction.RETRY, timedelta(seconds=1), id="negative"),
         pytest.param(ValueError("other"), RetryAction.DEFAULT, None, id="not-ours"),
     ],
 )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from pathlib import Path
+from itertools import islice, repeat
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
@@ -21,14 +19,14 @@ _CACHE = 8192
 
 class TempIndex:
     """
-    The keys of a run and what earlier tries left of them; gone when it is closed.
+    The keys of a run and what earlier tries left of them; gone when it is closed, or with the process.
 
     Used by one thread. Losing it loses nothing: the ledger is what is durable.
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="cirrus-")
-        self._rows = sqlite3.connect(Path(self._folder.name) / "keys", isolation_level=None)
+        # Without a name: a file that has none on the disk, and is gone with the process, however that ends.
+        self._rows = sqlite3.connect("", isolation_level=None)
         for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE}", "locking_mode=EXCLUSIVE"):
             self._rows.execute(f"PRAGMA {pragma}")
         self._rows.execute(
@@ -43,7 +41,6 @@ class TempIndex:
     def close(self) -> None:
         """Forget everything."""
         self._rows.close()
-        self._folder.cleanup()
 
     def load(self, entries: Iterable[tuple[bytes, Entry]]) -> int:
         """Take over what a ledger remembers, the last of a key overruling the others; return the number of keys."""
@@ -67,6 +64,8 @@ class TempIndex:
         Take note of messages of the audience.
 
         :param keys: up to 500
+        :param claims: for each, whether note is taken of it; where not, it is only looked up, and whoever comes later
+            with the same key is new. None: of all
         :return: for each, True where it is new; False where it stood in the audience before; else what an earlier
             try left
         """
@@ -75,24 +74,26 @@ class TempIndex:
         known = {row[0]: row[1:] for row in self._rows.execute(query, keys)}
         found: list[Entry | bool] = []
         new: dict[bytes, None] = {}
-        for key in keys:
+        for key, is_claimed in zip(keys, claims or repeat(True, len(keys)), strict=True):
             row = known.get(key)
             if row is not None:
                 place, outcome, *rest = row
-                found.append(self._see(place) and Entry(_OUTCOME[outcome], *rest))
+                found.append(self._see(place, is_claimed) and Entry(_OUTCOME[outcome], *rest))
             else:
                 found.append(key not in new)
-                new[key] = None
+                if is_claimed:
+                    new[key] = None
         if new:
             # In one statement, as after each of them the interpreter is somebody else's for a while.
             self._rows.execute(f"INSERT INTO known (key) VALUES {', '.join(['(?)'] * len(new))}", [*new])  # noqa: S608
         return found
 
-    def _see(self, place: int | None) -> bool:
-        """Return whether what an earlier try left is seen for the first time."""
+    def _see(self, place: int | None, is_claimed: bool) -> bool:
+        """Return whether what an earlier try left is seen for the first time; take note of it where it is claimed."""
         if place is None:
             return False
         byte, bit = divmod(place, 8)
         is_new = not self._seen[byte] >> bit & 1
-        self._seen[byte] |= 1 << bit
+        if is_claimed:
+            self._seen[byte] |= 1 << bit
         return is_new

@@ -165,6 +165,14 @@ def test_400_without_data_rejects_all_with_the_description(connect: Connect, san
     assert "Bad language" in str(sent.error)
 
 
+def test_400_without_data_for_several_rejects_none_of_them(connect: Connect, sandbox: Sandbox) -> None:
+    sandbox.add_fault("server_error_before", status=400, body={"status": "400", "description": "Bad number"})
+    sent = connect().send([message("447700900101"), message("447700900102")])
+    assert outcomes(sent) == ["unsent", "unsent"]
+    assert sent.split
+    assert len(sandbox.requests) == 1, "a plain client does not split"
+
+
 def test_a_deployment_of_the_other_version_is_named_as_such(connect: Connect) -> None:
     with Sandbox(api_version="v2") as other:
         sent = connect(base_url=other.base_url, stream_id=other.stream_id, token=other.token).send([message()])

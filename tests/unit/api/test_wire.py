@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.api import wire
-from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, disposition, find_code
+from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, UnreadableAnswer, disposition, find_code
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.multipart import MultipartFile
 
@@ -133,7 +133,9 @@ def test_metas_code_is_found_in_free_text(text: str, code: int | None) -> None:
         pytest.param(131056, Disposition.THROTTLE, id="pair-rate"),
         pytest.param(131049, Disposition.LATER, id="ecosystem"),
         pytest.param(131031, Disposition.STOP, id="locked"),
-        pytest.param(132001, Disposition.STOP, id="no-such-template"),
+        pytest.param(132001, Disposition.STOP_TEMPLATE, id="no-such-template"),
+        pytest.param(132016, Disposition.STOP_TEMPLATE, id="disabled-template"),
+        pytest.param(190, Disposition.STOP, id="token"),
         pytest.param(132000, Disposition.PERMANENT, id="parameters"),
         pytest.param(999999, Disposition.PERMANENT, id="unknown-code"),
         pytest.param(None, Disposition.PERMANENT, id="no-code"),
@@ -152,11 +154,169 @@ def test_a_code_means_what_to_do(code: int | None, meaning: Disposition) -> None
         pytest.param("soon", None, id="words"),
         pytest.param("-5", None, id="negative"),
         pytest.param("", None, id="empty"),
+        pytest.param("31536000", 86_400.0, id="a-year"),
+        pytest.param("1790000000000", 86_400.0, id="milliseconds-since-the-epoch"),
+        pytest.param("9" * 5_000, 86_400.0, id="thousands-of-digits"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0, id="date-far-ahead"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 -2359", 86_400.0, id="date-beyond-all-dates"),
+        pytest.param("Fri, 31 Dec 99999 23:59:59 GMT", None, id="year-of-five-digits"),
+        pytest.param(f"Fri, 31 Dec {10**30} 23:59:59 GMT", None, id="year-of-many-digits"),
+        pytest.param(f"Fri, {'9' * 5_000} Dec 2030 23:59:59 GMT", None, id="day-of-thousands-of-digits"),
+        pytest.param("Fri, 31 Dec 2030 23:59:59 +9999", None, id="zone-of-many-hours"),
+        pytest.param("\ud83d", None, id="half-a-character"),
     ],
 )
 def test_retry_after_is_read_in_both_forms(header: str, seconds: float | None) -> None:
     now = datetime(2030, 1, 1, tzinfo=UTC)
     assert wire.retry_after({"retry-after": header}, now) == seconds
+
+
+def test_a_server_that_asks_for_more_than_a_day_is_said_to() -> None:
+    error = wire.error_for(wire.Response(429, {"retry-after": "31536000"}, b""))
+    assert error.retry_after == 86_400
+    assert "a day or longer" in str(error)
+
+
+def test_a_template_that_is_wrong_blocks_itself_in_its_language_and_stops_nothing_else() -> None:
+    other = Message.build("447700900124", {"name": "order_update", "language": "pt_BR"})
+    body = json.dumps(
+        {
+            "status": "206",
+            "data": [
+                {"recipient": "447700900123", "id": "1", **OK},
+                {"recipient": "447700900124", "failed": "(#132001) Template name does not exist in pt_BR", **NO},
+            ],
+        }
+    )
+    sent = wire.read_send([ANN, other], wire.Response(206, {}, body.encode()))
+    assert [result.outcome.value for result in sent.results] == ["accepted", "rejected"]
+    assert sent.blocked == {("order_update", "pt_BR")}
+    assert not sent.stop
+
+
+@pytest.mark.parametrize("code", [131031, 131042, 131045, 131048, 131064, 368, 190])
+def test_a_code_of_the_account_stops_everything(code: int) -> None:
+    body = json.dumps({"status": "400", "data": [{"recipient": ANN.to, "failed": {"code": code}, **NO}]})
+    sent = wire.read_send([ANN], wire.Response(400, {}, body.encode()))
+    assert sent.stop
+    assert not sent.blocked
+
+
+def test_a_400_without_a_list_rejects_only_a_message_that_was_alone() -> None:
+    answer = wire.Response(400, {}, b'{"status": "400", "description": "Bad number"}')
+    alone, together = wire.read_send([ANN], answer), wire.read_send([ANN, BEN], answer)
+    assert [r.outcome.value for r in alone.results] == ["rejected"]
+    assert not alone.split
+    assert [r.outcome.value for r in together.results] == ["unsent", "unsent"]
+    assert together.split
+    assert not together.stop
+
+
+def test_another_versions_400_is_no_reason_to_split() -> None:
+    answer = wire.Response(400, {}, b'{"description": "Missing parameter template_name"}')
+    sent = wire.read_send([ANN, BEN], answer)
+    assert (sent.split, sent.stop) == (False, True)
+
+
+def refusal(failed: Any) -> wire.Result:
+    body = json.dumps({"status": "400", "data": [{"recipient": ANN.to, "failed": failed, **NO}]}).encode()
+    (result,) = wire.read_send([ANN], wire.Response(400, {}, body)).results
+    return result
+
+
+@pytest.mark.parametrize(
+    ("failed", "reason"),
+    [
+        pytest.param("no \ud83d emoji", "no \ufffd emoji", id="half-an-emoji"),
+        pytest.param("no\x00thing", "no\ufffdthing", id="nul"),
+        pytest.param("a\x1b[31mb\x7f\x9fc\r\nd", "a [31mb c d", id="controls"),
+        pytest.param("x" * 500_000, "x" * 300 + "…", id="long"),
+        pytest.param("<" * 500_000, "<" * 300 + "…", id="tags-that-never-end"),
+        pytest.param({"message": {"a": "\ud83d"}}, "{'a': '\ufffd'}", id="object-in-object"),
+        pytest.param({"\ud83d": 1}, '{"\ufffd": 1}', id="half-an-emoji-as-a-name"),
+    ],
+)
+def test_a_reason_is_cleaned_where_it_comes_in(failed: Any, reason: str) -> None:
+    result = refusal(failed)
+    assert result.outcome.value == "rejected"
+    assert result.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("code", "known"),
+    [
+        pytest.param(131026, 131026, id="a-code"),
+        pytest.param("131026", 131026, id="as-text"),
+        pytest.param(2**63 - 1, 2**63 - 1, id="the-largest"),
+        pytest.param(2**63, None, id="beyond-int64"),
+        pytest.param("9" * 5_000, None, id="thousands-of-digits-as-text"),
+        pytest.param(-5, None, id="negative"),
+        pytest.param(1.5, None, id="fraction"),
+        pytest.param([1], None, id="list"),
+    ],
+)
+def test_a_code_that_is_none_leaves_the_text(code: Any, known: int | None) -> None:
+    result = refusal({"code": code, "message": "Refused"})
+    assert (result.outcome.value, result.code, result.reason) == ("rejected", known, "Refused")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        pytest.param("wamid.HBgM==", "wamid.HBgM==", id="usual"),
+        pytest.param("a\ud83db", "a\ufffdb", id="half-an-emoji"),
+        pytest.param("a\x00b\x07", "a\ufffdb", id="controls"),
+        pytest.param("\x07", None, id="nothing-but-controls"),
+        pytest.param("9" * 1_000, "9" * 255 + "…", id="long"),
+        pytest.param(10**400, "1" + "0" * 254 + "…", id="a-number-of-400-digits"),
+    ],
+)
+def test_ids_are_cleaned_where_they_come_in(given: Any, kept: str | None) -> None:
+    body = json.dumps({"status": "200", "data": [{"recipient": ANN.to, "id": given, "object_id": given, **OK}]})
+    (result,) = wire.read_send([ANN], wire.Response(200, {}, body.encode())).results
+    assert (result.outcome.value, result.message_id, result.object_id) == ("accepted", kept, kept)
+
+
+def test_a_status_that_is_no_status_is_cleaned_where_it_is_quoted() -> None:
+    (result,) = wire.read_send(
+        [ANN], wire.Response(206, {}, json.dumps({"data": [{"recipient": ANN.to, "status": "2\ud83d" * 999}]}).encode())
+    ).results
+    assert result.outcome.value == "unknown"
+    assert len((result.reason or "").encode()) < 2_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="nested-without-end"),
+        pytest.param(b'{"data": [{"failed": ' + b"[" * 500 + b"]" * 500 + b"}]}", id="nested-deeply"),
+        pytest.param(b'{"data": ' + b"9" * 5_000 + b"}", id="number-of-thousands-of-digits"),
+        pytest.param(b"\xff\xfe\x00", id="no-text"),
+    ],
+)
+def test_json_that_cannot_be_read_leaves_all_unknown(body: bytes) -> None:
+    sent = wire.read_send([ANN], wire.Response(200, {}, body))
+    assert [result.outcome.value for result in sent.results] == ["unknown"]
+    assert isinstance(sent.error, UnreadableAnswer)
+
+
+def test_a_byte_that_is_no_utf_8_costs_no_outcome() -> None:
+    body = b'{"data": [{"recipient": "447700900123", "status": 400, "failed": "n\xe3o"}]}'
+    (result,) = wire.read_send([ANN], wire.Response(400, {}, body)).results
+    assert (result.outcome.value, result.reason) == ("rejected", "n\ufffdo")
+
+
+def test_what_a_customer_wrote_can_be_written_anywhere() -> None:
+    data = {"objectId": 5, "childs": [{"id": 1, "message": "line\nline \ud83d\x00"}]}
+    body = json.dumps({"status": 200, "data": [data]}).encode()
+    (child,) = wire.read_conversation(wire.Response(200, {}, body)).childs
+    assert child.message == "line\nline \ufffd\ufffd"
+
+
+def test_a_contacts_answer_with_a_strange_id_is_read() -> None:
+    data = {"contacts": [{"status": "valid\x00", "wa_id": {"a": 1}}]}
+    found = wire.read_validate(wire.Response(200, {}, json.dumps({"data": data}).encode()))
+    assert found.wa_id == "{'a': 1}"
 
 
 def test_a_secret_that_the_server_repeats_is_hidden() -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -242,3 +246,34 @@ def test_what_only_calls_itself_a_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_text("phone1\n447700900101\n")
     with pytest.raises(InvalidInput, match="not an Excel workbook"):
         looked_at(tmp_path / "a.xlsx")
+
+
+OPENING = """
+import sys
+from airflow_provider_cirrus.delivery.campaign_file import open_campaign_file
+with open_campaign_file(sys.argv[1]) as found:
+    print(found.file.read(5), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv-that-changes", "workbook"])
+def test_a_process_that_is_killed_leaves_no_numbers_behind(tmp_path: Path, kind: str) -> None:
+    source, scratch = tmp_path / "source.csv", tmp_path / "scratch"
+    scratch.mkdir()
+    if kind == "workbook":
+        source = workbook(tmp_path / "source.xlsx", ["phone1"], ["+44 7700 900101"])
+    else:
+        source.write_text("phone1\n447700900101\n" if kind == "csv" else "phone1\n+44 7700 900101\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENING, str(source)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch), "SQLITE_TMPDIR": str(scratch)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "b'phone'\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert list(scratch.iterdir()) == []

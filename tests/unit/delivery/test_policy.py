@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.policy import screen_of
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.policy import Policy, screen_of
+from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
 
 
 @pytest.mark.parametrize(
@@ -33,3 +38,78 @@ def test_what_is_no_number_is_an_error_and_is_not_shown(allowed: Any) -> None:
     with pytest.raises(InvalidInput, match="allowed_recipients") as caught:
         screen_of(allowed)
     assert "900123" not in str(caught.value)
+
+
+def unix(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+NOON, NIGHT = unix("2027-03-01T12:00+00:00"), unix("2027-03-01T23:00+00:00")
+MORNING = unix("2027-03-02T08:00+00:00")
+
+
+def message(schedule: int | None = None) -> Message:
+    made = Message.build("447700900123", {"name": "order_update", "language": "en"})
+    return made if schedule is None else made.at(schedule)
+
+
+def nights(**rest: Any) -> Policy:
+    return Policy(quiet_hours=QuietHours("21:00", "08:00", **rest), clock=lambda: NOON)
+
+
+def test_the_moment_that_is_given_counts_and_else_the_policys_own_clock() -> None:
+    assert nights().timing(message()).outcome is None
+    timing = nights().timing(message(), NIGHT)
+    assert (timing.outcome, timing.until) == ("unsent", MORNING)
+
+
+def test_a_schedule_ahead_is_judged_by_when_it_arrives() -> None:
+    assert nights().timing(message(NIGHT), NOON).message.schedule == MORNING
+    assert nights().timing(message(MORNING), NIGHT).outcome is None
+
+
+@pytest.mark.parametrize("schedule", [NOON, NIGHT])
+def test_a_schedule_that_is_past_is_as_good_as_none(schedule: int) -> None:
+    timing = nights().timing(message(schedule), NIGHT)
+    assert (timing.outcome, timing.until) == ("unsent", MORNING)
+    assert nights().timing(message(NIGHT - 86_400), NOON).outcome is None
+
+
+def test_what_would_arrive_in_quiet_hours_is_scheduled_for_their_end() -> None:
+    evening = unix("2027-03-01T20:59:30+00:00")
+    timing = nights(on_quiet="schedule").timing(message(), evening)
+    assert (timing.outcome, timing.message.schedule) == (None, MORNING)
+
+
+def test_hours_that_leave_no_time_to_arrive_suppress_the_message() -> None:
+    policy = Policy(quiet_hours=QuietHours("12:01", "12:00"))
+    timing = policy.timing(message(), NOON)
+    assert timing.outcome == "suppressed"
+    assert timing.until is None
+    assert "quiet_hours: leave no moment within 31 days" in timing.reason
+
+
+def test_a_number_that_tells_no_zone_is_rejected() -> None:
+    lost = Message.build("883000000000", {"name": "order_update", "language": "en"})
+    assert nights().timing(lost, NOON).outcome == "rejected"
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(
+    st.integers(0, 1439),
+    st.integers(1, 4) | st.integers(1, 1439),
+    st.integers(NOON, NOON + 86_400),
+    st.sampled_from(["447700900123", "12125550123", "18005550123"]),
+)
+def test_who_is_put_off_may_be_messaged_when_the_time_has_come(start: int, gap: int, now: int, to: str) -> None:
+    end = (start - gap) % 1440
+    policy = Policy(
+        quiet_hours=QuietHours(f"{start // 60:02}:{start % 60:02}", f"{end // 60:02}:{end % 60:02}"),
+    )
+    one = Message.build(to, {"name": "order_update", "language": "en"})
+    timing = policy.timing(one, now)
+    if timing.until is not None:
+        assert timing.until > now
+        assert policy.timing(one, timing.until).outcome is None
+    else:
+        assert timing.outcome in (None, "suppressed")

@@ -350,6 +350,47 @@ def test_nothing_is_released_in_a_quiet_hour_of_any_zone_nor_kept_longer(
         assert any(is_quiet(arguments, datetime.fromtimestamp(minute, place)) for place in places), minute
 
 
+@st.composite
+def tight_rules(draw: st.DrawFn) -> dict[str, Any]:
+    """Hours that leave gaps of few minutes, mostly in one zone already."""
+    hour, minute, gap = draw(st.integers(0, 23)), draw(st.integers(0, 59)), draw(st.integers(1, 3))
+    # It ends so many minutes before it starts.
+    start = hour * 60 + minute
+    end = (start - gap) % 1440
+    return {"start": f"{start // 60:02}:{start % 60:02}", "end": f"{end // 60:02}:{end % 60:02}"}
+
+
+@repeatable
+@given(tight_rules() | rules(), moments(), st.integers(0, 3))
+@example({"start": "12:01", "end": "12:00"}, (["Europe/London"], unix("2027-03-01T00:00+00:00")), 1)
+@example({"start": "12:02", "end": "12:00"}, (["Europe/London"], unix("2027-03-01T12:01+00:00")), 1)
+def test_a_message_leaves_at_the_first_minute_from_which_it_arrives_outside_of_quiet_hours(
+    arguments: dict[str, Any], moment: tuple[list[str], int], minutes: int
+) -> None:
+    zones, now = moment
+    places = [ZoneInfo(zone) for zone in zones]
+
+    def is_free(at: int) -> bool:
+        return not any(is_quiet(arguments, datetime.fromtimestamp(at, place)) for place in places)
+
+    # Minute by minute, for two days: the plainest reading there is.
+    first = now // 60 * 60
+    expected = next(
+        (at for at in range(first, first + 2 * 86_400, 60) if is_free(at) and is_free(at + minutes * 60)), None
+    )
+    # Where stretches are shorter than the way, the answer may be later than need be, and never wrong.
+    try:
+        decision = QuietHours.of(arguments)._decide(tuple(zones), now, minutes)
+    except InvalidInput:
+        assert expected is None or minutes > 1
+        return
+    until = first if decision.until is None else decision.until
+    assert is_free(until)
+    assert is_free(until + minutes * 60)
+    if minutes <= 1:
+        assert until == expected if expected is not None else until >= first + 2 * 86_400
+
+
 @repeatable
 @given(rules(), st.lists(moments(), min_size=2, max_size=6))
 def test_what_was_asked_before_changes_no_answer_and_later_is_never_sooner(
