@@ -26,6 +26,7 @@ from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnav
 _PARAMETERS = 999
 _CHUNK = 500
 _TRIES = 8
+# Seconds that a transaction waits for the locks of others.
 _LOCK_WAIT = 30
 # Module to SQLAlchemy's name for it, the one that is tried first before.
 _DRIVERS = {
@@ -78,11 +79,22 @@ def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
     if url.get_backend_name() != "sqlite":
         # Without it, psycopg2 makes a round trip for every row.
         batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
-        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **batch)
+        arguments = {name: value for name, value in _timeouts(url, is_ours).items() if name not in url.query}
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments, **batch)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
     if is_ours:
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _timeouts(url: URL, is_ours: bool) -> dict[str, int]:
+    """Return what keeps a driver from waiting for ever for a server that went without a word; it would for hours."""
+    if url.get_backend_name() == "postgresql":
+        keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+        return {"connect_timeout": 10, "tcp_user_timeout": _LOCK_WAIT * 1000, **keepalives}
+    # A query of somebody else's may take its time; what is ours waits for locks at most.
+    answers = {"read_timeout": 2 * _LOCK_WAIT, "write_timeout": 2 * _LOCK_WAIT} if is_ours else {}
+    return {"connect_timeout": 10, **answers}
 
 
 def _with_driver(url: URL) -> URL:
@@ -159,6 +171,9 @@ class Tables:
                     missing = self._missing_columns(engine)
             except SQLAlchemyError as error:
                 trouble = error
+                if may_pass(error) and not _was_rolled_back(error):
+                    # Others who make the tables are over in a moment, a server that is away is not.
+                    break
                 time.sleep(0.05 * attempt)
                 continue
             trouble = None
@@ -247,12 +262,17 @@ def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: s
     :raises LedgerUnavailable: the database does not answer, and it is not known whether it was done
     :raises LedgerError: it failed, and will fail again
     """
+    begun = time.monotonic()
     for attempt in range(_TRIES):
         try:
             with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    # It would wait for ever, as for the locks of a machine that stands still.
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}s'")
                 return work(connection)
         except SQLAlchemyError as error:
-            if attempt < _TRIES - 1 and isinstance(error, DBAPIError) and _was_rolled_back(error):
+            may_repeat = attempt < _TRIES - 1 and time.monotonic() - begun < _LOCK_WAIT
+            if may_repeat and _was_rolled_back(error):
                 time.sleep(0.02 * 2**attempt)
                 continue
             if may_pass(error):
@@ -387,7 +407,9 @@ def _state_and_number(error: DBAPIError) -> tuple[str | None, int | None]:
     return (state if isinstance(state, str) else None), (first if isinstance(first, int) else None)
 
 
-def _was_rolled_back(error: DBAPIError) -> bool:
+def _was_rolled_back(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
     locked = isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
     return locked or not _ROLLED_BACK.isdisjoint(_state_and_number(error))
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery import sql_store
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.sql_store import engine_for
@@ -158,14 +159,15 @@ def test_a_standby_passes_and_permissions_do_not(uri: str) -> None:
         one.dispose()
 
 
-def test_a_lock_that_is_held_for_long_passes(uri: str) -> None:
+def test_a_lock_that_is_held_for_long_passes(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a worker whose machine stands still in the middle of a write."""
     ledger = opened(engine := engine_for(uri))
+    monkeypatch.setattr(sql_store, "_LOCK_WAIT", 1)
     with engine.begin() as connection:
-        connection.execute(sa.text(f"ALTER DATABASE {uri.rpartition('/')[2]} SET lock_timeout = '100ms'"))
-    engine.dispose()
-    with engine.begin() as connection:
-        connection.execute(sa.text("LOCK TABLE cirrus_ledger IN EXCLUSIVE MODE"))
+        connection.execute(sa.text("UPDATE cirrus_runs SET since = since"))
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
             ledger.commit([scoped(1)], [])
+        with pytest.raises(LedgerUnavailable, match="lock timeout"):
+            opened(engine, owner="try2")
     assert ledger.commit([scoped(1)], []) == {}
     engine.dispose()

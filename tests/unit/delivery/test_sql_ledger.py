@@ -705,6 +705,21 @@ def test_a_commit_whose_answer_was_lost_is_repeated(engine: Engine) -> None:
     assert set(dict(opened(engine, owner="try2").load()).values()) == {SENT}
 
 
+def test_a_take_over_whose_answer_was_lost_is_repeated_and_forgets_once(engine: Engine) -> None:
+    old = opened(engine)
+    old.commit([scoped(1)], [(scoped(1), SENT)])
+    shim = LostAnswer(engine)
+    new = SqlLedger(engine, "dag/run/task", "try2", is_global=is_global)
+    shim.is_on = True
+    with pytest.raises(LedgerError):
+        new.open(cleared(1, resend=True))
+    new.open(cleared(1, resend=True))
+    assert list(new.load()) == []
+    assert new.commit([scoped(1)], []) == {}
+    new.open(cleared(1, resend=True))
+    assert dict(new.load()) == {scoped(1): CUT_OFF}
+
+
 def test_there_is_nothing_to_tidy(engine: Engine) -> None:
     assert opened(engine).tidy() is False
 
