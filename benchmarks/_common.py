@@ -16,11 +16,11 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
 from airflow_provider_cirrus.delivery.audience import read_audience
-from airflow_provider_cirrus.delivery.ledger.base import is_global
-from airflow_provider_cirrus.delivery.rows import Columns
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.rows import Columns
+from airflow_provider_cirrus.delivery.sql_store import engine_for
 from airflow_provider_cirrus.sandbox.settings import DEFAULT_STREAM_ID, DEFAULT_TOKEN
 
 STREAM = DEFAULT_STREAM_ID
@@ -127,8 +127,10 @@ class FolderStore:
 
 
 def sql_ledger(path: Path, owner: str = "one") -> SqlLedger:
-    """Return a ledger in a SQLite file, as the hook makes it."""
-    return SqlLedger(engine_for(f"sqlite:///{path}"), "dag/run/task/-1", owner, is_global=is_global)
+    """Return a ledger in a SQLite file, as the hook makes it, opened."""
+    ledger = SqlLedger(engine_for(f"sqlite:///{path}"), "dag/run/task", owner, is_global=is_global)
+    ledger.open(TaskTry())
+    return ledger
 
 
 LEDGERS: dict[str, Callable[[Path], Any]] = {

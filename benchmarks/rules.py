@@ -43,10 +43,10 @@ from _common import (
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
-from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.consent import Consent
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.numbers import SqlNumbers
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
@@ -68,7 +68,7 @@ def prepare(folder: Path, count: int) -> Path:
 
 
 @contextmanager
-def all_rules(folder: Path) -> Any:
+def all_rules(folder: Path, ledger: SqlLedger) -> Any:
     now = time.gmtime()
     with ExitStack() as opened:
         consent = opened.enter_context(
@@ -78,7 +78,7 @@ def all_rules(folder: Path) -> Any:
                 connect=lambda conn_id: engine_for(f"sqlite:///{folder / conn_id}.db", is_ours=False),
             )
         )
-        places = CapStore(engine_for(f"sqlite:///{folder / 'ledger.db'}"), "rules")
+        places = ledger.places()
         opened.callback(places.close)
         # Twelve hours from now, wherever in Britain a number is: decided for everybody, and never quiet.
         quiet = QuietHours(f"{(now.tm_hour + 11) % 24:02d}:00", f"{(now.tm_hour + 13) % 24:02d}:00")
@@ -89,8 +89,9 @@ def deliver(send: SEND, audience: Path, folder: Path, rate: float, with_rules: b
     """Deliver the audience; return the seconds, with what it takes to open the rules."""
     count = sum(1 for _ in audience.open())
     begun = time.perf_counter()
-    with all_rules(folder) if with_rules else nullcontext(NO_RULES) as policy:
-        dispatcher = Dispatcher(send, STREAM, sql_ledger(folder / "ledger.db"), messages_per_second=rate, policy=policy)
+    ledger = sql_ledger(folder / "ledger.db")
+    with all_rules(folder, ledger) if with_rules else nullcontext(NO_RULES) as policy:
+        dispatcher = Dispatcher(send, STREAM, ledger, messages_per_second=rate, policy=policy)
         found = dispatcher.run(read_audience(str(audience), COLUMNS, COMMON))
     assert found.counts["accepted"] == count, found.counts
     return time.perf_counter() - begun

@@ -36,6 +36,37 @@ def postgres() -> Iterator[str]:
 @contextmanager
 def running() -> Iterator[str]:
     """Run a server; yield the URI of a database, as its superuser."""
+    with server() as one:
+        yield one.uri
+
+
+class Server:
+    """A server that can be stopped and started again."""
+
+    def __init__(self, home: Path, command: list[Any], as_who: dict[str, Any], port: int) -> None:
+        self.uri = f"postgresql+psycopg2://cirrus@127.0.0.1:{port}/postgres"
+        self._home, self._command, self._as_who, self._port = home, command, as_who, port
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._as_who)
+        _wait(self._process, self._port, self._home / "log")
+
+    def stop(self) -> None:
+        """Stop it, connections or not."""
+        # SIGINT is the server's "fast" shutdown.
+        self._process.send_signal(2)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """Run a server."""
     home = Path(tempfile.mkdtemp(prefix="cirrus-pg-"))
     as_who: dict[str, Any] = {}
     if os.getuid() == 0:
@@ -57,20 +88,12 @@ def running() -> Iterator[str]:
     initdb = [binaries / "initdb", "-D", home / "data", "-U", "cirrus", "-A", "trust", "-E", "UTF8", "--no-locale"]
     subprocess.run(initdb, check=True, capture_output=True, **as_who)
     command = [binaries / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen([*command, "-c", "max_connections=60"], stdout=log, stderr=log, **as_who)
+    one = Server(home, [*command, "-c", "max_connections=60"], as_who, port)
     try:
-        uri = f"postgresql+psycopg2://cirrus@127.0.0.1:{port}/postgres"
-        _wait(server, port, home / "log")
-        yield uri
+        one.start()
+        yield one
     finally:
-        # SIGINT is the server's "fast" shutdown.
-        server.send_signal(2)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        one.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.ledger.fence import Fence
+from airflow_provider_cirrus.delivery.ledger.sql import may_have_been_sent
 from airflow_provider_cirrus.delivery.sql_store import (
     MYSQL,
     SqlStore,
@@ -18,7 +20,6 @@ from airflow_provider_cirrus.delivery.sql_store import (
     chunks,
     execute_many,
     insert_or_ignore,
-    scope_of,
     stored_key,
     upsert,
 )
@@ -64,12 +65,14 @@ class CapStore(SqlStore):
 
     A place is taken before the message leaves, so a person has never had more than the cap, whoever is sending at
     the same time. It is given back where the message was certainly not sent. A task that is killed in between
-    leaves its places taken: its next try has them, and nobody else. Threads may share a store.
+    leaves its places taken: its next try has them, and nobody else. Threads may share a store. Mapped tasks that have
+    the same message take one place for it together, and each gives back its own part in it.
 
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
     :param engine: such as :func:`~.sql_store.engine_for` returns
-    :param scope: as of :class:`~.ledger.sql.SqlLedger`: the same for all tries of one task and no other
+    :param fence: of the task's ledger, whose tables are in the same database: a try that was superseded can neither
+        take a place nor give one back
     :param create: create the tables where they are missing
     :param clock: Unix seconds
     :param is_global: as of :class:`~.ledger.sql.SqlLedger`
@@ -81,14 +84,14 @@ class CapStore(SqlStore):
     def __init__(
         self,
         engine: Engine,
-        scope: str,
+        fence: Fence,
         *,
         create: bool = True,
         clock: Callable[[], float] = time.time,
         is_global: Callable[[bytes], bool] = lambda key: False,
     ) -> None:
         super().__init__(engine, create=create)
-        self._scope = scope_of(scope)
+        self._fence = fence
         self._clock = clock
         self._is_global = is_global
         self._known_windows: set[int] = set()
@@ -110,7 +113,8 @@ class CapStore(SqlStore):
         :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
         :param category: of the messages; None: that of the cap. It is what caps count
         :return: the keys of the messages that must not be sent
-        :raises LedgerError: no place was taken, or it is not known to be; nothing may be sent
+        :raises LedgerUnavailable: the database does not answer; may be repeated
+        :raises LedgerError: no place was taken; nothing may be sent
         """
         if not wanted:
             return set()
@@ -120,21 +124,24 @@ class CapStore(SqlStore):
 
         def work(connection: Connection) -> None:
             refused.clear()
+            self._fence.hold(connection)
             now = self._clock()
             persons = sorted({person.hex() for person, _ in wanted})
             self._hold(connection, persons, now)
             taken = self._taken(connection, persons, cap, now)
             rows: dict[str, dict[str, Any]] = {}
             for person, key in wanted:
-                stored, whose = self._stored(key), person.hex()
+                whose = person.hex()
                 mine = taken.setdefault(whose, set())
+                names = self._names(key)
+                stored = next((name for name in names if name in mine), names[0])
                 if holds_back and stored not in mine and len(mine) >= cap.most:
                     refused.add(key)
                     continue
                 mine.add(stored)
                 rows[stored] = {
                     "key": stored,
-                    "scope": self._scope,
+                    "scope": self._fence.row,
                     "person": whose,
                     "category": category or "",
                     "at": now,
@@ -159,14 +166,21 @@ class CapStore(SqlStore):
         """
         Give back the places of messages that were certainly not sent; those of other tasks stay.
 
+        So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
+
         :param keys: of messages whose outcome is ``unsent``, ``rejected``, ``suppressed`` or ``duplicate``; known to
             the ledger by now, as a newer try may have taken them over otherwise
+        :raises LedgerUnavailable: the database does not answer; may be repeated
         :raises LedgerError: they are not given back
         """
 
+        names = sorted(name for key in keys for name in self._names(key))
+
         def work(connection: Connection) -> None:
-            for chunk in chunks(sorted(map(self._stored, keys))):
-                connection.execute(sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._scope))
+            self._fence.hold(connection)
+            for chunk in chunks(names):
+                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._fence.row)
+                connection.execute(mine.where(~may_have_been_sent(_places.c.key, self._fence)))
 
         self._transaction(work)
 
@@ -189,6 +203,7 @@ class CapStore(SqlStore):
         whose = sa.select(_places.c.person).where(is_old).order_by(_places.c.at).limit(_PART)
 
         def work(connection: Connection) -> int:
+            self._fence.hold(connection)
             self._hold(connection, persons, self._clock())
             gone = connection.execute(sa.delete(_places).where(_places.c.person.in_(persons), is_old))
             has_places = sa.exists().where(_places.c.person == _persons.c.person)
@@ -224,8 +239,12 @@ class CapStore(SqlStore):
                 taken.setdefault(row.person, set()).add(row.key)
         return taken
 
-    def _stored(self, key: bytes) -> str:
-        return stored_key(key, "" if self._is_global(key) else self._scope)
+    def _names(self, key: bytes) -> Sequence[str]:
+        """Return how a message is stored; the second name, of a mapped task's, is that of an earlier version."""
+        if self._is_global(key):
+            return (stored_key(key, ""),)
+        scopes = dict.fromkeys((self._fence.scope, self._fence.row))
+        return [stored_key(key, scope) for scope in scopes]
 
 
 def ddl(dialect_name: str) -> str:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.url import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable
 
 # SQLite before 3.32 takes no more in a statement.
 _PARAMETERS = 999
 _CHUNK = 500
 _TRIES = 8
+# Seconds that a transaction waits for the locks of others.
 _LOCK_WAIT = 30
 # Module to SQLAlchemy's name for it, the one that is tried first before.
 _DRIVERS = {
@@ -32,6 +35,22 @@ _DRIVERS = {
 }
 # The server rolled it back because of others, so it may be repeated: PostgreSQL's states, MySQL's numbers.
 _ROLLED_BACK = {"40P01", "40001", 1213, 1205}
+# What time alone may mend, by the beginning of PostgreSQL's states: connections, lost races, resources, locks that are
+# not to be had, cancelled or shut down by its administrator, the machine. Read-only: a standby, before a failover.
+_PASSING_STATES = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03")
+# The same as numbers of MySQL and MariaDB, those of their clients included: too many connections, shut down, out of
+# memory or disk, a broken network, lock waits, killed, read-only before a failover, a cluster that is not ready.
+_PASSING_NUMBERS = {
+    *(1021, 1037, 1038, 1040, 1041, 1047, 1053, 1077, 1078, 1079, 1080, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1184),
+    *(1203, 1205, 1213, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3032, 3100, 3101, 3572, 4031),
+    *(2002, 2003, 2006, 2012, 2013, 2014, 2055),
+}
+# The same as codes of SQLite: busy, locked, out of memory, interrupted, the disk, a folder that cannot be opened.
+_PASSING_CODES = {5, 6, 7, 9, 10, 13, 14, 15}
+# A PostgreSQL that refuses a log-in gives no state, only words.
+_REFUSED_LOGIN = re.compile(
+    r"authentication failed|pg_hba\.conf|does not exist|no password supplied|not permitted to log in"
+)
 #: Of every table, for MySQL.
 MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 _meta = sa.Table(
@@ -43,6 +62,9 @@ _meta = sa.Table(
 )
 
 _T = TypeVar("_T")
+
+#: From the columns of the row that is there and of the new one: whether the new one counts, and what is set otherwise.
+Rule: TypeAlias = "Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]"
 
 
 def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
@@ -57,11 +79,22 @@ def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
     if url.get_backend_name() != "sqlite":
         # Without it, psycopg2 makes a round trip for every row.
         batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
-        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **batch)
+        arguments = {name: value for name, value in _timeouts(url, is_ours).items() if name not in url.query}
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments, **batch)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
     if is_ours:
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _timeouts(url: URL, is_ours: bool) -> dict[str, int]:
+    """Return what keeps a driver from waiting for ever for a server that went without a word; it would for hours."""
+    if url.get_backend_name() == "postgresql":
+        keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+        return {"connect_timeout": 10, "tcp_user_timeout": _LOCK_WAIT * 1000, **keepalives}
+    # A query of somebody else's may take its time; what is ours waits for locks at most.
+    answers = {"read_timeout": 2 * _LOCK_WAIT, "write_timeout": 2 * _LOCK_WAIT} if is_ours else {}
+    return {"connect_timeout": 10, **answers}
 
 
 def _with_driver(url: URL) -> URL:
@@ -119,6 +152,7 @@ class Tables:
         Find or make the tables; others may be making them at the same moment.
 
         :param create: create what is missing
+        :raises LedgerUnavailable: the database does not answer
         :raises LedgerError: no tables and no right to create them (with the DDL), another version's format
         """
         trouble: SQLAlchemyError | None = None
@@ -135,10 +169,14 @@ class Tables:
                         for statement in missing:
                             connection.execute(sa.text(statement))
                     missing = self._missing_columns(engine)
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 trouble = error
+                if may_pass(error) and not _was_rolled_back(error):
+                    # Others who make the tables are over in a moment, a server that is away is not.
+                    break
                 time.sleep(0.05 * attempt)
                 continue
+            trouble = None
             if found == self._version and not missing:
                 return
             if found not in (None, self._version):
@@ -146,6 +184,9 @@ class Tables:
                     f"The tables of {self._what} are in format {found}, and this version reads {self._version}.",
                     hint="Use the version of the provider that wrote them, or a later one.",
                 )
+        if trouble is not None and may_pass(trouble):
+            engine.dispose()
+            raise _failed(trouble, "nothing can be looked up or recorded") from trouble
         why = "" if trouble is None else f" ({cause_of(trouble)})"
         statements = ";\n".join([*missing, ""]) if missing else self.ddl(engine.dialect.name)
         raise LedgerError(
@@ -218,17 +259,25 @@ def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: s
     Do it in a transaction; again where the server rolled that back because of others.
 
     :param consequence: what the error says of a transaction that failed
-    :raises LedgerError: it failed
+    :raises LedgerUnavailable: the database does not answer, and it is not known whether it was done
+    :raises LedgerError: it failed, and will fail again
     """
+    begun = time.monotonic()
     for attempt in range(_TRIES):
         try:
             with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    # It would wait for ever, as for the locks of a machine that stands still.
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}s'")
                 return work(connection)
-        except DBAPIError as error:
-            if attempt == _TRIES - 1 or not _was_rolled_back(error):
-                raise _failed(error, consequence) from error
-            time.sleep(0.02 * 2**attempt)
         except SQLAlchemyError as error:
+            may_repeat = attempt < _TRIES - 1 and time.monotonic() - begun < _LOCK_WAIT
+            if may_repeat and _was_rolled_back(error):
+                time.sleep(0.02 * 2**attempt)
+                continue
+            if may_pass(error):
+                # The others in the pool lead to the same server, which may be gone, or a standby by now.
+                engine.dispose()
             raise _failed(error, consequence) from error
     raise AssertionError("the last try returns or raises")
 
@@ -255,19 +304,30 @@ def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
     return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
 
 
-def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = ()) -> Any:
+def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = (), rule: Rule | None = None) -> Any:
     """
     Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs.
 
     :param keep: columns that are left as they are there
+    :param rule: from the row that is there and the new one, whether it is overwritten, and what by where that is not
+        what the new one holds; without bound parameters. A column that the rule reads must come last in it
     """
     names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
     if dialect_name in ("mysql", "mariadb"):
         into = mysql.insert(table)
-        return into.on_duplicate_key_update(**{name: into.inserted[name] for name in names})
+        applies, values = _ruled(rule, table, into.inserted, names)
+        # It has no condition for the whole, and each column sees what those before it were set to.
+        if applies is not None:
+            values = {name: sa.case((applies, value), else_=table.c[name]) for name, value in values.items()}
+        return into.on_duplicate_key_update(list(values.items()))
     made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
-    values = {name: made.excluded[name] for name in names}
-    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
+    applies, values = _ruled(rule, table, made.excluded, names)
+    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values, where=applies)
+
+
+def _ruled(rule: Rule | None, table: sa.Table, new: Any, names: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    applies, changed = (None, {}) if rule is None else rule(table.c, new)
+    return applies, {**{name: new[name] for name in names if name not in changed}, **changed}
 
 
 def execute_many(connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -282,21 +342,22 @@ def execute_many(connection: Connection, statement: Any, rows: Sequence[Mapping[
         return int(connection.execute(statement, rows).rowcount)
     # SQLAlchemy takes longer to hand a row over than SQLite to write it; here no type needs a conversion. Many rows
     # in one statement, as after each statement the interpreter is somebody else's for a while.
-    text, names = _as_text(statement, tuple(rows[0]))
-    one = f"({', '.join('?' * len(names))})"
+    before, one, after, names = _as_text(statement, tuple(rows[0]))
     most = _PARAMETERS // len(names)
     touched = 0
     for start in range(0, len(rows), most):
         part = rows[start : start + most]
-        many = text.replace(f"VALUES {one}", f"VALUES {', '.join([one] * len(part))}")
+        many = f"{before}{', '.join([one] * len(part))}{after}"
         touched += connection.exec_driver_sql(many, tuple(row[name] for row in part for name in names)).rowcount
     return touched
 
 
 @lru_cache(maxsize=64)
-def _as_text(statement: Any, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+def _as_text(statement: Any, columns: tuple[str, ...]) -> tuple[str, str, str, list[str]]:
     compiled = statement.compile(dialect=sqlite.dialect(), column_keys=columns)
-    return str(compiled), list(compiled.positiontup)
+    # Constants of the statement stand between the question marks; none holds a bracket.
+    before, one, after = re.split(r"(?<=VALUES )(\([^()]*\))", str(compiled), maxsplit=1)
+    return before, one, after, list(compiled.positiontup)
 
 
 def chunks(keys: Sequence[_T]) -> Iterator[Sequence[_T]]:
@@ -317,17 +378,46 @@ def _indexes(table: sa.Table) -> list[sa.Index]:
     return sorted(table.indexes, key=lambda index: str(index.name))
 
 
-def _was_rolled_back(error: DBAPIError) -> bool:
+def may_pass(error: SQLAlchemyError) -> bool:
+    """
+    Return whether time alone may mend what a database refused, such as its restart, and not what is asked of it.
+
+    It errs towards yes: to be asked again costs little.
+    """
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    cause: Any = error.orig
+    state, number = _state_and_number(error)
+    if state is not None:
+        return state.startswith(_PASSING_STATES)
+    if isinstance(cause, sqlite3.Error):
+        return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _PASSING_CODES or "locked" in str(cause)
+    if number is not None and number != 0:
+        return number in _PASSING_NUMBERS
+    # Without a number the driver speaks, not the server: there is no connection.
+    is_away = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return is_away and not _REFUSED_LOGIN.search(str(cause))
+
+
+def _state_and_number(error: DBAPIError) -> tuple[str | None, int | None]:
+    """Return PostgreSQL's state of an error, and MySQL's number."""
     cause: Any = error.orig
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    number = cause.args[0] if cause is not None and cause.args else None
-    locked = isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
-    return locked or state in _ROLLED_BACK or number in _ROLLED_BACK
+    first = cause.args[0] if cause is not None and cause.args else None
+    return (state if isinstance(state, str) else None), (first if isinstance(first, int) else None)
+
+
+def _was_rolled_back(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    locked = isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
+    return locked or not _ROLLED_BACK.isdisjoint(_state_and_number(error))
 
 
 def _failed(error: SQLAlchemyError, consequence: str) -> LedgerError:
-    return LedgerError(
-        f"The ledger's database failed ({cause_of(error)}), so {consequence}.",
+    passes = may_pass(error)
+    return (LedgerUnavailable if passes else LedgerError)(
+        f"The ledger's database {'does not answer' if passes else 'failed'} ({cause_of(error)}), so {consequence}.",
         hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
     )
 

@@ -184,31 +184,40 @@ class CirrusHook(BaseHook):
 
     def sql_ledger(self, ledger_conn_id: str, ti: Any) -> Ledger:
         """
-        Return the ledger of a task in a database.
+        Return the ledger of a task in a database; it is yet to be opened.
 
         :param ledger_conn_id: an Airflow connection of type sqlite, postgres or mysql
-        :param ti: the task instance: its tries share what they remember
-        :raises InvalidInput: a connection of another type
-        :raises LedgerError: no tables and no right to create them, or no database
+        :param ti: the task instance: its tries, and the mapped tasks beside it, share what they remember
+        :raises InvalidInput: a connection of another type, or a SQLite file without an absolute path
+        :raises LedgerUnavailable: the database does not answer
+        :raises LedgerError: no tables and no right to create them
         """
         from airflow_provider_cirrus.delivery.ledger.base import is_global
         from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 
-        return SqlLedger(self.sql_engine(ledger_conn_id), task_scope(ti), uuid4().hex, is_global=is_global)
+        task = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+        engine = self.sql_engine(ledger_conn_id)
+        return SqlLedger(engine, task, uuid4().hex, map_index=ti.map_index, is_global=is_global)
 
-    def places(self, ledger_conn_id: str, ti: Any) -> CapStore:
+    def places(self, ledger: Ledger | None) -> CapStore:
         """
-        Return where a task's places under frequency caps are kept.
+        Return where a task's places under frequency caps are kept: in the database of its ledger, as the same try.
 
-        :param ledger_conn_id: as in :meth:`sql_ledger`
-        :param ti: the task instance
-        :raises InvalidInput: as :meth:`sql_ledger`
+        :param ledger: of :meth:`sql_ledger`
+        :raises InvalidInput: another ledger, which does not remember across runs and DAGs
+        :raises LedgerUnavailable: as :meth:`sql_ledger`
         :raises LedgerError: as :meth:`sql_ledger`
         """
-        from airflow_provider_cirrus.delivery.cap_store import CapStore
-        from airflow_provider_cirrus.delivery.ledger.base import is_global
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 
-        return CapStore(self.sql_engine(ledger_conn_id), task_scope(ti), is_global=is_global)
+        if not isinstance(ledger, SqlLedger):
+            raise InvalidInput(
+                "frequency_cap",
+                "needs a database that remembers across runs and DAGs.",
+                hint="Give the task a ledger_conn_id.",
+            )
+        return ledger.places()
 
     def check_opt_in(self, opt_in: Any) -> None:
         """
@@ -245,7 +254,8 @@ class CirrusHook(BaseHook):
         """Return the same for a database that is not a ledger: nothing about it is set up."""
         from airflow_provider_cirrus.delivery.sql_store import engine_for
 
-        return engine_for(database_url(self.get_connection(conn_id), "conn_id"), is_ours=False)
+        url = database_url(self.get_connection(conn_id), "conn_id", may_be_relative=True)
+        return engine_for(url, is_ours=False)
 
     def validate_contact(
         self,
@@ -436,13 +446,17 @@ def _base_url(connection: Connection) -> str | None:
     return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
 
 
-def database_url(connection: Connection, field: str = "ledger_conn_id") -> str:
+def database_url(connection: Connection, field: str = "ledger_conn_id", *, may_be_relative: bool = False) -> str:
     """
     Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in.
 
     :param field: how errors name the connection
-    :raises InvalidInput: a connection of another type
+    :param may_be_relative: whether a SQLite file may be another one in each working directory: not where something
+        is to be remembered
+    :raises InvalidInput: a connection of another type, or a SQLite file without an absolute path
     """
+    from os.path import isabs
+
     from sqlalchemy.engine import URL
 
     from airflow_provider_cirrus.api.errors import InvalidInput
@@ -455,7 +469,17 @@ def database_url(connection: Connection, field: str = "ledger_conn_id") -> str:
             hint="Use SQLite, PostgreSQL or MySQL.",
         )
     if connection.conn_type == "sqlite":
-        return f"sqlite:///{connection.host or connection.schema or ''}"
+        path = connection.host or connection.schema or ""
+        if not may_be_relative and not isabs(path):
+            raise InvalidInput(
+                field,
+                f"leads to a SQLite file by the relative path {path!r}: a worker that starts in another folder would "
+                "find another ledger, and send everything again."
+                if path not in ("", ":memory:")
+                else "leads to a SQLite database that ends with the process: nothing would be remembered.",
+                hint="Give the whole path, as in sqlite:////srv/airflow/ledger.db (with four slashes in a URI).",
+            )
+        return f"sqlite:///{path}"
     url = URL.create(
         drivers[connection.conn_type],
         username=connection.login,

@@ -358,7 +358,9 @@ class CirrusNotifier(BaseNotifier):
         given += [] if self.suppression is None else [one.numbers for one in Suppression.of(self.suppression)]
         ids = [one.conn_id for one in given if isinstance(one, SqlNumbers)]
         connections = {conn_id: await get_async_connection(conn_id) for conn_id in ids}
-        return lambda conn_id: engine_for(database_url(connections[conn_id], "conn_id"), is_ours=False)
+        return lambda conn_id: engine_for(
+            database_url(connections[conn_id], "conn_id", may_be_relative=True), is_ours=False
+        )
 
     def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
         if self.dedupe_window is None:

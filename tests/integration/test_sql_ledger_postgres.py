@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError
+from airflow_provider_cirrus.delivery import sql_store
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.sql_store import engine_for
-from tests.postgres import postgres  # noqa: F401
+from tests.postgres import postgres, server  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
-from tests.unit.delivery.test_sql_ledger import opened
+from tests.unit.delivery.test_sql_ledger import PERSON, SENT, everywhere, opened, scoped
 
 
 @pytest.fixture
@@ -58,3 +62,112 @@ def test_the_other_driver_serves_as_well(uri: str) -> None:
     assert again.commit([one], [])[one].outcome is Outcome.ACCEPTED
     with pytest.raises(LedgerError, match="taken over"):
         ledger.commit([two], [])
+
+
+def dropped(uri: str) -> None:
+    """Have the server end all connections to a database but the one that asks."""
+    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+
+def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
+    engine = engine_for(uri)
+    ledger = opened(engine)
+    places = ledger.places()
+    ledger.commit([scoped(1)], [])
+    is_first = [True]
+
+    def drop_amid(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if is_first and statement.startswith("INSERT INTO cirrus_"):
+            is_first.clear()
+            dropped(uri)
+
+    event.listen(engine, "before_cursor_execute", drop_amid)
+    call = ([scoped(2)], [(scoped(1), SENT)])
+    with pytest.raises(LedgerUnavailable, match="nothing more is sent") as caught:
+        ledger.commit(*call)
+    assert caught.value.passing
+    assert dict(opened(engine_for(uri), "another").load()) == {}
+    assert ledger.commit(*call) == {}
+    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+    is_first.append(True)
+    claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
+    with pytest.raises(LedgerUnavailable):
+        places.claim(*claim)
+    assert places.claim(*claim) == {scoped(3)}
+    engine.dispose()
+
+
+def test_idle_connections_that_were_dropped_are_not_noticed(uri: str) -> None:
+    engine = engine_for(uri)
+    ledgers = [opened(engine, f"run{number}", f"o{number}") for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda ledger: ledger.commit([scoped(1)], []), ledgers))
+        dropped(uri)
+        assert list(pool.map(lambda ledger: ledger.commit([scoped(2)], []), ledgers)) == [{}, {}, {}]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_server_that_starts_again_is_found_again(driver: str) -> None:
+    with server() as one:
+        engine = engine_for(one.uri.replace("psycopg2", driver))
+        ledger = opened(engine)
+        assert ledger.commit([scoped(1)], []) == {}
+        one.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(LedgerUnavailable):
+                    ledger.commit([scoped(2)], [(scoped(1), SENT)])
+            with pytest.raises(LedgerUnavailable):
+                next(ledger.load())
+            with pytest.raises(LedgerUnavailable):
+                ledger.look_up([everywhere(1)])
+            with pytest.raises(LedgerUnavailable):
+                opened(engine, owner="try2")
+        finally:
+            one.start()
+        assert ledger.commit([scoped(2)], [(scoped(1), SENT)]) == {}
+        assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+        engine.dispose()
+
+
+def test_a_standby_passes_and_permissions_do_not(uri: str) -> None:
+    admin = engine_for(uri)
+    ledger = opened(engine := engine_for(uri))
+    name = uri.rpartition("/")[2]
+    with admin.begin() as connection:
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    dropped(uri)
+    with pytest.raises(LedgerUnavailable, match="read-only"):
+        ledger.commit([scoped(1)], [])
+    base = sa.create_engine(uri.rpartition("/")[0] + "/postgres", isolation_level="AUTOCOMMIT")
+    with base.connect() as connection:
+        connection.execute(sa.text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+    # The connection that led to the standby is not used again.
+    assert ledger.commit([scoped(1)], []) == {}
+    with pytest.raises(LedgerError, match="does not exist") as caught:
+        opened(engine_for(uri + "_missing"))
+    assert not caught.value.passing
+    for one in (base, engine, admin):
+        one.dispose()
+
+
+def test_a_lock_that_is_held_for_long_passes(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a worker whose machine stands still in the middle of a write."""
+    ledger = opened(engine := engine_for(uri))
+    monkeypatch.setattr(sql_store, "_LOCK_WAIT", 1)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE cirrus_runs SET since = since"))
+        with pytest.raises(LedgerUnavailable, match="lock timeout"):
+            ledger.commit([scoped(1)], [])
+        with pytest.raises(LedgerUnavailable, match="lock timeout"):
+            opened(engine, owner="try2")
+    assert ledger.commit([scoped(1)], []) == {}
+    engine.dispose()

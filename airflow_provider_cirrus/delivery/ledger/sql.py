@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
 from airflow_provider_cirrus.delivery.sql_store import (
     MYSQL,
     SqlStore,
@@ -18,19 +19,27 @@ from airflow_provider_cirrus.delivery.sql_store import (
     chunks,
     execute_many,
     insert_or_ignore,
-    scope_of,
     stored_key,
     upsert,
 )
 
-_INTENT = "intent"
-_AGAIN = (_INTENT, Outcome.UNKNOWN.value, Outcome.UNSENT.value)
-_PAGE = 5_000
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.cap_store import CapStore
 
-_metadata = sa.MetaData()
+_INTENT = "intent"
+# Nobody knows yet, or ever will, whether it was sent.
+_OPEN = (_INTENT, Outcome.UNKNOWN.value)
+_PAGE = 5_000
+_ADOPTED = 500
+# Seconds after which whoever meant to send a message has ended without saying so. An intent is made for what leaves
+# next, and an answer has a minute; with 15 minutes there is room for clocks that differ and a machine that sleeps.
+_PATIENCE = 900
+_NOT_KNOWN = "another task may have sent it, and does not know"
+_MAY_HAVE_BEEN_SENT = "an earlier try may have sent it"
+
 _ledger = sa.Table(
     "cirrus_ledger",
-    _metadata,
+    sa.MetaData(),
     sa.Column("key", sa.CHAR(32), primary_key=True),
     sa.Column("scope", sa.CHAR(32), nullable=False),
     sa.Column("message_key", sa.CHAR(24), nullable=False),
@@ -44,23 +53,23 @@ _ledger = sa.Table(
     sa.Column("owner", sa.String(64), nullable=False),
     # Whose message it is, for erasing. Without an index: to erase is rare, and every message would pay for it.
     sa.Column("person", sa.CHAR(32)),
+    # Which of the mapped tasks has it, by its map_index; and the row of cirrus_runs that says whether its owner may
+    # still write. Empty in rows of an earlier version: it had one scope for both.
+    sa.Column("part", sa.Integer),
+    sa.Column("fence", sa.CHAR(32)),
+    # 1 where an earlier try may have sent it: then it never becomes unsent.
+    sa.Column("was_unknown", sa.SmallInteger),
     # Serves load(), which reads a scope in the order of its keys.
     sa.Index("cirrus_ledger_scope", "scope", "key"),
     **MYSQL,
 )
-_runs = sa.Table(
-    "cirrus_runs",
-    _metadata,
-    sa.Column("scope", sa.CHAR(32), primary_key=True),
-    sa.Column("owner", sa.String(64), nullable=False),
-    sa.Column("since", sa.Float(53), nullable=False),
-    **MYSQL,
-)
 # All that the ledger says of a message; reading whose it is would take time for nothing.
-_SAID = [column for column in _ledger.columns if column.name != "person"]
+_SAID = [column for column in _ledger.columns if column.name not in ("person", "part", "was_unknown")]
+# What an outcome leaves as the intent wrote it; an index would have to follow.
+_OF_THE_INTENT = ("scope", "message_key", "owner", "person", "part", "fence", "was_unknown")
 
 
-LEDGER_TABLES = Tables("format", (_ledger, _runs), "the ledger")
+LEDGER_TABLES = Tables("format", (_ledger, runs), "the ledger")
 
 
 def ddl(dialect_name: str) -> str:
@@ -75,16 +84,18 @@ def ddl(dialect_name: str) -> str:
 
 class SqlLedger(SqlStore):
     """
-    A ledger in SQL tables. Opening it takes the scope over from earlier tries, which can then commit no more.
+    A ledger in SQL tables, shared by all runs and DAGs, and by the mapped tasks of one task in one run.
 
     :param engine: such as :func:`engine_for` returns
-    :param scope: ``dag_id/run_id/task_id/map_index``: whatever is the same for all tries of one task and no other
+    :param task: ``dag_id/run_id/task_id``: whatever is the same for all tries of a task and no other
     :param owner: unique per try, up to 64 characters
+    :param map_index: of a mapped task; -1: it is not mapped
     :param create: create the tables where they are missing
     :param clock: Unix seconds
     :param is_global: whether a key is unique across runs and DAGs (its message has a ``message_key``); it has to
         tell from the 12 bytes alone, as it is also asked about what an earlier try left
-    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    :raises LedgerUnavailable: the database does not answer
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format
     """
 
     TABLES = LEDGER_TABLES
@@ -93,46 +104,123 @@ class SqlLedger(SqlStore):
     def __init__(
         self,
         engine: Engine,
-        scope: str,
+        task: str,
         owner: str,
         *,
+        map_index: int = -1,
         create: bool = True,
         clock: Callable[[], float] = time.time,
         is_global: Callable[[bytes], bool] = lambda key: False,
     ) -> None:
         super().__init__(engine, create=create)
-        self._scope = scope_of(scope)
-        self._owner = owner
+        self._fence = Fence(task, owner, map_index, clock)
+        self._scope = self._fence.scope
+        self._create = create
         self._clock = clock
         self._is_global = is_global
+        # Whether no other mapped task can have the same message, so what another has left is this message's outcome.
+        self._is_sharded = False
+        # What load() has shown as unknown of other mapped tasks: only of these, to be asked for means to be repeated.
+        self._left_open: set[bytes] = set()
         # Made once: to make a statement takes as long as to write a dozen rows.
-        self._insert = insert_or_ignore(_ledger, self._dialect)
-        # What stands there since the intent is not written again: an index would have to follow.
-        self._upsert = upsert(_ledger, self._dialect, keep=("scope", "message_key", "owner", "person"))
-        self._transaction(self._take_over)
+        self._insert = insert_or_ignore(_ledger, self._dialect).values(
+            scope=_constant(self._scope),
+            state=_constant(_INTENT),
+            attempt=sa.literal_column("0"),
+            part=sa.literal_column(str(int(map_index))),
+            fence=_constant(self._fence.row),
+        )
+        self._upsert = upsert(_ledger, self._dialect, keep=_OF_THE_INTENT, rule=_forward).values(
+            scope=_constant(self._scope),
+            part=sa.literal_column(str(int(map_index))),
+            fence=_constant(self._fence.row),
+        )
+
+    def places(self) -> CapStore:
+        """
+        Return where this task's places under frequency caps are kept: in the same database, for as long as this try
+        may write to the ledger.
+
+        :raises LedgerUnavailable: as the ledger itself
+        :raises LedgerError: as the ledger itself
+        """
+        from airflow_provider_cirrus.delivery.cap_store import CapStore
+
+        return CapStore(self._engine, self._fence, create=self._create, clock=self._clock, is_global=self._is_global)
+
+    def open(self, task: TaskTry) -> None:
+        """
+        Take the task over from earlier tries, which can then write no more.
+
+        With ``task.resend`` it forgets what this task sent, once for each clear; what other mapped tasks, runs and
+        DAGs hold stays. Rows of an earlier version that had a scope for each mapped task come into the common one.
+
+        :raises LedgerUnavailable: it does not answer; may be repeated
+        """
+        self._is_sharded = task.audience.get("shards") is not None
+
+        def work(connection: Connection) -> None:
+            self._fence.take_over(connection)
+            if task.resend and task.clear:
+                self._forget(connection, task.clear)
+
+        self._transaction(work)
+        while self._fence.row != self._scope and self._transaction(self._adopt):
+            pass
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         """
-        Yield what earlier tries left, a page at a time; an intent without an outcome counts as unknown.
+        Yield what earlier tries left, and what other mapped tasks have sent, a page at a time.
 
-        :raises LedgerError: the database cannot be read
+        An intent without an outcome counts as unknown. Where the audience is not sharded, what another mapped task
+        has is ``duplicate`` here, or ``unknown`` where it ended without saying; what it left unsent is not yielded.
+
+        :raises LedgerUnavailable: the database does not answer; it may be called again, and begins anew
         """
         columns = _ledger.c
-        last = ""
+        last, mine = "", self._fence.row
+        self._left_open.clear()
         while True:
-            page = (
+            query = (
                 sa.select(*_SAID)
                 .where(columns.scope == self._scope, columns.key > last)
                 .order_by(columns.key)
                 .limit(_PAGE)
             )
             # Each page is a transaction of its own: none stays open while the caller works.
-            rows = self._transaction(lambda connection, page=page: list(connection.execute(page)))  # type: ignore[misc]
+            rows, holders = self._transaction(lambda connection, query=query: self._read(connection, query))  # type: ignore[misc]
             for row in rows:
-                yield bytes.fromhex(row.message_key), CUT_OFF if row.state == _INTENT else _entry(row)
+                key = bytes.fromhex(row.message_key)
+                # Nearly all are this task's, so these are told apart here.
+                if (row.fence or self._scope) == mine:
+                    yield key, CUT_OFF if row.state == _INTENT else _entry(row)
+                elif (entry := self._said(row, holders)) is not None:
+                    if entry.outcome is Outcome.UNKNOWN:
+                        self._left_open.add(key)
+                    yield key, entry
             if len(rows) < _PAGE:
                 return
             last = rows[-1].key
+
+    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        """
+        Return those of the keys that are certain to be somebody else's, with what a send of them would come to.
+
+        :raises LedgerUnavailable: the database does not answer; may be repeated
+        """
+        # Without a message_key, only mapped tasks can have the same message, and load() tells of those of a shard.
+        everything = self._fence.map_index >= 0 and not self._is_sharded
+        named = {self._stored(key): key for key in keys if everything or self._is_global(key)}
+        held: dict[bytes, Entry] = {}
+        for chunk in chunks(list(named)):
+            query = sa.select(*_SAID).where(_ledger.c.key.in_(chunk))
+            rows, holders = self._transaction(lambda connection, query=query: self._read(connection, query))  # type: ignore[misc]
+            for row in rows:
+                key, entry = named[row.key], self._said(row, holders)
+                is_free = entry is None or entry.outcome is Outcome.UNSENT or key in self._left_open
+                if entry is not None and not is_free and not self._is_own(row):
+                    held[key] = entry
+        return held
 
     def commit(
         self,
@@ -143,16 +231,21 @@ class SqlLedger(SqlStore):
         """
         Record outcomes and intents in one transaction, which a try that was superseded cannot make.
 
+        The same call may be repeated after an error, whether it was done or not: it comes to the same.
+
         :param intents: keys that are about to be sent
         :param outcomes: of keys whose intent was committed
         :param persons: of the intents' keys, whose they are (:func:`~.ledger.person_of`); what is not in it cannot
             be found to be erased
-        :return: the intents that must not be sent, as another task holds them or as they were settled before
-        :raises LedgerError: nothing was written, or it is not known to be; nothing more may be sent
+        :return: the intents that must not be sent, as somebody else holds them or as they were settled before, with
+            their outcome for this task
+        :raises LedgerUnavailable: the database does not answer, and it may be written or not
+        :raises LedgerSuperseded: nothing was written, and nothing more may be sent
+        :raises LedgerError: nothing was written; nothing more may be sent
         """
 
         def work(connection: Connection) -> dict[bytes, Entry]:
-            self._fence(connection)
+            self._fence.hold(connection)
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
@@ -161,24 +254,9 @@ class SqlLedger(SqlStore):
 
         return self._transaction(work)
 
-    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
-        return {}
-
     def tidy(self) -> bool:
+        """There is nothing to tidy."""
         return False
-
-    def forget(self) -> None:
-        """
-        Forget what earlier tries of this task left, its claims on global keys included.
-
-        :raises LedgerError: nothing was forgotten
-        """
-
-        def work(connection: Connection) -> None:
-            self._fence(connection)
-            connection.execute(sa.delete(_ledger).where(_ledger.c.scope == self._scope))
-
-        self._transaction(work)
 
     def _claim(
         self, connection: Connection, intents: Sequence[bytes], persons: Mapping[bytes, bytes]
@@ -193,54 +271,136 @@ class SqlLedger(SqlStore):
             # All are new. Other drivers do not count what many statements did together.
             return {}
         found = _found(connection, wanted)
-        again = [
-            key for key, row in found.items() if row.scope == self._scope and row.state in _AGAIN and not self._new(row)
-        ]
-        free = [key for key, row in found.items() if row.scope != self._scope and row.state == Outcome.UNSENT]
-        columns = _ledger.c
-        self._reclaim(connection, again, columns.scope == self._scope)
-        # The condition decides between those that saw it free at the same time.
-        self._reclaim(connection, free, columns.state == Outcome.UNSENT.value)
-        found |= _found(connection, again + free)
-        held: dict[bytes, Entry] = {}
-        for key in wanted:
-            row = found.get(key)
-            if row is None:
-                # Its holder has just forgotten it; to claim it now could cross with the next one's claim.
-                held[named[key]] = _BEING_SENT
-            elif not self._new(row):
-                held[named[key]] = _BEING_SENT if row.state == _INTENT else _entry(row)
+        while True:
+            others = {key: row for key, row in found.items() if not self._is_new(row)}
+            holders = self._holders(connection, others.values())
+            free = [key for key, row in others.items() if self._may_take(named[key], row, holders)]
+            if not free:
+                break
+            self._reclaim(connection, [others[key] for key in free], holders)
+            # Somebody else may have been first.
+            found |= _found(connection, free)
+        held = {named[key]: self._said(row, holders) or _BEING_SENT for key, row in others.items()}
+        # A holder has just forgotten it; to claim it now could cross with the next one's claim.
+        held |= {named[key]: _BEING_SENT for key in wanted if key not in found}
         return held
 
-    def _new(self, row: Any) -> bool:
-        return bool(row.scope == self._scope and row.owner == self._owner and row.state == _INTENT)
+    def _is_new(self, row: Any) -> bool:
+        """Return whether a row is the intent of this very try; also of a commit whose answer was lost."""
+        return bool(row.state == _INTENT and row.owner == self._fence.owner and self._is_own(row))
 
-    def _reclaim(self, connection: Connection, keys: Sequence[str], condition: Any) -> None:
-        values = dict.fromkeys(("message_id", "object_id", "code", "reason"))
-        for chunk in chunks(sorted(keys)):
-            connection.execute(
-                sa.update(_ledger)
-                .where(_ledger.c.key.in_(chunk), condition)
-                .values(scope=self._scope, owner=self._owner, state=_INTENT, time=self._clock(), attempt=0, **values)
-            )
+    def _is_own(self, row: Any) -> bool:
+        """Return whether a row is this task's, of whichever try, and of no other mapped task."""
+        return bool(row.scope == self._scope and (row.fence or row.scope) == self._fence.row)
 
-    def _fence(self, connection: Connection) -> None:
-        """Hold the row of this scope until the transaction ends; a take-over waits for it, or came before."""
-        runs = _runs.c
-        mine = sa.update(_runs).where(runs.scope == self._scope, runs.owner == self._owner)
-        if connection.execute(mine.values(since=self._clock())).rowcount != 1:
-            raise LedgerError(
-                "A newer try of this task has taken over the ledger; this one may send nothing more.",
-                hint="Nothing to do: the newer try sends what is left.",
-            )
+    def _is_over(self, row: Any, holders: Mapping[str, str]) -> bool:
+        """Return whether whoever holds a row will certainly, or in all likelihood, not say what became of it."""
+        is_shut_out = holders.get(row.fence or row.scope) != row.owner
+        return bool(is_shut_out or row.time <= self._clock() - _PATIENCE)
 
-    def _take_over(self, connection: Connection) -> None:
-        row = {"scope": self._scope, "owner": self._owner, "since": self._clock()}
-        # First a write, so that SQLite never has to turn a read lock into a write lock.
-        connection.execute(insert_or_ignore(_runs, self._dialect), [row])
-        connection.execute(
-            sa.update(_runs).where(_runs.c.scope == self._scope).values(owner=self._owner, since=row["since"])
+    def _may_take(self, key: bytes, row: Any, holders: Mapping[str, str]) -> bool:
+        if row.state == Outcome.UNSENT or row.state not in _OPEN:
+            return bool(row.state == Outcome.UNSENT)
+        # The caller names an open one of its own only to repeat it. One of another mapped task may have been made
+        # since load(), so the caller does not mean to repeat it.
+        return self._is_own(row) or (
+            key in self._left_open and row.scope == self._scope and self._is_over(row, holders)
         )
+
+    def _said(self, row: Any, holders: Mapping[str, str]) -> Entry | None:
+        """Return what a row of somebody means for a message of this task; None: it is free."""
+        if self._is_own(row) or (self._is_sharded and row.scope == self._scope):
+            return CUT_OFF if row.state == _INTENT else _entry(row)
+        if row.state == Outcome.UNSENT:
+            return None
+        if row.state not in _OPEN:
+            return _entry(row)._replace(outcome=Outcome.DUPLICATE, reason=f"another task sent it: {row.state}")
+        if row.state == _INTENT and not self._is_over(row, holders):
+            return _BEING_SENT
+        return _LOST if row.state == _INTENT else _entry(row)._replace(reason=_NOT_KNOWN)
+
+    def _read(self, connection: Connection, query: Any) -> tuple[list[Any], Mapping[str, str]]:
+        rows = list(connection.execute(query))
+        return rows, self._holders(connection, rows)
+
+    def _holders(self, connection: Connection, rows: Iterable[Any]) -> Mapping[str, str]:
+        """Return who may write now, of the fences of those rows of others that are open."""
+        fences = {row.fence or row.scope for row in rows if row.state in _OPEN and not self._is_own(row)}
+        if not fences:
+            return {}
+        return {
+            row.scope: row.owner
+            for chunk in chunks(sorted(fences))
+            for row in connection.execute(sa.select(runs.c.scope, runs.c.owner).where(runs.c.scope.in_(chunk)))
+        }
+
+    def _reclaim(self, connection: Connection, rows: Sequence[Any], holders: Mapping[str, str]) -> None:
+        """Take rows as they were found; the conditions decide between those that found them at the same time."""
+        columns = _ledger.c
+        is_open = columns.state.in_(_OPEN)
+        mine = sa.and_(columns.scope == self._scope, sa.func.coalesce(columns.fence, columns.scope) == self._fence.row)
+        groups: dict[tuple[str, str], list[Any]] = {}
+        for row in rows:
+            what = "unsent" if row.state == Outcome.UNSENT else "mine" if self._is_own(row) else "left"
+            groups.setdefault((what, row.owner if what == "left" else ""), []).append(row)
+        for (what, owner), group in sorted(groups.items(), key=lambda one: one[0]):
+            if what == "unsent":
+                condition = columns.state == Outcome.UNSENT.value
+            elif what == "mine":
+                condition = sa.and_(is_open, mine)
+            else:
+                # A holder that may still write may have named it anew. A second more, as drivers round.
+                latest = max(row.time for row in group) + 1
+                condition = sa.and_(is_open, columns.owner == owner, columns.time <= latest)
+            # In this order, as MySQL sees in each what those before it were set to.
+            values = [
+                (columns.was_unknown, sa.case((is_open, 1), else_=columns.was_unknown)),
+                (columns.scope, self._scope),
+                (columns.part, self._fence.map_index),
+                (columns.fence, self._fence.row),
+                (columns.owner, self._fence.owner),
+                (columns.state, _INTENT),
+                (columns.time, self._clock()),
+                (columns.attempt, 0),
+                *((columns[name], None) for name in ("message_id", "object_id", "code", "reason")),
+            ]
+            for chunk in chunks(sorted(row.key for row in group)):
+                connection.execute(sa.update(_ledger).where(columns.key.in_(chunk), condition).ordered_values(*values))
+
+    def _forget(self, connection: Connection, clear: int) -> None:
+        """Forget what this task, not another mapped one, has sent, unless that was done for this clear."""
+        first = sa.update(runs).where(
+            runs.c.scope == self._fence.row, sa.or_(runs.c.resent.is_(None), runs.c.resent < clear)
+        )
+        if connection.execute(first.values(resent=clear)).rowcount:
+            columns = _ledger.c
+            fence = sa.func.coalesce(columns.fence, columns.scope)
+            connection.execute(
+                sa.delete(_ledger).where(columns.scope.in_([self._scope, self._fence.row]), fence == self._fence.row)
+            )
+
+    def _adopt(self, connection: Connection) -> bool:
+        """Bring a part of what an earlier version wrote of this mapped task into the common scope; False: none."""
+        self._fence.hold(connection)
+        columns = _ledger.c
+        rows = list(connection.execute(sa.select(_ledger).where(columns.scope == self._fence.row).limit(_ADOPTED)))
+        if not rows:
+            return False
+        ours = {"scope": self._scope, "part": self._fence.map_index, "fence": self._fence.row}
+        moved = [
+            {**row._mapping, **ours, "key": stored_key(key, self._scope)}
+            for row in rows
+            if not self._is_global(key := bytes.fromhex(row.message_key))
+        ]
+        if moved:
+            moved.sort(key=lambda row: str(row["key"]))
+            execute_many(connection, upsert(_ledger, self._dialect, rule=_further), moved)
+            old = sorted(row.key for row in rows if not self._is_global(bytes.fromhex(row.message_key)))
+            connection.execute(sa.delete(_ledger).where(columns.key.in_(old)))
+        everywhere = sorted(row.key for row in rows if self._is_global(bytes.fromhex(row.message_key)))
+        if everywhere:
+            connection.execute(sa.update(_ledger).where(columns.key.in_(everywhere)).values(**ours))
+        return True
 
     def _stored(self, key: bytes) -> str:
         return stored_key(key, "" if self._is_global(key) else self._scope)
@@ -248,19 +408,15 @@ class SqlLedger(SqlStore):
     def _intent(self, stored: str, key: bytes, person: bytes | None, now: float) -> dict[str, Any]:
         return {
             "key": stored,
-            "scope": self._scope,
             "message_key": key.hex(),
-            "state": _INTENT,
-            "attempt": 0,
             "time": now,
-            "owner": self._owner,
+            "owner": self._fence.owner,
             "person": None if person is None else person.hex(),
         }
 
     def _outcome(self, stored: str, key: bytes, entry: Entry) -> dict[str, Any]:
         return {
             "key": stored,
-            "scope": self._scope,
             "message_key": key.hex(),
             "state": entry.outcome.value,
             "message_id": _text(entry.message_id),
@@ -269,8 +425,65 @@ class SqlLedger(SqlStore):
             "reason": _text(entry.reason),
             "attempt": entry.attempt,
             "time": entry.time,
-            "owner": self._owner,
+            "owner": self._fence.owner,
         }
+
+
+def _constant(value: str) -> Any:
+    """Return a value that is the same in all rows of a statement; a parameter in each would take time."""
+    assert value.isalnum()
+    return sa.literal_column(f"'{value}'")
+
+
+_ACCEPTED, _REJECTED = _constant(Outcome.ACCEPTED.value), _constant(Outcome.REJECTED.value)
+_UNKNOWN, _UNSENT = _constant(Outcome.UNKNOWN.value), _constant(Outcome.UNSENT.value)
+
+
+def _forward(there: Any, new: Any) -> tuple[Any, Mapping[str, Any]]:
+    """
+    Let states only move forward, whoever is late.
+
+    What is known stays known. What somebody else has taken meanwhile changes by what is known alone. And what an
+    earlier try may have sent does not become unsent as this try has not sent it.
+    """
+    is_known = new.state.in_([_ACCEPTED, _REJECTED])
+    applies = sa.and_(
+        sa.or_(there.owner == new.owner, is_known),
+        sa.or_(there.state != _ACCEPTED, new.state == _ACCEPTED),
+        sa.or_(there.state != _REJECTED, is_known),
+    )
+    stays_open = sa.and_(new.state == _UNSENT, there.was_unknown == sa.literal_column("1"))
+    reason: Any = sa.literal_column(f"'{_MAY_HAVE_BEEN_SENT}'")
+    return applies, {
+        "reason": sa.case((stays_open, reason), else_=new.reason),
+        "state": sa.case((stays_open, _UNKNOWN), else_=new.state),
+    }
+
+
+def _further(there: Any, new: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Of two rows of one message, keep the one that says more."""
+
+    def weight(row: Any) -> Any:
+        return sa.case(
+            (row.state == _UNSENT, sa.literal_column("0")),
+            (row.state.in_([_UNKNOWN, _constant(_INTENT)]), sa.literal_column("1")),
+            (row.state == _ACCEPTED, sa.literal_column("3")),
+            else_=sa.literal_column("2"),
+        )
+
+    return weight(new) > weight(there), {"state": new.state}
+
+
+def may_have_been_sent(key: Any, fence: Fence) -> Any:
+    """Return the condition that the ledger has a message of this task as sent, or as perhaps sent by an earlier try."""
+    columns = _ledger.c
+    open_again = sa.and_(columns.state.in_(_OPEN), columns.was_unknown == 1)
+    return sa.exists().where(
+        columns.key == key,
+        columns.scope == fence.scope,
+        sa.func.coalesce(columns.fence, columns.scope) == fence.row,
+        sa.or_(columns.state == Outcome.ACCEPTED.value, open_again),
+    )
 
 
 def erase_messages(connection: Connection, person: str) -> int:
@@ -283,7 +496,8 @@ def count_of_nobody(connection: Connection) -> int:
     return connection.scalar(sa.select(sa.func.count()).where(_ledger.c.person.is_(None))) or 0
 
 
-_BEING_SENT = Entry(Outcome.UNKNOWN, reason="another task is sending it")
+_BEING_SENT = Entry(Outcome.DUPLICATE, reason="another task is sending it")
+_LOST = Entry(Outcome.UNKNOWN, reason="another task was cut off while it was sending it")
 
 
 def _found(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:

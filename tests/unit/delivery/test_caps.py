@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +15,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.cap_store import CapStore, ddl
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, person_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, LedgerSuperseded, TaskTry, person_of
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 WEEKLY = FrequencyCap(3, days=7)
 DAY = 86_400
+# What a version with a scope for each mapped task made of key(1) of the fourth task, and of that task.
+OLD_KEY, OLD_SCOPE = "5c40f291156aa3040b4c01a229791ac6", "f78285112040de0c2231ae9ef0937f31"
 ANN, BEN = person_of("447700900101"), person_of("447700900102")
 
 
@@ -52,8 +57,11 @@ def key(number: int, everywhere: bool = False) -> bytes:
     return bytes([everywhere]) + number.to_bytes(11, "big")
 
 
-def opened(engine: Engine, scope: str = "dag/run/task/-1", **rest: Any) -> CapStore:
-    return CapStore(engine, scope, is_global=lambda key: key[0] == 1, **rest)
+def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **rest: Any) -> CapStore:
+    """The places of a try that has opened its ledger."""
+    ledger = SqlLedger(engine, task, owner, is_global=lambda key: key[0] == 1, **rest)
+    ledger.open(TaskTry())
+    return ledger.places()
 
 
 def rows(engine: Engine, table: str) -> int:
@@ -64,7 +72,7 @@ def rows(engine: Engine, table: str) -> int:
 def test_nobody_gets_more_than_the_cap_within_its_window(engine: Engine, clock: Clock) -> None:
     caps = opened(engine, clock=clock)
     assert caps.claim(WEEKLY, [(ANN, key(1)), (ANN, key(2)), (BEN, key(3)), (ANN, key(4)), (ANN, key(5))]) == {key(5)}
-    later = opened(engine, "other_dag/run/task/-1", clock=clock)
+    later = opened(engine, "other_dag/run/task", clock=clock)
     assert later.claim(WEEKLY, [(ANN, key(1)), (BEN, key(3))]) == {key(1)}, "another DAG's messages are counted"
     clock.now += 7 * DAY - 1
     assert later.claim(WEEKLY, [(ANN, key(6))]) == {key(6)}
@@ -77,18 +85,18 @@ def test_a_retry_keeps_its_place_and_takes_no_second_one(engine: Engine, clock: 
     for _ in range(4):
         clock.now += 60
         assert opened(engine, clock=clock).claim(WEEKLY, wanted) == set()
-    assert opened(engine, "another/run/task/-1", clock=clock).claim(WEEKLY, [(ANN, key(9))]) == {key(9)}
+    assert opened(engine, "another/run/task", clock=clock).claim(WEEKLY, [(ANN, key(9))]) == {key(9)}
 
 
 def test_the_same_text_in_another_run_is_another_message(engine: Engine) -> None:
     once = FrequencyCap(1, days=7)
-    assert opened(engine, "dag/run1/task/-1").claim(once, [(ANN, key(1))]) == set()
-    assert opened(engine, "dag/run2/task/-1").claim(once, [(ANN, key(1))]) == {key(1)}
+    assert opened(engine, "dag/run1/task").claim(once, [(ANN, key(1))]) == set()
+    assert opened(engine, "dag/run2/task").claim(once, [(ANN, key(1))]) == {key(1)}
 
 
 def test_a_message_key_is_one_message_in_all_runs(engine: Engine) -> None:
     once, one = FrequencyCap(1, days=7), [(ANN, key(1, everywhere=True))]
-    first, second = (opened(engine, f"dag/run{n}/task/-1") for n in range(2))
+    first, second = (opened(engine, f"dag/run{n}/task") for n in range(2))
     assert first.claim(once, one) == second.claim(once, one) == set()
     # The second does not send it, as the first holds its key: what it gives back is its own, not the first's.
     second.release([key for _, key in one])
@@ -100,10 +108,77 @@ def test_a_message_key_is_one_message_in_all_runs(engine: Engine) -> None:
 def test_what_was_not_sent_is_given_back(engine: Engine) -> None:
     caps = opened(engine)
     caps.claim(WEEKLY, [(ANN, key(number)) for number in range(3)])
-    opened(engine, "other/run/task/-1").release([key(0)])
+    opened(engine, "other/run/task").release([key(0)])
     assert caps.claim(WEEKLY, [(ANN, key(3))]) == {key(3)}, "somebody else's place was given back"
     caps.release([key(0), key(77)])
     assert caps.claim(WEEKLY, [(ANN, key(3)), (ANN, key(4))]) == {key(4)}
+
+
+def test_a_superseded_try_neither_takes_a_place_nor_gives_one_back(engine: Engine) -> None:
+    once, people = FrequencyCap(1, days=7), [person_of(f"4477009{number:05d}") for number in range(20)]
+    wanted = [(person, key(number)) for number, person in enumerate(people)]
+    old = opened(engine)
+    assert old.claim(once, wanted) == set()
+    assert opened(engine, owner="try2").claim(once, wanted) == set(), "the next try has its places"
+    with pytest.raises(LedgerSuperseded):
+        old.release([one for _, one in wanted])
+    with pytest.raises(LedgerSuperseded):
+        old.claim(once, [(ANN, key(99))])
+    with pytest.raises(LedgerSuperseded):
+        old.purge(2e9)
+    another = opened(engine, "dag2/run/task")
+    assert another.claim(once, [(person, key(100 + number)) for number, person in enumerate(people)]) == {
+        key(100 + number) for number in range(20)
+    }, "somebody gets a second message"
+    assert another.claim(once, [(ANN, key(98))]) == set()
+
+
+def test_mapped_tasks_with_the_same_message_take_one_place_and_give_back_their_own(engine: Engine) -> None:
+    twice = FrequencyCap(2, days=7)
+    one, two = (opened(engine, owner=f"part{part}", map_index=part) for part in range(2))
+    assert one.claim(twice, [(ANN, key(1))]) == two.claim(twice, [(ANN, key(1))]) == set()
+    # The second is told that the first sends it, and gives its part in the place back.
+    two.release([key(1)])
+    assert two.claim(twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the place was given back though it is sent"
+    one.release([key(1)])
+    assert two.claim(twice, [(ANN, key(3))]) == set()
+
+
+def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engine) -> None:
+    def ledger(owner: str) -> SqlLedger:
+        made = SqlLedger(engine, "dag/run/task", owner)
+        made.open(TaskTry())
+        return made
+
+    once, unsent = FrequencyCap(1, days=7), Entry(Outcome.UNSENT, reason="no connection")
+    first = ledger("try1")
+    assert first.places().claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    first.commit([key(1), key(2)], [])
+    first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
+    again = ledger("try2")
+    places = again.places()
+    assert places.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    again.commit([key(1), key(2)], [])
+    again.commit([], [(key(1), unsent), (key(2), unsent)])
+    places.release([key(1), key(2)])
+    another = opened(engine, "dag2/run/task")
+    assert another.claim(once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
+
+
+def test_the_places_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
+    """It gave each mapped task keys of its own; written as it wrote them."""
+    once = FrequencyCap(1, days=7)
+    mine = opened(engine, map_index=3)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                f"INSERT INTO cirrus_cap_places VALUES ('{OLD_KEY}', '{OLD_SCOPE}', '{ANN.hex()}', '', {time.time()})"
+            )
+        )
+    assert mine.claim(once, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
+    assert rows(engine, "cirrus_cap_places") == 1
+    mine.release([key(1)])
+    assert mine.claim(once, [(ANN, key(2))]) == set()
 
 
 def test_a_category_counts_its_own_and_no_category_counts_all(engine: Engine) -> None:
@@ -150,7 +225,7 @@ def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_place
     rounds, tasks = 5, 4
     start = Barrier(tasks)
     people = [person_of(f"4477009{number:05d}") for number in range(50)]
-    stores = [opened(engine, f"dag/run{task}/task/-1") for task in range(tasks)]
+    stores = [opened(engine, f"dag/run{task}/task") for task in range(tasks)]
 
     def race(task: int) -> list[int]:
         sent = [0] * len(people)
@@ -198,7 +273,7 @@ def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
                 clock.now += 2 * DAY
             else:
                 wanted = [(person, key(number * 100 + place)) for place, person in enumerate(people)]
-                refused = opened(engine, f"dag/run{task}/task/-1", clock=clock).claim(once, wanted)
+                refused = opened(engine, f"dag/run{task}/task", clock=clock).claim(once, wanted)
                 sent += [person + bytes([number]) for person, one in wanted if one not in refused]
                 start.wait(60)
             start.wait(60)
@@ -224,6 +299,7 @@ def test_no_number_can_be_read(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: Engine) -> None:
+    SqlLedger(engine, "dag/run/task", "try1").open(TaskTry())
     with pytest.raises(LedgerError, match="CREATE TABLE cirrus_cap_persons"):
         opened(engine, create=False)
     with engine.begin() as connection:
@@ -234,15 +310,17 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
 
 PROGRAM = """
 import sys
-from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import person_of
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 engine = engine_for(sys.argv[1])
 people = [person_of(f"4477009{number:05d}") for number in range(200)]
 print("ready", flush=True)
 sys.stdin.readline()
-caps = CapStore(engine, sys.argv[2], is_global=lambda key: False)
+ledger = SqlLedger(engine, sys.argv[2], "try1")
+ledger.open(TaskTry())
+caps = ledger.places()
 sent = 0
 for start in range(0, 200, 20):
     wanted = [(person, bytes([start]) + person[:11]) for person in people[start : start + 20]]
@@ -254,7 +332,7 @@ print(sent)
 def test_of_many_processes_that_want_the_same_people_one_sends_to_each(uri: str) -> None:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     argv = [sys.executable, "-c", PROGRAM, uri]
-    running = [subprocess.Popen([*argv, f"dag/run{task}/task/-1"], **pipes) for task in range(4)]
+    running = [subprocess.Popen([*argv, f"dag/run{task}/task"], **pipes) for task in range(4)]
     assert [process.stdout.readline() for process in running] == ["ready\n"] * 4
     for process in running:
         process.stdin.write("go\n")

@@ -11,17 +11,16 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.check_store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
-from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, is_global, key_of, person_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"
-SCOPE = "dag/run/task/-1"
+TASK = "dag/run/task"
 NOTHING = {"messages": 0, "places": 0, "checks": 0, "messages_of_nobody": 0}
 
 
@@ -45,7 +44,8 @@ def message(to: str, order: str) -> Message:
 def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
     """Claim a message as a task does; return whether cap and ledger let it through, and settle it."""
     key = key_of(message(to, order), STREAM)
-    caps, ledger = (made(engine, SCOPE, "try", is_global=is_global) for made in (_cap_store, SqlLedger))
+    ledger = opened(engine, is_global=is_global)
+    caps = ledger.places()
     refused = caps.claim(FrequencyCap(2, days=7), [(person_of(to), key)])
     held = ledger.commit([key], [], {key: person_of(to)})
     if not refused and not held:
@@ -53,15 +53,17 @@ def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
     return not refused, not held
 
 
-def _cap_store(engine: Engine, scope: str, owner: str, **rest: Any) -> CapStore:
-    return CapStore(engine, scope, **rest)
+def opened(engine: Engine, **rest: Any) -> SqlLedger:
+    ledger = SqlLedger(engine, TASK, "try", **rest)
+    ledger.open(TaskTry())
+    return ledger
 
 
 def test_everything_about_a_person_goes_and_nothing_about_others(engine: Engine) -> None:
     for to in (ANN, BEN):
         assert send(engine, to, "A-1") == send(engine, to, "A-2") == (True, True)
         assert send(engine, to, "A-3")[0] is False
-        CheckStore(engine).once(STREAM, to, lambda: True, owner=SCOPE)
+        CheckStore(engine).once(STREAM, to, lambda: True, owner=TASK)
     # Her other spelling.
     assert erase(engine, "+52 55 1234 5678") == {**NOTHING, "messages": 3, "places": 2, "checks": 1}
     assert send(engine, ANN, "A-1") == (True, True), "something is remembered of her"
@@ -74,7 +76,7 @@ def test_everything_about_a_person_goes_and_nothing_about_others(engine: Engine)
 
 def test_no_row_of_hers_is_left_in_any_table(engine: Engine) -> None:
     send(engine, ANN, "A-1")
-    CheckStore(engine).once(STREAM, ANN, lambda: True, owner=SCOPE)
+    CheckStore(engine).once(STREAM, ANN, lambda: True, owner=TASK)
     erase(engine, ANN)
     with engine.connect() as connection:
         tables = sa.inspect(engine).get_table_names()
@@ -83,7 +85,7 @@ def test_no_row_of_hers_is_left_in_any_table(engine: Engine) -> None:
 
 
 def test_messages_that_do_not_say_whose_they_are_stay_and_are_counted(engine: Engine) -> None:
-    SqlLedger(engine, SCOPE, "try").commit([key_of(message(ANN, "A-1"), STREAM)], [])
+    opened(engine).commit([key_of(message(ANN, "A-1"), STREAM)], [])
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE cirrus_ledger DROP COLUMN person"))
     assert erase(engine, ANN) == {**NOTHING, "messages_of_nobody": 1}

@@ -13,11 +13,10 @@ import pytest
 
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.consent import Consent, Suppression
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.ledger.base import is_global
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
@@ -91,9 +90,9 @@ def test_what_leaves_just_before_the_night_does_not_arrive_in_it(client: CirrusC
 
 def test_only_what_was_sent_takes_a_place_under_the_cap(client: CirrusClient, sandbox: Sandbox, uri: str) -> None:
     def send(to: str, key: str) -> dict[str, int]:
-        places = CapStore(engine_for(uri), f"run {key}", is_global=is_global)
-        policy = Policy(cap=FrequencyCap(1, days=7), places=places)
         ledger = SqlLedger(engine_for(uri), f"run {key}", key, is_global=is_global)
+        ledger.open(TaskTry())
+        policy = Policy(cap=FrequencyCap(1, days=7), places=ledger.places())
         return found(run(client, [message(to, key)], policy, ledger))
 
     # Ending 90: no WhatsApp user. A refusal leaves the place free.
@@ -112,10 +111,10 @@ def test_two_tasks_that_want_one_person_send_one_message(client: CirrusClient, s
     outcomes: list[dict[str, int]] = []
 
     def task(name: str) -> None:
-        places = CapStore(engine_for(uri), name, is_global=is_global)
         ledger = SqlLedger(engine_for(uri), name, name, is_global=is_global)
+        ledger.open(TaskTry())
         ready.wait(20)
-        policy = Policy(cap=FrequencyCap(1, days=7), places=places)
+        policy = Policy(cap=FrequencyCap(1, days=7), places=ledger.places())
         outcomes.append(found(run(client, [message("447700900101", f"{name}-1")], policy, ledger)))
 
     tasks = [threading.Thread(target=task, args=(name,)) for name in ("one", "two")]
