@@ -24,17 +24,17 @@ def most_in_state(allow_large_state: bool) -> int | None:
     return None if allow_large_state else MOST
 
 
-def word_of_size(total: int, allow_large_state: bool) -> str | None:
+def word_of_size(total: int, most: int | None) -> str | None:
     """
     Return what is to be said once of a send that the task state store is to remember; None: nothing.
 
     :param total: messages of the task
-    :param allow_large_state: whether the connection allows more than :data:`MOST`
-    :raises LedgerError: there are more, and it does not
+    :param most: of :func:`most_in_state`
+    :raises LedgerError: there are more
     """
-    if total > MOST and not allow_large_state:
+    if most is not None and total > most:
         raise LedgerError(
-            f"{total:,} messages in one task are more than Airflow's own database is to remember ({MOST:,}): it would "
+            f"{total:,} messages in one task are more than Airflow's own database is to remember ({most:,}): it would "
             f"grow by {_size(total)}. Nothing was sent.",
             hint=WAY_OUT,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any, Protocol
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger import state_format_1
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, LedgerError, TaskTry
-from airflow_provider_cirrus.delivery.ledger.large import WAY_OUT
+from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
 from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, pack, unpack
+
+log = logging.getLogger(__name__)
 
 # Characters of a value. Airflow warns from 64 KB on, and a write costs the same at any size below.
 _FULL = 60_000
@@ -96,6 +99,7 @@ class TaskStateLedger:
         # How many writes each earlier sitting left, as far as load() saw; the first commit tells the tries to come.
         self._ends: dict[str, int] = {}
         self._recorded = 0
+        self._is_told = False
         self._places = Places()
         self._written = self._compactions = 0
         # What was written since the last compaction, and how long it is.
@@ -119,6 +123,16 @@ class TaskStateLedger:
         mark = next_mark(task, newest, has_format_1=has_format_1, has_traces=has_traces)
         self._set(_mark_name(task.try_number, sitting), mark.value())
         self._mark, self._sitting = mark, sitting
+
+    def expect(self, total: int) -> None:
+        """
+        Say what it will cost to remember so many messages; where nobody knew, :meth:`commit` says it on the way.
+
+        :raises LedgerError: more than ``most``; nothing was sent
+        """
+        self._is_told = True
+        if (word := word_of_size(total, self._most)) is not None:
+            log.warning(word)
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         """
@@ -263,6 +277,8 @@ class TaskStateLedger:
         self._places.take(pending.intents, outcomes)
         self._recorded += len(pending.intents) - sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
         self._pending = None
+        if not self._is_told and self._recorded >= MANY:
+            self.expect(self._recorded)
 
     def _compact(self) -> None:
         """Write many small values as one, so that the next try need not read them one by one."""

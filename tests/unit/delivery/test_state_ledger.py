@@ -486,13 +486,24 @@ def test_more_than_most_is_refused_and_what_is_recorded_stays() -> None:
 
 
 def test_a_large_send_says_what_it_costs_or_how_else_it_goes() -> None:
-    assert word_of_size(19_999, False) is None
-    assert "2 MB" in (word_of_size(30_000, False) or "")
-    assert "ledger_conn_id" in (word_of_size(MOST, False) or "")
-    assert "60 MB" in (word_of_size(1_000_000, True) or "")
+    assert word_of_size(19_999, MOST) is None
+    assert "2 MB" in (word_of_size(30_000, MOST) or "")
+    assert "ledger_conn_id" in (word_of_size(MOST, MOST) or "")
+    assert "60 MB" in (word_of_size(1_000_000, None) or "")
     with pytest.raises(LedgerError, match=r"200,001 messages.*Nothing was sent.*ledger_conn_id.*allow_large_state"):
-        word_of_size(MOST + 1, False)
+        word_of_size(MOST + 1, MOST)
     assert (most_in_state(False), most_in_state(True)) == (MOST, None)
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_what_it_costs_is_said_once(is_counted: bool, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = opened(Store())
+    if is_counted:
+        ledger.expect(30_000)
+    for start in range(0, 30_000, 1_000):
+        ledger.commit([key(number) for number in range(start, start + 1_000)], [])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert ("30,000" if is_counted else "20,000") in said
 
 
 # Whatever happens.
