@@ -43,6 +43,18 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "Many checks without a message get a business banned.",
         "schema": {"type": ["integer", "null"], "minimum": 0, "default": 50},
     },
+    "ledger_conn_id": {
+        "label": "Ledger connection",
+        "description": "Connection (PostgreSQL, MySQL, SQLite) of the database that remembers what was sent and asked, "
+        "for all tasks. Recommended for production. Empty: each task's own memory in Airflow, which a clear may empty.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "allow_large_state": {
+        "label": "Allow large state",
+        "description": "Let Airflow's own database remember more than 200,000 messages of one task. Without effect "
+        "where a ledger connection is given.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
     "timeout": {
         "label": "Timeout (seconds)",
         "description": "Longest wait for a connection, and for each part of an answer.",

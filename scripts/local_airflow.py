@@ -330,9 +330,18 @@ class LocalAirflow:
         return "\n".join(_log_line(event) for event in answer["content"])
 
     def clear(
-        self, dag_id: str, run_id: str, task_ids: Sequence[str | tuple[str, int]], *, downstream: bool = False
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str | tuple[str, int]],
+        *,
+        downstream: bool = False,
+        keep_state: bool = False,
     ) -> None:
-        """Clear tasks of a run, whatever their state, so that they run again: by id, or (id, map index)."""
+        """Clear tasks of a run, whatever their state, so that they run again: by id, or (id, map index).
+
+        :param keep_state: keep what the tasks remember, which Airflow 3.4 and later else discard.
+        """
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
@@ -341,6 +350,9 @@ class LocalAirflow:
             "reset_dag_runs": True,
             "include_downstream": downstream,
         }
+        if keep_state:
+            # Earlier versions refuse what they do not know.
+            body["keep_task_state"] = True
         self.request("POST", f"/api/v2/dags/{quote(dag_id, safe='')}/clearTaskInstances", json=body)
 
     def _log_in(self) -> None:

@@ -12,9 +12,12 @@ from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import encode_id, outcome_of
-from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, is_global
+from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, LedgerUnavailable, is_global
 
 _SENT = (Outcome.ACCEPTED, Outcome.UNKNOWN)
+
+# An outcome that is lost leaves the campaign unknown for good, so a ledger that is away is waited for: looks, seconds.
+_LOOKS, _PAUSE = 31, 1.0
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,23 @@ def campaign_key(campaign: Campaign, stream_id: str, recipients: bytes) -> bytes
 
 
 def hand_over(
-    send: Callable[[], None], key: bytes, ledger: Ledger | None, *, attempt: int, check: Callable[[], None]
+    send: Callable[[], None],
+    key: bytes,
+    ledger: Ledger | None,
+    *,
+    attempt: int,
+    check: Callable[[], None],
+    pause: Callable[[float], object] = time.sleep,
 ) -> HandedOver:
     """
     Hand a campaign over, unless that was done or may have been.
 
     :param send: makes the request
     :param key: of :func:`campaign_key`
-    :param ledger: what earlier tries left; None: nothing is remembered
+    :param ledger: what earlier tries left, opened; None: nothing is remembered
     :param attempt: the try of the task
     :param check: raises where it is too late to send; what was handed over in time stays so
+    :param pause: waits for so many seconds
     :raises InvalidInput: by ``check``, or as an earlier try handed another campaign over
     :raises LedgerError: the intent could not be recorded, so nothing was sent; or the outcome could not
     """
@@ -71,8 +81,7 @@ def hand_over(
         return HandedOver(earlier.outcome, earlier.reason or "", is_earlier=True)
     check()
     if ledger is not None and (held := ledger.commit([key], [])):
-        other = held[key]
-        return HandedOver(other.outcome, other.reason or "", is_earlier=True)
+        return HandedOver(held[key].outcome, held[key].reason or "", is_earlier=True)
     try:
         send()
     except CirrusError as error:
@@ -83,8 +92,19 @@ def hand_over(
         # What was refused as a whole did nothing: once the reason is mended, a clear may send it.
         outcome = Outcome.UNSENT if found.outcome is Outcome.REJECTED else found.outcome
         result = Result(recipient="", outcome=outcome, reason=found.reason or None)
-        ledger.commit([], [(key, Entry.of(result, attempt, time.time()))])
+        _record(ledger, key, Entry.of(result, attempt, time.time()), pause)
     return found
+
+
+def _record(ledger: Ledger, key: bytes, entry: Entry, pause: Callable[[float], object]) -> None:
+    for _ in range(_LOOKS - 1):
+        try:
+            ledger.commit([], [(key, entry)])
+        except LedgerUnavailable:
+            pause(_PAUSE)
+        else:
+            return
+    ledger.commit([], [(key, entry)])
 
 
 def _earlier(ledger: Ledger, key: bytes) -> Entry | None:

@@ -35,8 +35,8 @@ class CirrusHook(BaseHook):
 
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
-    ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients``, ``require_opt_in`` and
-    ``validations_per_day``. See docs/connection.md.
+    ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients``, ``require_opt_in``,
+    ``validations_per_day``, ``ledger_conn_id`` and ``allow_large_state``. See docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
     :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the
@@ -333,6 +333,34 @@ class CirrusHook(BaseHook):
         return int(value)
 
     @property
+    def ledger_conn_id(self) -> str | None:
+        """The connection of the database that remembers what was sent and asked, by the connection; None: none."""
+        return _ledger_conn_id(self._extra(self._connection))
+
+    def ledger_conn_id_or(self, own: str | None) -> str | None:
+        """
+        Return the connection of the database that remembers: the caller's own, or else the connection's.
+
+        :param own: what the caller was given; empty: nothing
+        """
+        return own or self.ledger_conn_id
+
+    async def aledger_conn_id_or(self, own: str | None) -> str | None:
+        """Return the same on an event loop; see :meth:`aget_conn`."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        if own:
+            return own
+        return _ledger_conn_id(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
+
+    @property
+    def allow_large_state(self) -> bool:
+        """Whether Airflow's own database may remember more than 200,000 messages of one task, by the connection."""
+        from airflow_provider_cirrus.arguments import is_true
+
+        return is_true(self._extra(self._connection).get("allow_large_state") or False, "allow_large_state")
+
+    @property
     def validations_per_day(self) -> int:
         """Most numbers that may be asked for on a stream in a day (UTC), by the connection; 0: none."""
         from airflow_provider_cirrus.api.errors import InvalidInput
@@ -354,11 +382,26 @@ class CirrusHook(BaseHook):
             self.conversation_url(0)
             self.screening()
             self.check_opt_in(True)
-            _ = (self.messages_per_second, self.validations_per_day)
+            _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state)
             self.get_conn().stream_availability()
+            remembers = self._test_ledger()
         except (CirrusError, AirflowException) as error:
             return False, str(error)
-        return True, f"Cirrus at {self.client.endpoint.base_url} knows the token and the stream."
+        return True, f"Cirrus at {self.client.endpoint.base_url} knows the token and the stream.{remembers}"
+
+    def _test_ledger(self) -> str:
+        """Check that the database of ``ledger_conn_id`` answers, without writing to it; return what to say of it."""
+        if (conn_id := self.ledger_conn_id) is None:
+            return ""
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.delivery.sql_look import look_at
+
+        try:
+            connection = self.get_connection(conn_id)
+        except AirflowException as error:
+            raise InvalidInput("ledger_conn_id", f"names a connection that is not there: {error}.") from error
+        look_at(database_url(connection))
+        return f" The database of {conn_id!r} answers."
 
     @cached_property
     def _connection(self) -> Connection:
@@ -411,6 +454,17 @@ class CirrusHook(BaseHook):
         if _STREAM_ID.fullmatch(self.stream):
             return self.stream
         raise InvalidInput("stream", f"{self.stream!r} is neither a name in {self._where} nor an id.", hint=known)
+
+
+def _ledger_conn_id(extra: Mapping[str, Any]) -> str | None:
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    value = extra.get("ledger_conn_id")
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or value != value.strip():
+        raise InvalidInput("ledger_conn_id", f"{value!r} is no id of a connection.")
+    return value
 
 
 def task_scope(ti: Any) -> str:

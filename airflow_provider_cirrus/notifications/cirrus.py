@@ -75,8 +75,8 @@ class CirrusNotifier(BaseNotifier):
     :param suppression: who gets nothing, likewise
     :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
     :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
-    :param ledger_conn_id: connection of a database that remembers the window for all workers; None: files on
-        this machine do, for the processes of the same user
+    :param ledger_conn_id: connection of a database that remembers the window for all workers; None: the Cirrus
+        connection's own, or files on this machine, for the processes of the same user
     :param max_parameter_length: most characters of one parameter of the body, up to 1,024
     :param timeout: seconds to wait for a connection, and for each part of an answer; in async code the connection's
         own counts
@@ -365,7 +365,8 @@ class CirrusNotifier(BaseNotifier):
     def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
         if self.dedupe_window is None:
             return _Window()
-        connection = hook.get_connection(self.ledger_conn_id) if self.ledger_conn_id else None
+        conn_id = hook.ledger_conn_id_or(self.ledger_conn_id)
+        connection = hook.get_connection(conn_id) if conn_id else None
         return _Window(_memory(connection), self._key(context, messages), self.dedupe_window.total_seconds())
 
     async def _awindow(self, context: Context, messages: Sequence[Message]) -> _Window:
@@ -373,7 +374,8 @@ class CirrusNotifier(BaseNotifier):
 
         if self.dedupe_window is None:
             return _Window()
-        connection = await get_async_connection(self.ledger_conn_id) if self.ledger_conn_id else None
+        conn_id = await self._hook.aledger_conn_id_or(self.ledger_conn_id)
+        connection = await get_async_connection(conn_id) if conn_id else None
         memory = await asyncio.to_thread(_memory, connection)
         return _Window(memory, self._key(context, messages), self.dedupe_window.total_seconds())
 

@@ -11,12 +11,20 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.phone import account_of, mask
+from airflow_provider_cirrus.delivery.ledger.state_calls import asked
+from airflow_provider_cirrus.operators.base import for_ever
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cirrus.delivery.ledger.base import TaskTry
+
 #: The XCom under which a task says which number it asks for, and what the answer was.
 XCOM_KEY = "asked"
+
+_MARK = "cirrus_asked"
+# Certainly: the next try, or another task, may.
+_NOT_ASKED = "not asked"
 
 # Seconds to wait for another task of the run that is asking for the same number, and between two looks.
 _PATIENCE = 60.0
@@ -28,16 +36,19 @@ class AskedNumbers:
     Asks for a number unless this DAG run did.
 
     Between the tries of a task Airflow's task state store remembers (3.3 and later; older versions refuse
-    a second try), between the tasks of a run XComs do. Numbers are kept as hashes.
+    a second try), between the tasks of a run XComs do. Numbers are kept as hashes. After a clear that emptied the
+    store nothing is asked: what it remembered before is not known.
 
     :param context: the task's context
     :param task_type: name of the operator whose tasks ask
+    :param task: which try this is
     """
 
-    def __init__(self, context: Context, task_type: str) -> None:
+    def __init__(self, context: Context, task_type: str, task: TaskTry) -> None:
         self._ti = context["ti"]
+        self._task = task
         self._store = context.get("task_state_store")
-        self._siblings = [task.task_id for task in context["dag"].tasks if task.task_type == task_type]
+        self._siblings = [one.task_id for one in context["dag"].tasks if one.task_type == task_type]
         self._me = f"{self._ti.task_id}[{self._ti.map_index}]"
 
     def once(self, number: str, ask: Callable[[], bool | None]) -> bool:
@@ -55,19 +66,18 @@ class AskedNumbers:
             return earlier
         self._tell(name, None)
         if (said := self._of_siblings(name)) is None:
-            if self._store is not None:
-                self._store.set(name, "asked")
+            self._note(name, "asked")
             try:
                 said = ask()
             except CirrusError as error:
                 if error.had_no_effect:
                     # Certainly not asked: the next try, or another task, may.
-                    self._withdraw(name)
+                    self._note(name, _NOT_ASKED)
+                    self._tell("", None)
                 raise
             if said is None:
                 raise AirflowFailException(f"Cirrus did not decide whether {mask(number)} is on WhatsApp.")
-        if self._store is not None:
-            self._store.set(name, "valid" if said else "invalid")
+        self._note(name, "valid" if said else "invalid")
         self._tell(name, said)
         return said
 
@@ -79,12 +89,29 @@ class AskedNumbers:
                     "not asking again."
                 )
             return None
-        found = self._store.get(name)
-        if found == "asked":
+        # As an earlier version named it, and as each try does.
+        for key in (name, *(f"{name}_{number}" for number in range(1, self._task.try_number + 1))):
+            found = self._get(key)
+            if found == "asked":
+                raise AirflowFailException(
+                    "An earlier try asked for this number, and its answer is lost: not asking again in this run."
+                )
+            if found in ("valid", "invalid"):
+                return bool(found == "valid")
+        self._remember_that_nobody_was_asked()
+        return None
+
+    def _remember_that_nobody_was_asked(self) -> None:
+        """Leave what shows a later try that the store still has what was written into it."""
+        if self._get(_MARK) is not None:
+            return
+        if self._task.was_cleared:
             raise AirflowFailException(
-                "An earlier try asked for this number, and its answer is lost: not asking again in this run."
+                "This task was cleared, and Airflow has discarded what its earlier tries recorded (Airflow 3.4 and "
+                "later do, unless the task's state is kept). Whether this number was asked for is not known: not "
+                "asking again in this run. With a ledger_conn_id on the Cirrus connection, a database remembers it."
             )
-        return None if found is None else found == "valid"
+        self._set(_MARK, 1)
 
     def _of_siblings(self, name: str) -> bool | None:
         """Return another task's answer, after waiting for one that is asking now; None where nobody asked."""
@@ -96,7 +123,7 @@ class AskedNumbers:
                 return answer
             if time.monotonic() > deadline:
                 # Both may be waiting for each other: withdrawing leaves the number to whoever is next.
-                self._withdraw(name)
+                self._tell("", None)
                 raise AirflowException(f"{claims[0]['by']} asks for the same number and has no answer yet.")
             time.sleep(_PAUSE)
 
@@ -107,7 +134,15 @@ class AskedNumbers:
     def _tell(self, name: str, valid: bool | None) -> None:
         self._ti.xcom_push(key=XCOM_KEY, value={"number": name, "by": self._me, "valid": valid})
 
-    def _withdraw(self, name: str) -> None:
+    def _note(self, name: str, what: str) -> None:
+        """Record what this try did; nothing that is written late speaks for another try."""
         if self._store is not None:
-            self._store.delete(name)
-        self._tell("", None)
+            self._set(f"{name}_{self._task.try_number}", what)
+
+    def _get(self, key: str) -> Any:
+        store: Any = self._store
+        return asked(lambda: store.get(key))
+
+    def _set(self, key: str, value: Any) -> None:
+        store: Any = self._store
+        asked(lambda: store.set(key, value, retention=for_ever()))

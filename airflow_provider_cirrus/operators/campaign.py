@@ -67,8 +67,8 @@ class CampaignOperator(RulesOperator):
     :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where the opt-in differs by it
     :param max_suppressed: how many rows the rules may hold back before the task fails, the campaign handed over all
         the same: a count (int), or a ratio (float from 0 to 1); None: all
-    :param ledger_conn_id: connection of a database that remembers what was handed over; None: Airflow's task state
-        store (3.3 and later)
+    :param ledger_conn_id: connection of a database that remembers what was handed over; None: the Cirrus connection's
+        own, or Airflow's task state store (3.3 and later)
     :param resend: hand over again what an earlier run of this task handed over, on purpose
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import task_scope
-from airflow_provider_cirrus.operators.base import CirrusOperator, fail
+from airflow_provider_cirrus.operators.base import CirrusOperator, fail, task_try
 from airflow_provider_cirrus.operators.rows import RowsOperator
 
 if TYPE_CHECKING:
@@ -253,8 +253,8 @@ class ValidateContactOperator(CirrusOperator):
     :param phone_number: one number, written as for :class:`SendTemplateOperator` (templated)
     :param opt_in: where it is recorded that its owner agreed: a list, a file, a query or a function, see
         docs/consent.md; or True: you have made sure yourself (templated)
-    :param ledger_conn_id: connection of a database that remembers what was asked; None: only this run does
-        (templated)
+    :param ledger_conn_id: connection of a database that remembers what was asked; None: the Cirrus connection's own,
+        or only this run does (templated)
     :param max_age: for how long an answer in the ledger holds: a timedelta, or seconds; None: 30 days
     :param fail_if_invalid: fail the task where the number is not on WhatsApp
     :param skip_if_invalid: skip the task, and so what follows it
@@ -309,7 +309,6 @@ class ValidateContactOperator(CirrusOperator):
         return found
 
     def _check_literals(self) -> None:
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.checks import age_of, check_opt_in
 
         if is_literal(self.phone_number):
@@ -318,23 +317,28 @@ class ValidateContactOperator(CirrusOperator):
             check_opt_in(self.opt_in)
         if self.max_age is not None:
             age_of(self.max_age)
-            if self.ledger_conn_id is None:
-                raise InvalidInput("max_age", "needs a ledger_conn_id: without one, only the run is remembered.")
 
     def _ask(self, number: str, context: Context) -> bool:
+        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.checks import require_opt_in
         from airflow_provider_cirrus.operators.asked import AskedNumbers
 
-        if self.ledger_conn_id:
+        if ledger_conn_id := self.hook.ledger_conn_id_or(self.ledger_conn_id):
             return self.hook.validate_contact(
                 number,
                 opt_in=self.opt_in,
-                ledger_conn_id=self.ledger_conn_id,
+                ledger_conn_id=ledger_conn_id,
                 max_age=self.max_age,
                 owner=task_scope(context["ti"]),
             )
+        if self.max_age is not None:
+            raise InvalidInput(
+                "max_age",
+                "needs a database that remembers: without one, only the run is remembered.",
+                hint="Give the task, or the Cirrus connection, a ledger_conn_id.",
+            )
         require_opt_in(self.opt_in, number, self.hook.source_engine)
-        asked = AskedNumbers(context, type(self).__name__)
+        asked = AskedNumbers(context, type(self).__name__, task_try(self, context))
         return asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
 
 

@@ -21,7 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
             # What needs the shared Airflow is in one worker, what starts its own in another: they mostly wait.
-            own = item.path.name in ("test_airflow_2_11.py", "test_kills.py", "test_triggerer.py")
+            own = item.path.name in (
+                "test_airflow_2_11.py",
+                "test_airflow_3_4.py",
+                "test_kills.py",
+                "test_triggerer.py",
+            )
             item.add_marker(pytest.mark.xdist_group("own-airflow" if own else "system"))
 
 

@@ -89,6 +89,8 @@ def test_the_hook_takes_whatever_the_form_offers(name: str, value: Any, monkeypa
     hook.conversation_url(1)
     assert hook.messages_per_second >= 1
     assert hook.validations_per_day >= 0
+    assert hook.ledger_conn_id is None
+    assert hook.allow_large_state is (name == "allow_large_state" and value is True)
 
 
 def test_airflow_lists_the_provider_and_its_connection() -> None:

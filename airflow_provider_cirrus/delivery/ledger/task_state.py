@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, KEY_BYTES, NOBODY, Entry, LedgerError
+from airflow_provider_cirrus.delivery.ledger import state_format_1
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, LedgerError, TaskTry
+from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
+from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
+from airflow_provider_cirrus.delivery.ledger.state_calls import asked
+from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, pack, unpack
 
-_FORMAT = 1
-# Airflow warns from 64 KB on; a write costs the same at any size below.
-_SEGMENT = 60_000
+log = logging.getLogger(__name__)
 
-_LETTER = {
-    Outcome.ACCEPTED: "a",
-    Outcome.REJECTED: "r",
-    Outcome.SUPPRESSED: "s",
-    Outcome.DUPLICATE: "d",
-    Outcome.UNKNOWN: "u",
-    Outcome.UNSENT: "n",
-}
-_OUTCOME = {letter: outcome for outcome, letter in _LETTER.items()}
+# Characters of a value. Airflow warns from 64 KB on, and a write costs the same at any size below.
+_FULL = 60_000
+# Writes that are gathered into one larger value: so many at most does the next try read one by one.
+_GATHERED = 128
+# Of one value, so that it stays below Airflow's limit however much is committed at once.
+_MOST_INTENTS, _MOST_OUTCOMES = 2_000, 300
+# A housekeeping call is to be short, as what is to be written waits for it.
+_DELETES = 4
 
 
 class StateStore(Protocol):
@@ -32,69 +35,122 @@ class StateStore(Protocol):
     def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
         """Keep a JSON value under a key."""
 
     def delete(self, key: str) -> None:
         """Forget a key."""
 
 
+class LedgerFull(LedgerError):
+    """No more messages may be recorded; outcomes of those that are recorded still can be."""
+
+
+@dataclass
+class _Pending:
+    """A commit that is not confirmed yet: what was given, and what is left to write of it."""
+
+    given: tuple[Sequence[bytes], Sequence[tuple[bytes, Entry]]]
+    intents: Sequence[bytes]
+    values: list[list[Item]]
+    is_full: bool
+
+
 class TaskStateLedger:
     """
-    A ledger in the task state store. It survives retries, killed workers and a manual clear.
+    A ledger in the task state store. It survives retries, killed workers and a clear that keeps the task's state.
 
-    It is a log in segments: of intents, which are keys, and of outcomes, which name the place of their key in
-    the log. Only the last segment is ever rewritten. A superseded try can no longer write to the store, and a
-    task whose supervisor was killed cannot either, so neither can go on sending.
+    The store is slow, repeats a write that was held up at any later time, and cannot list its keys. So a key is
+    written with one content only, and all have names that can be guessed:
+
+    ``cirrus_mark_{try}_{sitting}``
+        a :class:`~.marks.Mark`, before anything else; a try that was deferred goes on in its next sitting
+    ``cirrus_{try}_{sitting}_{n}``
+        what one commit recorded; n is 0, 1, 2 …
+    ``cirrus_{try}_{sitting}_c{m}``
+        many of those in one; then they are deleted when there is time, as nobody looks at them any more
+
+    A late write therefore repeats what is there, brings back what nobody looks at, or completes a commit that was
+    given up, whose messages did not leave. A superseded try can no longer write, and a task whose supervisor was
+    killed cannot either, so neither can go on sending.
 
     :param store: ``context["task_state_store"]``
+    :param retention: what makes the store keep a value for ever: Airflow's ``NEVER_EXPIRE``
+    :param most: messages that may be recorded; None: as many as come
+    :param reads_ahead: whether load() fetches the next value, in a thread, while one is read
     """
 
     keeps_persons = False
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        retention: timedelta = timedelta.max,
+        most: int | None = None,
+        reads_ahead: bool = True,
+    ) -> None:
         self._store = store
-        self._segment = 0
-        self._log: list[Any] = []
-        self._size = 0
-        self._next_place = 0
-        # Only of messages in flight: a place is dropped with its outcome.
-        self._place: dict[bytes, int] = {}
+        self._reads_ahead = reads_ahead
+        self._retention = retention
+        self._most = most
+        self._mark: Mark | None = None
+        self._sitting = 0
+        # How many writes each earlier sitting left, as far as load() saw; the first commit tells the tries to come.
+        self._ends: dict[str, int] = {}
+        self._recorded = 0
+        self._is_told = False
+        self._places = Places()
+        self._written = self._compactions = 0
+        # What was written since the last compaction, and how long it is.
+        self._small: list[tuple[list[Item], int]] = []
+        self._garbage: list[str] = []
+        self._pending: _Pending | None = None
+
+    def open(self, task: TaskTry) -> None:
+        """
+        Find out from where on what earlier tries recorded counts, and write that down; see :func:`~.marks.next_mark`.
+
+        :raises LedgerIncomplete: it is gone, so whom they messaged is not known
+        :raises LedgerError: it is of another part of the audience, or in another format
+        :raises LedgerUnavailable: the store does not answer
+        """
+        newest, sitting = self._newest_mark(task)
+        has_format_1 = has_traces = False
+        if newest is None:
+            has_format_1 = task.try_number > 1 and self._get(f"{state_format_1.PREFIX}0") is not None
+            has_traces = not has_format_1 and any(self._get(name) is not None for name in _traces(task.try_number))
+        mark = next_mark(task, newest, has_format_1=has_format_1, has_traces=has_traces)
+        self._set(_mark_name(task.try_number, sitting), mark.value())
+        self._mark, self._sitting = mark, sitting
+
+    def expect(self, total: int) -> None:
+        """
+        Say what it will cost to remember so many messages; where nobody knew, :meth:`commit` says it on the way.
+
+        :raises LedgerError: more than ``most``; nothing was sent
+        """
+        self._is_told = True
+        if (word := word_of_size(total, self._most)) is not None:
+            log.warning(word)
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
         """
         Yield what earlier tries left, as it was written: an intent counts as unknown until its outcome.
 
+        :raises LedgerIncomplete: it is not all there
         :raises LedgerError: another version's format
         """
-        keys = bytearray()
-        self._segment, self._log, self._size = 0, [], 0
-        for log in self._logs():
-            for item in log:
-                if "i" in item:
-                    found = base64.b64decode(item["i"])
-                    keys += found
-                    for start in range(0, len(found), KEY_BYTES):
-                        yield found[start : start + KEY_BYTES], CUT_OFF
-                else:
-                    for place, letter, *rest in item["o"]:
-                        message_id, object_id, code, reason = [*rest, None, None, None, None][:4]
-                        yield (
-                            bytes(keys[place * KEY_BYTES : (place + 1) * KEY_BYTES]),
-                            Entry(_OUTCOME[letter], message_id, object_id, code, reason, item["n"], item["t"]),
-                        )
-            self._segment += 1
-        self._next_place = len(keys) // KEY_BYTES
+        mark = self._opened()
+        self._ends, self._recorded = {}, 0
+        with ThreadPoolExecutor(1, "cirrus-ledger-read") if self._reads_ahead else _AtOnce() as reader:
+            for key, entry in self._earlier(mark, reader):
+                self._recorded += (entry is CUT_OFF) - (entry.outcome is Outcome.UNSENT)
+                yield key, entry
 
-    def _logs(self) -> Iterator[list[Any]]:
-        # The next segment is fetched while this one is read: a fetch is mostly waiting.
-        with ThreadPoolExecutor(1, "cirrus-ledger-read") as reader:
-            segment = 0
-            coming = reader.submit(self._store.get, _name(segment))
-            while (value := coming.result()) is not None:
-                segment += 1
-                coming = reader.submit(self._store.get, _name(segment))
-                yield _log_of(value)
+    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        """Return nothing: no other task writes here."""
+        return {}
 
     def commit(
         self,
@@ -102,58 +158,184 @@ class TaskStateLedger:
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
     ) -> Mapping[bytes, Entry]:
-        """Record outcomes and intents in one write; the task is alone here, so all intents are its own."""
-        by_try: dict[tuple[int, float], list[list[Any]]] = {}
-        for key, entry in outcomes:
-            row = [self._place.pop(key), _LETTER[entry.outcome], entry.message_id, entry.object_id, entry.code]
-            row.append(entry.reason)
-            while row[-1] is None:
-                row.pop()
-            by_try.setdefault((entry.attempt, round(entry.time, 1)), []).append(row)
-        items: list[Any] = [{"n": attempt, "t": time, "o": rows} for (attempt, time), rows in by_try.items()]
-        if intents:
-            items.append({"i": base64.b64encode(b"".join(intents)).decode()})
-            for key in intents:
-                self._place[key] = self._next_place
-                self._next_place += 1
-        if items:
-            self._append(items)
-        return {}
+        """
+        Record outcomes and intents; the task is alone here, so all intents are its own.
 
-    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        :raises LedgerFull: with the intents there would be more than ``most``; only the outcomes are recorded
+        :raises LedgerUnavailable: it may be written or not
+        :raises LedgerError: nothing may be written any more
+        """
+        self._opened()
+        given = (list(intents), list(outcomes))
+        is_full = False
+        if (pending := self._pending) is not None:
+            # Even where the caller has given it up: it may land at any time, so nothing else may have its name.
+            self._flush(pending)
+            is_full = pending.is_full
+        if pending is None or pending.given != given:
+            if len(self._small) >= _GATHERED or sum(length for _, length in self._small) > _FULL:
+                self._compact()
+            pending = self._pending = self._prepared(*given)
+            is_full = pending.is_full
+            self._flush(pending)
+        if is_full:
+            raise LedgerFull(f"The task has come to more than {self._most:,} messages.", hint=WAY_OUT)
         return {}
 
     def tidy(self) -> bool:
-        return False
+        """Delete a few of the values that nobody looks at any more; return whether there are others."""
+        for name in self._garbage[:_DELETES]:
+            asked(lambda name=name: self._store.delete(name))  # type: ignore[misc]
+            self._garbage.remove(name)
+        return bool(self._garbage)
 
-    def forget(self) -> None:
-        """Forget everything, from the end: were it cut short, what is left could still be read."""
-        last = 0
-        while self._store.get(_name(last)) is not None:
-            last += 1
-        for segment in reversed(range(last)):
-            self._store.delete(_name(segment))
-        self._segment, self._log, self._size, self._next_place = 0, [], 0, 0
+    def _newest_mark(self, task: TaskTry) -> tuple[Mark | None, int]:
+        """Return the newest mark, and which sitting of its try this one is."""
+        newest, sitting = None, 0
+        while (value := self._get(_mark_name(task.try_number, sitting))) is not None:
+            newest, sitting = Mark.of(value), sitting + 1
+        for number in range(task.try_number - 1, 0, -1):
+            if newest is not None:
+                break
+            if (value := self._get(_mark_name(number, 0))) is not None:
+                newest = Mark.of(value)
+        return newest, sitting
 
-    def _append(self, items: Sequence[Any]) -> None:
-        added = sum(len(json.dumps(item)) + 2 for item in items)
-        if self._log and self._size + added > _SEGMENT:
-            self._segment += 1
-            self._log, self._size = [], 0
-        self._log += items
-        self._size += added
-        self._store.set(_name(self._segment), {"v": _FORMAT, "log": self._log})
+    def _earlier(self, mark: Mark, reader: Executor) -> Iterator[tuple[bytes, Entry]]:
+        if mark.has_format_1:
+            yield from state_format_1.read(value for _, value in self._series(reader, state_format_1.PREFIX, 0))
+        for number in range(mark.since, mark.by + 1):
+            sitting = 0
+            while (number, sitting) < (mark.by, self._sitting):
+                yield from self._read(reader, f"cirrus_{number}_{sitting}_")
+                sitting += 1
+                if number < mark.by and self._get(_mark_name(number, sitting)) is None:
+                    break
 
+    def _read(self, reader: Executor, prefix: str) -> Iterator[tuple[bytes, Entry]]:
+        """Yield what one sitting left: first what was compacted, then what was not yet."""
+        reading, end = Reading(), 0
+        for name, value in self._series(reader, f"{prefix}c", 0):
+            items = unpack(name, value)
+            if value.get("begin") != end:
+                raise incomplete(f"{name} begins at {value.get('begin')} instead of {end}")
+            end = value["end"]
+            self._check_ends(items)
+            yield from reading.entries(items)
+        for name, value in self._series(reader, prefix, end):
+            items = unpack(name, value)
+            end += 1
+            self._check_ends(items)
+            yield from reading.entries(items)
+        self._ends[prefix] = end
 
-def _log_of(value: Any) -> list[Any]:
-    if not isinstance(value, Mapping) or value.get("v") != _FORMAT:
-        raise LedgerError(
-            "What earlier tries of this task recorded is in a format that this version does not read.",
-            hint="Use the version that wrote it, or set resend=True if nobody was messaged.",
+    def _check_ends(self, items: Sequence[Item]) -> None:
+        """Compare what was found of the earlier sittings with what this one found when it began."""
+        for item in items:
+            for prefix, end in item.items() if isinstance(item, dict) else ():
+                # More may have landed since; what does not count any more is not read.
+                if self._ends.get(prefix, end) < end:
+                    raise incomplete(f"{self._ends[prefix]} of {end} writes of {prefix}* are there")
+
+    def _series(self, reader: Executor, prefix: str, number: int) -> Iterator[tuple[str, Any]]:
+        """Yield the values of numbered keys until one is missing."""
+        # The next one is fetched while this one is read: a fetch is mostly waiting.
+        coming = reader.submit(self._get, f"{prefix}{number}")
+        while (value := coming.result()) is not None:
+            coming = reader.submit(self._get, f"{prefix}{number + 1}")
+            yield f"{prefix}{number}", value
+            number += 1
+        if self._get(f"{prefix}{number + 1}") is not None:
+            raise incomplete(f"{prefix}{number} is missing, and {prefix}{number + 1} is there")
+
+    def _prepared(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> _Pending:
+        given = (intents, outcomes)
+        unsent = sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
+        is_full = self._most is not None and bool(intents) and self._recorded - unsent + len(intents) > self._most
+        if is_full:
+            intents = ()
+        if len(intents) <= _MOST_INTENTS and len(outcomes) <= _MOST_OUTCOMES:
+            values = [self._places.items(intents, outcomes)]
+        else:
+            values = [self._places.items((), part) for part in _parts(outcomes, _MOST_OUTCOMES)]
+            values += [self._places.items(part, ()) for part in _parts(intents, _MOST_INTENTS)]
+        return _Pending(given, intents, [items for items in values if items], is_full)
+
+    def _flush(self, pending: _Pending) -> None:
+        """Write what is left of a commit."""
+        while pending.values:
+            items = pending.values[0]
+            if self._written == 0 and self._ends:
+                items = [self._ends, *items]
+            name = f"{self._prefix}{self._written}"
+            value = pack(name, items)
+            self._set(name, value)
+            self._written += 1
+            self._small.append((items, len(value["log"])))
+            pending.values.pop(0)
+        _, outcomes = pending.given
+        self._places.take(pending.intents, outcomes)
+        self._recorded += len(pending.intents) - sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
+        self._pending = None
+        if not self._is_told and self._recorded >= MANY:
+            self.expect(self._recorded)
+
+    def _compact(self) -> None:
+        """Write many small values as one, so that the next try need not read them one by one."""
+        length, count = 0, 0
+        for _, more in self._small:
+            if count and length + more > _FULL:
+                break
+            length, count = length + more, count + 1
+        begin = self._written - len(self._small)
+        name = f"{self._prefix}c{self._compactions}"
+        self._set(
+            name,
+            pack(name, [item for items, _ in self._small[:count] for item in items], begin=begin, end=begin + count),
         )
-    log: list[Any] = value["log"]
-    return log
+        self._compactions += 1
+        del self._small[:count]
+        self._garbage += [f"{self._prefix}{number}" for number in range(begin, begin + count)]
+
+    def _opened(self) -> Mark:
+        if self._mark is None:
+            raise RuntimeError("A ledger has to be opened before it is used.")
+        return self._mark
+
+    @property
+    def _prefix(self) -> str:
+        return f"cirrus_{self._opened().by}_{self._sitting}_"
+
+    def _get(self, name: str) -> Any:
+        return asked(lambda: self._store.get(name))
+
+    def _set(self, name: str, value: Any) -> None:
+        asked(lambda: self._store.set(name, value, retention=self._retention))
 
 
-def _name(segment: int) -> str:
-    return f"cirrus_sent_{segment}"
+class _AtOnce(Executor):
+    """Does what it is given before it returns, so that a test decides what happens when."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+def _mark_name(number: int, sitting: int) -> str:
+    return f"cirrus_mark_{number}_{sitting}"
+
+
+def _traces(number: int) -> Iterator[str]:
+    """Yield keys of which one is there where an earlier try recorded anything, and its mark is gone."""
+    for earlier in range(1, number):
+        yield f"cirrus_{earlier}_0_0"
+        yield f"cirrus_{earlier}_0_c0"
+    if number > 1:
+        # The oldest of an earlier version's keys expires first.
+        yield f"{state_format_1.PREFIX}1"
+
+
+def _parts(sequence: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(sequence), size):
+        yield sequence[start : start + size]

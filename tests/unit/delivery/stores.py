@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
+
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry
+from airflow_provider_cirrus.delivery.ledger.task_state import StateStore, TaskStateLedger
 
 
 class Store(dict[str, Any]):
     """JSON values under short ASCII keys."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
         assert key.isascii()
+        assert len(key) < 64
         assert value is not None
+        assert retention is timedelta.max, "what is not kept for ever is lost after a month"
         self[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:
         self.pop(key, None)
+
+
+def opened(store: StateStore, try_number: int = 1, **task: Any) -> TaskStateLedger:
+    """Return the ledger of a try, opened."""
+    ledger = TaskStateLedger(store)
+    ledger.open(TaskTry(try_number, **task))
+    return ledger

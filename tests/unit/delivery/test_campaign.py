@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,8 @@ from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.delivery.campaign import HandedOver, campaign_key, hand_over
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, is_global
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
-from tests.unit.delivery.stores import Store
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable, is_global
+from tests.unit.delivery.stores import Store, opened
 
 KEY, OTHER = bytes(12), bytes([2] * 12)
 
@@ -30,8 +30,30 @@ class Sender:
             raise error
 
 
-def handing(send: Callable[[], None], store: Store, key: bytes = KEY, check: Any = lambda: None) -> HandedOver:
-    return hand_over(send, key, TaskStateLedger(store), attempt=1, check=check)
+class Away(Store):
+    """Takes some writes, then some not."""
+
+    waited = 0.0
+
+    def __init__(self, after: int = 0, times: int = 0) -> None:
+        super().__init__()
+        self.after, self.times = after, times
+
+    def pause(self, seconds: float) -> None:
+        self.waited += seconds
+
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
+        if self.after == 0 and self.times > 0:
+            self.times -= 1
+            raise TimeoutError
+        self.after = max(0, self.after - 1)
+        super().set(key, value, retention=retention)
+
+
+def handing(send: Callable[[], None], store: Away, key: bytes = KEY, check: Any = lambda: None) -> HandedOver:
+    """Hand over in a new try."""
+    number = sum(name.startswith("cirrus_mark") for name in store) + 1
+    return hand_over(send, key, opened(store, number), attempt=number, check=check, pause=store.pause)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +71,13 @@ def handing(send: Callable[[], None], store: Store, key: bytes = KEY, check: Any
 def test_a_second_try_sends_only_what_certainly_did_not_begin(
     error: CirrusError | None, outcomes: list[str], sent: int
 ) -> None:
-    store, sender = Store(), Sender(error)
+    store, sender = Away(), Sender(error)
     assert [handing(sender, store).outcome, handing(sender, store).outcome] == outcomes
     assert sender.sent == sent
 
 
 def test_a_try_that_was_killed_while_sending_leaves_the_campaign_unknown() -> None:
-    store, sender = Store(), Sender(KeyboardInterrupt())
+    store, sender = Away(), Sender(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         handing(sender, store)
     found = handing(sender, store)
@@ -63,19 +85,32 @@ def test_a_try_that_was_killed_while_sending_leaves_the_campaign_unknown() -> No
 
 
 def test_nothing_is_sent_whose_intent_could_not_be_recorded() -> None:
-    class Broken(Store):
-        def set(self, key: str, value: Any) -> None:
-            raise LedgerError("gone")
-
     sender = Sender()
     with pytest.raises(LedgerError):
-        handing(sender, Broken())
+        handing(sender, Away(after=1, times=1_000))
     assert sender.sent == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds", "then"),
+    [pytest.param(5, 5, "accepted", id="back-in-time"), pytest.param(1_000, 30, "unknown", id="away-for-good")],
+)
+def test_an_outcome_waits_for_a_ledger_that_is_away(times: int, seconds: int, then: str) -> None:
+    # The mark and the intent are written; then it is away.
+    store, sender = Away(after=2, times=times), Sender()
+    if then == "accepted":
+        assert handing(sender, store).outcome == "accepted"
+    else:
+        with pytest.raises(LedgerUnavailable):
+            handing(sender, store)
+    assert store.waited == seconds
+    store.times = 0
+    assert (handing(sender, store).outcome, sender.sent) == (then, 1)
 
 
 @pytest.mark.parametrize("error", [None, errors.NoAnswer("lost")])
 def test_another_audience_in_the_same_task_is_not_sent_beside_the_first(error: CirrusError | None) -> None:
-    store, sender = Store(), Sender(error)
+    store, sender = Away(), Sender(error)
     handing(sender, store)
     with pytest.raises(InvalidInput, match=r"could be messaged twice.*resend=True"):
         handing(sender, store, OTHER)
@@ -83,7 +118,7 @@ def test_another_audience_in_the_same_task_is_not_sent_beside_the_first(error: C
 
 
 def test_another_audience_is_sent_where_the_first_certainly_did_not_begin() -> None:
-    store, sender = Store(), Sender(errors.NotConnected("refused"))
+    store, sender = Away(), Sender(errors.NotConnected("refused"))
     handing(sender, store)
     assert handing(sender, store, OTHER).outcome == "accepted"
 
@@ -92,11 +127,11 @@ def test_a_schedule_that_passed_meanwhile_does_not_undo_what_was_handed_over_in_
     def too_late() -> None:
         raise InvalidInput("schedule", "is past.")
 
-    store, sender = Store(), Sender()
+    store, sender = Away(), Sender()
     handing(sender, store)
     assert handing(sender, store, check=too_late).outcome == "accepted"
     with pytest.raises(InvalidInput, match="is past"):
-        handing(sender, Store(), check=too_late)
+        handing(sender, Away(), check=too_late)
 
 
 def test_a_key_names_template_stream_and_people_and_nothing_else() -> None:

@@ -226,6 +226,36 @@ def test_a_connection_uri_is_read_as_airflow_reads_it(sandbox: Sandbox) -> None:
     assert (connection.conn_type, connection.password) == ("cirrus", sandbox.token)
 
 
+def test_one_place_says_what_remembers_and_a_tasks_own_word_wins(connection: Any) -> None:
+    connection()
+    assert CirrusHook().ledger_conn_id_or(None) is None
+    assert CirrusHook().ledger_conn_id_or("own") == "own"
+    connection(extra={"stream_id": MAIN, "ledger_conn_id": "shop_db"})
+    assert CirrusHook().ledger_conn_id_or(None) == CirrusHook().ledger_conn_id_or("") == "shop_db"
+    assert CirrusHook().ledger_conn_id_or("own") == "own"
+    assert asyncio.run(CirrusHook().aledger_conn_id_or(None)) == "shop_db"
+    assert asyncio.run(CirrusHook().aledger_conn_id_or("own")) == "own"
+
+
+@pytest.mark.parametrize(
+    ("place", "works", "says"),
+    [
+        pytest.param("ledger.db", True, "The database of 'shop_db' answers", id="yet-to-be-made"),
+        pytest.param("no/ledger.db", False, "does not answer: there is no folder", id="no-folder"),
+        pytest.param(".", False, "does not answer: OperationalError", id="a-folder"),
+    ],
+)
+def test_testing_a_connection_looks_at_its_ledger_and_writes_nothing(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, works: bool, says: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", f"sqlite:///{tmp_path / place}")
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{cirrus_default.connection_uri}&ledger_conn_id=shop_db")
+    found, said = CirrusHook().test_connection()
+    assert found is works
+    assert says in said
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "extra",
     [
@@ -234,6 +264,9 @@ def test_a_connection_uri_is_read_as_airflow_reads_it(sandbox: Sandbox) -> None:
         {"validations_per_day": "many"},
         {"require_opt_in": "perhaps"},
         {"console_url": "console"},
+        {"ledger_conn_id": 7},
+        {"ledger_conn_id": "nowhere_to_be_found"},
+        {"allow_large_state": "perhaps"},
     ],
 )
 def test_testing_a_connection_tells_what_a_task_would_stumble_over(connection: Any, extra: dict[str, Any]) -> None:

@@ -250,12 +250,16 @@ def test_a_server_that_hangs_is_not_waited_for_longer_than_told(cirrus_default: 
 # ---- dedupe_window
 
 
-@pytest.fixture(params=["files", "database"])
+@pytest.fixture(params=["files", "database", "database of the connection"])
 def windowed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Arguments of a notifier with a window, kept in either memory."""
     if request.param == "files":
         return {**GOOD, "dedupe_window": timedelta(minutes=10)}
     monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    if request.param == "database of the connection":
+        sandbox = request.getfixturevalue("cirrus_default")
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&ledger_conn_id=cirrus_ledger")
+        return {**GOOD, "dedupe_window": timedelta(minutes=10)}
     return {**GOOD, "dedupe_window": timedelta(minutes=10), "ledger_conn_id": "{{ 'cirrus_ledger' }}"}
 
 
@@ -312,6 +316,17 @@ def test_only_what_certainly_was_not_sent_leaves_the_window_open(
         send(CirrusNotifier(**windowed), context())
     send(CirrusNotifier(**windowed), context())
     assert len(cirrus_default.messages) == sent
+
+
+def test_the_connections_database_remembers_the_window(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{cirrus_default.connection_uri}&ledger_conn_id=cirrus_ledger")
+    CirrusNotifier(**GOOD, dedupe_window=timedelta(minutes=10))(context())
+    asyncio.run(CirrusNotifier(**GOOD, dedupe_window=timedelta(minutes=10)).async_notify(context()))
+    assert len(cirrus_default.messages) == 1
+    assert (tmp_path / "ledger.db").exists()
 
 
 def test_without_its_memory_nothing_is_sent(cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,6 @@ def test_an_xcom_argument_is_left_for_the_run() -> None:
         pytest.param({"opt_in": None}, "opt_in: is missing.* opt_in=True", id="no-opt-in"),
         pytest.param({"opt_in": False}, "opt_in: is missing", id="opt-in-false"),
         pytest.param({"opt_in": {"column": "agreed"}}, "opt_in: goes by column", id="opt-in-of-a-row"),
-        pytest.param({"max_age": 3600}, "needs a ledger_conn_id", id="age-without-ledger"),
         pytest.param({"max_age": 0, "ledger_conn_id": "l"}, "no time span above 0", id="age-zero"),
         pytest.param(
             {"phone_number": "+447700900123", "fail_if_invalid": True, "skip_if_invalid": True}, "set one", id="both"

@@ -1,0 +1,228 @@
+"""What operators remember between their tries, and what they say where it is gone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.delivery.ledger.base import (
+    CUT_OFF,
+    LedgerError,
+    LedgerIncomplete,
+    LedgerSuperseded,
+    LedgerUnavailable,
+    TaskTry,
+)
+from airflow_provider_cirrus.delivery.ledger.large import MOST
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.operators.base import LedgerOperator, fail, fingerprint
+from airflow_provider_cirrus.operators.campaign import CampaignOperator
+from tests.unit.delivery.stores import Store
+
+KEY = bytes(12)
+
+
+@pytest.fixture(autouse=True)
+def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set the connection ``cirrus_default``."""
+
+    def make(**extra: Any) -> None:
+        given = {
+            "conn_type": "cirrus",
+            "password": "s3cret",
+            "extra": {"stream_id": "hExample_streamID_1Aw==", **extra},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", json.dumps(given))
+
+    make()
+    return make
+
+
+def context(store: Any, try_number: int = 1, max_tries: int = 2) -> Any:
+    ti = SimpleNamespace(
+        try_number=try_number, max_tries=max_tries, dag_id="shop", run_id="r", task_id="send", map_index=-1
+    )
+    return {"ti": ti, **({} if store is None else {"task_state_store": store})}
+
+
+class Sharded(LedgerOperator):
+    """Is told which part of the audience it has."""
+
+    shards = 2
+
+    def _audience_identity(self) -> dict[str, Any]:
+        return {"shards": self.shards}
+
+
+def operator(kind: type[LedgerOperator] = LedgerOperator, **given: Any) -> Any:
+    return kind(task_id="send", retries=2, **given)
+
+
+def ledger_of(store: Any, try_number: int = 1, max_tries: int = 2, **given: Any) -> Any:
+    return operator(**given)._ledger(context(store, try_number, max_tries))
+
+
+def test_a_retry_goes_on_where_the_first_try_was_cut_off() -> None:
+    store = Store()
+    ledger_of(store).commit([KEY], [])
+    assert dict(ledger_of(store, 2).load()) == {KEY: CUT_OFF}
+    # Cleared, on an Airflow that keeps the task's state.
+    assert dict(ledger_of(store, 3, 4).load()) == {KEY: CUT_OFF}
+
+
+@pytest.mark.parametrize("kind", [LedgerOperator, CampaignOperator])
+@pytest.mark.parametrize("try_number", [2, 3])
+def test_after_a_clear_that_emptied_the_store_nothing_is_sent(kind: Any, try_number: int) -> None:
+    needed = {"template": "t", "language": "en", "audience_file": "a.csv"} if kind is CampaignOperator else {}
+    with pytest.raises(LedgerIncomplete, match=r"was cleared.*nothing was sent now.*resend=True"):
+        operator(kind, **needed)._ledger(context(Store(), try_number, 3))
+
+
+def test_resend_sends_again_once_for_each_clear() -> None:
+    store = Store()
+    ledger_of(store, resend="true").commit([KEY], [])
+    assert dict(ledger_of(store, 2, resend="true").load()) == {KEY: CUT_OFF}, "an ordinary retry"
+    # The worker of the first try since the clear was lost before it opened anything.
+    again = ledger_of(store, 4, 5, resend="true")
+    assert dict(again.load()) == {}
+    again.commit([KEY], [])
+    assert dict(ledger_of(store, 5, 5, resend="true").load()) == {KEY: CUT_OFF}
+
+
+def test_another_part_of_the_audience_is_not_taken_for_the_same() -> None:
+    store = Store()
+    operator(Sharded)._ledger(context(store))
+    other = operator(Sharded)
+    assert other._ledger(context(store, 2))
+    other.shards = 3
+    with pytest.raises(LedgerError, match="shards was 2 and is 3"):
+        other._ledger(context(store, 3))
+
+
+def test_a_deferred_try_goes_on_and_refuses_where_its_past_is_gone() -> None:
+    store = Store()
+    ledger_of(store).commit([KEY], [])
+    resumed = operator()
+    resumed._is_resumed = True
+    assert dict(resumed._ledger(context(store)).load()) == {KEY: CUT_OFF}
+    with pytest.raises(LedgerIncomplete, match="deferred"):
+        resumed._ledger(context(Store()))
+
+
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "resend", "refuses"),
+    [
+        pytest.param(1, 2, False, False, id="first"),
+        pytest.param(2, 2, False, True, id="retry"),
+        pytest.param(2, 2, True, True, id="retry-with-resend"),
+        pytest.param(2, 3, False, True, id="cleared"),
+        pytest.param(2, 3, True, False, id="cleared-with-resend"),
+        pytest.param(3, 3, True, True, id="retry-after-that"),
+    ],
+)
+def test_without_any_memory_a_second_try_refuses(try_number: int, max_tries: int, resend: bool, refuses: bool) -> None:
+    if refuses:
+        with pytest.raises(AirflowFailException, match=r"nothing was sent now.*ledger_conn_id"):
+            ledger_of(None, try_number, max_tries, resend=resend)
+    else:
+        assert ledger_of(None, try_number, max_tries, resend=resend) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "connections", "used"),
+    [
+        pytest.param(None, "shop_db", "shop_db", id="the-connections"),
+        pytest.param("own_db", "shop_db", "own_db", id="the-tasks-own-wins"),
+        pytest.param("own_db", "", "own_db", id="the-tasks-own"),
+    ],
+)
+def test_the_connection_says_which_database_remembers(
+    connection: Any, monkeypatch: pytest.MonkeyPatch, own: str | None, connections: str, used: str
+) -> None:
+    class Opened:
+        def open(self, task: TaskTry) -> None:
+            assert task == TaskTry(2, 3, 2, resend=True)
+
+    asked: list[str] = []
+    monkeypatch.setattr(CirrusHook, "sql_ledger", lambda self, conn_id, ti: asked.append(conn_id) or Opened())
+    connection(ledger_conn_id=connections)
+    assert isinstance(ledger_of(Store(), 2, 3, ledger_conn_id=own, resend=True), Opened)
+    assert asked == [used]
+
+
+def test_a_large_send_is_refused_unless_the_connection_allows_it(
+    connection: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = operator()
+    ledger = made._ledger(context(Store()))
+    made._expect(ledger, None)
+    made._expect(ledger, MOST)
+    assert "12 MB" in caplog.text
+    with pytest.raises(LedgerError, match=r"Nothing was sent.*ledger_conn_id"):
+        made._expect(ledger, MOST + 1)
+    connection(allow_large_state=True)
+    made = operator()
+    made._expect(made._ledger(context(Store())), MOST + 1)
+    made._expect(None, MOST + 1)
+
+
+def test_what_is_remembered_is_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk import NEVER_EXPIRE
+
+    kept: list[Any] = []
+
+    class Telling(Store):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            kept.append(retention)
+            super().set(key, value, retention=retention)
+
+    ledger_of(Telling()).commit([KEY], [])
+    assert [one is NEVER_EXPIRE for one in kept] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(LedgerUnavailable("away"), AirflowException, id="unavailable"),
+        pytest.param(LedgerError("format"), AirflowFailException, id="error"),
+        pytest.param(LedgerIncomplete("gone"), AirflowFailException, id="incomplete"),
+        pytest.param(LedgerSuperseded("newer"), AirflowFailException, id="superseded"),
+        pytest.param(InvalidInput("to", "is missing."), AirflowFailException, id="input"),
+    ],
+)
+def test_only_what_passes_by_itself_is_retried(error: CirrusError, expected: type[Exception]) -> None:
+    with pytest.raises(expected) as raised:
+        fail(error)
+    assert type(raised.value) is expected
+
+
+GIVEN = """[
+    ["a.csv"],
+    ["b.csv"],
+    [pathlib.Path("a.csv"), {"b": 1, "a": 2}],
+    [{"447700900101", "447700900102"}, datetime.datetime(2027, 3, 1)],
+    [[{"to": "447700900101"}], None],
+    [object()],
+]"""
+
+
+def test_a_fingerprint_is_the_same_in_every_process_and_another_for_other_things() -> None:
+    program = (
+        "import datetime, pathlib; from airflow_provider_cirrus.operators.base import fingerprint;"
+        f"print([fingerprint(*one) for one in {GIVEN}])"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    first, second = (json.loads(text.splitlines()[-1].replace("'", '"')) for text in said)
+    assert first == second
+    assert len(set(first)) == len(first)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
