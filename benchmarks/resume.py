@@ -26,10 +26,10 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
-from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
 LIMIT_SECONDS = 5.0
 GET_SECONDS, SET_SECONDS = 0.010, 0.013

@@ -27,9 +27,9 @@ from _common import DEFAULT_TOKEN, STREAM, UNLIMITED, MemoryStore, client, read,
 
 from airflow_provider_cirrus.api.wire import send_request
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
 TARGET = 0.70
 DEFAULT_LEDGER = "task state (13 ms a write)"

@@ -93,7 +93,7 @@ class LedgerOperator(CirrusOperator):
     def _is_dry(self) -> bool:
         return is_true(self.dry_run, "dry_run")
 
-    def _audience_identity(self) -> dict[str, Any]:
+    def _audience_identity(self, context: Context) -> dict[str, Any]:
         """
         Return what this task's part of the audience is, as JSON has it: the same for all its tries.
 
@@ -110,7 +110,7 @@ class LedgerOperator(CirrusOperator):
             context,
             resend=is_true(self.resend, "resend"),
             resumed=self._is_resumed,
-            audience=self._audience_identity(),
+            audience=self._audience_identity(context),
         )
 
     def _ledger_conn_id(self) -> str | None:

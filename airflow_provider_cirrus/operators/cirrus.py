@@ -142,6 +142,12 @@ class SendTemplateOperator(RowsOperator):
         with client:
             return self._deliver(context, client, audience, total)
 
+    def _recipients(self) -> list[Any]:
+        messages = self.messages
+        if isinstance(messages, list | tuple):
+            messages = [one.get("to") if isinstance(one, Mapping) else one for one in messages]
+        return [self.to, messages, self.audience]
+
     def _reads(self) -> list[Any]:
         from airflow_provider_cirrus.delivery.rows import is_path
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cirrus.delivery.consent import Consent
+    from airflow_provider_cirrus.delivery.engine.result import Settled
     from airflow_provider_cirrus.delivery.policy import Screen
     from airflow_provider_cirrus.delivery.rejects import OpenSink
-    from airflow_provider_cirrus.delivery.engine.result import Settled
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, whole
 from airflow_provider_cirrus.links.cirrus import ConversationLink, leave_link
-from airflow_provider_cirrus.operators.base import fail
+from airflow_provider_cirrus.operators.base import fail, fingerprint
 from airflow_provider_cirrus.operators.rules import RulesOperator
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.delivery.audience import Refused
     from airflow_provider_cirrus.delivery.caps import FrequencyCap
+    from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.policy import Policy
     from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-    from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.operators.rules import Rules
 
 
@@ -162,7 +162,7 @@ class SendingOperator(RulesOperator):
                 is_true(getattr(self, name), name)
         if known("quiet_hours"):
             self._quiet_hours()
-        if known("frequency_cap") and known("ledger_conn_id"):
+        if known("frequency_cap"):
             self._frequency_cap()
         if known("on_reject") and self.on_reject is not None:
             RejectSink.of(self.on_reject)
@@ -202,6 +202,7 @@ class SendingOperator(RulesOperator):
             self.log.info("Sending %s, at most %d a second.%s", many, rate, " A dry run: nothing." if is_dry else "")
             metrics = Metrics(context["ti"])
             ledger = None if is_dry else self._ledger(context)
+            self._expect(ledger, total)
             with (
                 self._opened_rules(self.on_reject) as rules,
                 self._policy(context, rules, ledger) as policy,
@@ -229,11 +230,22 @@ class SendingOperator(RulesOperator):
         self._judge(delivery, found, context)
         return found
 
-    def _rate(self) -> int:
+    def _rate(self) -> float:
         """Return the messages a second of this task: the task's own, or the connection's, or a shard's part of it."""
         rate = whole(self.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
         shard = self._shard()
-        return max(1, rate // shard[1]) if shard else rate
+        # Not rounded up: a hundred shards must not come to more than the whole.
+        return rate / shard[1] if shard else rate
+
+    def _audience_identity(self, context: Context) -> dict[str, Any]:
+        """Return the shards, or what a mapped task was given: records of another part would be somebody else's."""
+        if shard := self._shard():
+            return {"shards": shard[1], "shard": shard[0]}
+        return {"mapped": fingerprint(*self._recipients())} if context["ti"].map_index >= 0 else {}
+
+    def _recipients(self) -> list[Any]:
+        """Return the arguments that say who is messaged, as far as they tell mapped tasks apart."""
+        return []
 
     def _report(self) -> Any:
         """Return the report file as a context manager, or one that is None."""
@@ -253,18 +265,9 @@ class SendingOperator(RulesOperator):
         return None if self.quiet_hours is None else QuietHours.of(self.quiet_hours)
 
     def _frequency_cap(self) -> FrequencyCap | None:
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.caps import FrequencyCap
 
-        if self.frequency_cap is None:
-            return None
-        if not self.ledger_conn_id:
-            raise InvalidInput(
-                "frequency_cap",
-                "needs a database that remembers across runs and DAGs.",
-                hint="Give the task a ledger_conn_id.",
-            )
-        return FrequencyCap.of(self.frequency_cap)
+        return None if self.frequency_cap is None else FrequencyCap.of(self.frequency_cap)
 
     @contextmanager
     def _policy(self, context: Context, rules: Rules, ledger: Ledger | None) -> Iterator[Policy]:
@@ -284,7 +287,7 @@ class SendingOperator(RulesOperator):
         # Nobody takes a place in a dry run.
         places = None
         if cap is not None and not self._is_dry():
-            places = self.hook.places(str(self.ledger_conn_id), context["ti"])
+            places = self.hook.places(ledger)
         try:
             yield Policy(
                 rules.screen,
@@ -325,26 +328,32 @@ class SendingOperator(RulesOperator):
     def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
         """Fail the task where the outcomes call for it, after everybody else was served."""
         from airflow_provider_cirrus.delivery import report
+        from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
 
-        counts = delivery.counts
-        failed = counts["rejected"] + counts["unknown"]
-        unsent = 0 if self._is_dry() else counts["unsent"]
+        counts = delivery.counts if not self._is_dry() else {**delivery.counts, "unsent": 0}
         # A task that was told to end did not read its audience to the end: what is left is in no count.
         was_ended = self._stop.is_set()
-        if not was_ended and unsent and unsent == delivery.deferred:
+        how = verdict(
+            counts,
+            deferred=delivery.deferred,
+            was_stopped=was_ended,
+            repeats_unknown=self.delivery == "at_least_once",
+            allowed=allowance(self.max_failed, delivery.total),
+        )
+        if how is Verdict.DEFER:
             self._wait_for_the_end_of_quiet_hours(delivery)
-        if not was_ended and not unsent:
+        if not was_ended and not counts["unsent"]:
             self._check_suppressed(found, context)
-            if failed <= allowance(self.max_failed, delivery.total):
-                return
+        if how is Verdict.SUCCESS:
+            return
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         context["ti"].xcom_push(key="return_value", value=found)
         message = f"{report.in_words(delivery)}. {report.complaints(delivery)}."
         if delivery.error:
             message += f" {delivery.error.hint}"
-        # What a retry would send: what is unsent and, at least once, what may not have been sent.
         if was_ended:
             message = f"The task was told to end before all was sent. {message}"
-        if was_ended or unsent or (counts["unknown"] and self.delivery == "at_least_once"):
+        if how is Verdict.RETRY:
+            # What a retry sends: what is unsent and, at least once, what may not have been sent.
             raise CirrusUnsentError(message, delivery.error.retry_after if delivery.error else None)
         raise AirflowFailException(f"{message} (max_failed={self.max_failed})")

@@ -139,6 +139,9 @@ class SqlToCirrusOperator(RowsOperator):
                 raise AirflowSkipException(said) if self.on_empty == "skip" else AirflowFailException(said)
             return self._deliver(context, client, audience, None)
 
+    def _recipients(self) -> list[Any]:
+        return [self.sql, self.parameters, self.sql_conn_id]
+
     def _check_query(self, only_literals: bool = False) -> None:
         from airflow_provider_cirrus.api.errors import InvalidInput
 

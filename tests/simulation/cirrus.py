@@ -55,7 +55,9 @@ class SimulatedCirrus:
             self._respond(messages, answer, 401, b"")
         elif any(message.to.endswith(POISON_ENDING) for message in messages):
             world.struck("refused_whole")
-            self._respond(messages, answer, 400, json.dumps({"status": "400", "description": "no", "data": None}).encode())
+            self._respond(
+                messages, answer, 400, json.dumps({"status": "400", "description": "no", "data": None}).encode()
+            )
         else:
             self._judge(messages, answer)
 

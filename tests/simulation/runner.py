@@ -25,11 +25,11 @@ class Report:
 class Found(AssertionError):
     """A world broke a promise; says which, its seed, and its shortest history."""
 
-    def __init__(self, seed: int, error: BaseException, history: Sequence[int], log: Sequence[str], worlds: int) -> None:
+    def __init__(
+        self, seed: int, error: BaseException, history: Sequence[int], log: Sequence[str], worlds: int
+    ) -> None:
         story = "\n".join(log[-120:])
-        super().__init__(
-            f"world {seed} failed: {type(error).__name__}: {error}\n{story}\nreplay({list(history)!r})"
-        )
+        super().__init__(f"world {seed} failed: {type(error).__name__}: {error}\n{story}\nreplay({list(history)!r})")
         self.seed, self.error, self.history, self.worlds = seed, error, list(history), worlds
 
 
@@ -70,7 +70,7 @@ def explore(make: Callable[[], Codec], seeds: Sequence[int], *, shrinking: int =
         choices = Choices(seed)
         try:
             world = run(make, choices)
-        except Exception as error:  # noqa: BLE001  (as above)
+        except Exception as error:
             kind = _kind(error)
 
             def fails(history: Sequence[int], kind: str = kind) -> bool:

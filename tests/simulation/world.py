@@ -345,9 +345,7 @@ class Process:
 
     def _answer(self, batch: Batch, items: Sequence[Item], sent: SendResult) -> None:
         unknown = {
-            item.key
-            for item, result in zip(items, sent.results, strict=True)
-            if result.outcome is Outcome.UNKNOWN
+            item.key for item, result in zip(items, sent.results, strict=True) if result.outcome is Outcome.UNKNOWN
         }
         self.task.may_be_unknown |= unknown
         if self.is_alive and self.machine is not None:
@@ -632,9 +630,7 @@ class World:
                 self.check(entry.message_id in ids, "accepted under an id that Cirrus never gave")
                 self.check(sent > 0, "called accepted, and never sent")
             elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not repeats and not task.generation:
-                self.check(
-                    sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value
-                )
+                self.check(sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value)
             elif entry.outcome is Outcome.UNKNOWN and not self.codec.is_shared:
                 self.check(key in task.may_be_unknown, "unknown, and nothing had struck it")
 

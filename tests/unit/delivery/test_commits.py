@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 
 import pytest
+from airflow_provider_cirrus.delivery.commits import GroupCommit
 
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.delivery.commits import GroupCommit
-from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry
 from airflow_provider_cirrus.delivery.engine.progress import Progress
+from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 
 YES = Result(recipient="447700900123", outcome=Outcome.ACCEPTED, message_id="m")

@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 
 from airflow_provider_cirrus.delivery import limiter
-from airflow_provider_cirrus.delivery.engine.rate_limit import RateLimit
 from airflow_provider_cirrus.delivery.engine.pair_limit import BURST, SPACING, PairLimit
+from airflow_provider_cirrus.delivery.engine.rate_limit import RateLimit
 
 
 class Clock:

@@ -4,8 +4,8 @@ import json
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery import report
-from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
+from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 
 def delivery(accepted: int, rejected: int = 0) -> Delivery:
