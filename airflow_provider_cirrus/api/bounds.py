@@ -81,6 +81,7 @@ def read_body(answer: urllib3.BaseHTTPResponse) -> bytes:
             return unpacked(body, answer.headers.get("content-encoding", ""))
     if len(body) > LARGEST_ANSWER:
         answer.close()
+        answer.release_conn()
         raise AnswerTooLarge
     return unpacked(body, answer.headers.get("content-encoding", ""))
 

@@ -273,12 +273,11 @@ class QuietHours:
         places = [_zone(zone, "zone") for zone in zones]
         horizon = now + _HORIZON
         moment = self._end_of_all(places, now, horizon)
-        # Who would arrive in quiet hours leaves after them. No quiet stretch is skipped, as none is shorter than a
-        # minute; were one shorter than the way, some moments that would do are not taken.
-        while (
-            moment < horizon and (end := self._end_of_all(places, moment + on_its_way, horizon)) != moment + on_its_way
-        ):
-            moment = end
+        # Who would arrive in quiet hours leaves after them. Nothing that would do is passed over where the way is no
+        # longer than the shortest quiet hours, which are a minute.
+        arrival = moment + on_its_way
+        while moment < horizon and (end := self._end_of_all(places, arrival, horizon)) != arrival:
+            moment, arrival = end, end + on_its_way
         if moment == now:
             return _ALLOWED
         if moment >= horizon:

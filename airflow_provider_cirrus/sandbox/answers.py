@@ -62,8 +62,14 @@ def bad_request(description: str) -> Answer:
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return ``content`` as a UTF-8 JSON response."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        # Half a character, which only an escape can stand for.
+        body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     return Response(
-        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(),
+        body,
         status,
         headers,
         media_type="application/json; charset=utf-8",

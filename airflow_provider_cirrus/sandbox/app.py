@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import socket
 import struct
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -38,6 +39,10 @@ REDIRECTED = "/_sandbox/redirected"
 
 class UnansweredError(Exception):
     """The request gets no answer."""
+
+
+# What a flood consists of.
+_FLOOD = b" " * 65_536
 
 
 class SandboxApp:
@@ -181,12 +186,34 @@ class SandboxApp:
         elif fault.action == "truncate":
             await _send_half((answer or Answer(fault.status)).response(), send)
             transport.close()
+        elif fault.action in {"drip", "flood"}:
+            await self._answer_badly(fault, request, (answer or Answer(fault.status)).response(), send)
         elif fault.action == "close":
             transport.close()
         else:
             _reset_connection(transport)
         # The server takes a request that ends without an answer for a crash, unless the client is gone.
         await _gone(request)
+        raise UnansweredError
+
+    async def _answer_badly(self, fault: Fault, request: Request, response: Response, send: Send) -> None:
+        """Answer until the client has had enough: slowly, or too much."""
+        # Without a length, as what is flooded has none.
+        headers = [pair for pair in response.raw_headers if pair[0] != b"content-length" or fault.action == "drip"]
+        body = bytes(response.body)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        parts = (body[place : place + 1] for place in range(len(body))) if fault.action == "drip" else repeat(_FLOOD)
+        gone = asyncio.ensure_future(self._until_gone(request))
+        try:
+            for part in parts:
+                await asyncio.wait({gone}, timeout=fault.delay if fault.action == "drip" else 0)
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b""})
+        # What went well ends here; the connection lives on.
         raise UnansweredError
 
     async def _until_gone(self, request: Request) -> None:

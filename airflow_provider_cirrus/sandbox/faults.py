@@ -22,6 +22,8 @@ ACTIONS = (
     "drop",
     "close",
     "truncate",
+    "drip",
+    "flood",
     "missing_entry",
     "refuse",
     "contacts",
@@ -49,6 +51,7 @@ class FaultFields(TypedDict, total=False):
 NAMED: dict[str, FaultFields] = {
     "rate_limited": {"on": "send", "status": 429},
     "rate_limited_retry_after": {"on": "send", "status": 429, "retry_after": 1},
+    "rate_limited_for_a_year": {"on": "send", "status": 429, "retry_after": 31_536_000},
     "rate_limited_retry_date": {"on": "send", "status": 429, "retry_after": 1, "retry_after_date": True},
     "unauthorized": {"status": 401},
     "not_found": {"status": 404},
@@ -58,6 +61,8 @@ NAMED: dict[str, FaultFields] = {
     "redirect": {"on": "send", "status": 307, "headers": {"Location": "/_sandbox/redirected"}},
     "garbage": {"on": "send", "when": "after", "status": 200, "body": "OK, but this is not JSON"},
     "truncated": {"on": "send", "when": "after", "action": "truncate"},
+    "dripping": {"on": "send", "when": "after", "action": "drip", "delay": 0.5},
+    "flooding": {"on": "send", "when": "after", "action": "flood"},
     "drop_before": {"on": "send", "action": "drop"},
     "drop_after": {"on": "send", "action": "drop", "when": "after"},
     "hang_before": {"on": "send", "action": "hang"},
@@ -65,6 +70,11 @@ NAMED: dict[str, FaultFields] = {
     "latency": {"action": "delay", "delay": 1.0},
     "missing_entry": {"on": "send", "when": "after", "action": "missing_entry"},
     "refused": {"on": "send", "action": "refuse"},
+    "strange_refusal": {
+        "on": "send",
+        "action": "refuse",
+        "failed": {"code": 2**70, "message": "Refused \ud83d on\x00 demand"},
+    },
     "old_contacts": {"on": "validate", "action": "contacts"},
 }
 """Ready-made faults; every field can be given again to override it."""
@@ -79,7 +89,8 @@ class Fault:
     :param action: ``status`` answers with ``status``, ``headers`` and ``body``; ``delay`` waits
         ``delay`` seconds and goes on; ``hang`` never answers; ``drop`` resets the TCP connection;
         ``close`` ends it in good order without an answer; ``truncate`` breaks off in the middle of the
-        answer; ``missing_entry`` leaves out the entry of ``recipient`` (or the last entry);
+        answer; ``drip`` answers a byte at a time, ``delay`` seconds apart; ``flood`` answers without end;
+        ``missing_entry`` leaves out the entry of ``recipient`` (or the last entry);
         ``refuse`` refuses matching recipients with ``failed``; ``contacts`` gives the older contact
         answer.
     :param body: body of the answer: text (sent as HTML) or JSON; the usual one for ``status`` if not given.

@@ -180,6 +180,25 @@ def test_a_deployment_of_the_other_version_is_named_as_such(connect: Connect) ->
     assert 'api_version to "v2"' in str(sent.error)
 
 
+@pytest.mark.parametrize("fault", ["dripping", "flooding"])
+def test_a_client_goes_on_after_an_answer_without_measure(connect: Connect, sandbox: Sandbox, fault: str) -> None:
+    client = connect(timeout=0.5, pool_size=1)
+    sandbox.add_fault(fault)
+    assert [outcomes(client.send([message()])) for _ in range(3)] == [["unknown"], ["accepted"], ["accepted"]]
+
+
+def test_a_read_whose_answer_drips_is_repeated(connect: Connect, sandbox: Sandbox) -> None:
+    sandbox.add_fault("dripping", on="availability")
+    connect(timeout=0.5, attempts=2).stream_availability()
+    assert len(sandbox.requests) == 2
+
+
+def test_a_slow_answer_that_comes_in_time_is_read_to_its_end(connect: Connect, sandbox: Sandbox) -> None:
+    sandbox.add_fault("dripping", delay=0)
+    client = connect()
+    assert [outcomes(client.send([message()])) for _ in range(2)] == [["accepted"], ["accepted"]]
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome", "error", "said", "arrived"),
     [
@@ -193,6 +212,9 @@ def test_a_deployment_of_the_other_version_is_named_as_such(connect: Connect) ->
         pytest.param("truncated", "unknown", errors.NoAnswer, "dropped the connection", 1, id="200-cut-off"),
         pytest.param("drop_before", "unknown", errors.NoAnswer, "dropped the connection", 0, id="reset-before"),
         pytest.param("drop_after", "unknown", errors.NoAnswer, "dropped the connection", 1, id="reset-after"),
+        pytest.param("dripping", "unknown", errors.NoAnswer, "in time", 1, id="200-drip"),
+        pytest.param("flooding", "unknown", errors.UnreadableAnswer, "no documented answer", 1, id="200-flood"),
+        pytest.param("rate_limited_for_a_year", "unsent", errors.Throttled, "a day or longer", 0, id="429-year"),
         pytest.param("redirect", "unknown", errors.UnreadableAnswer, "not followed", 0, id="redirect"),
     ],
 )
@@ -200,7 +222,7 @@ def test_an_answer_that_judges_nobody(
     connect: Connect, sandbox: Sandbox, fault: str, outcome: str, error: type[Exception], said: str, arrived: int
 ) -> None:
     sandbox.add_fault(fault)
-    sent = connect(attempts=3).send([message()]) if outcome == "unknown" else connect().send([message()])
+    sent = connect(attempts=3 if outcome == "unknown" else 1, timeout=1.0).send([message()])
     assert outcomes(sent) == [outcome]
     assert type(sent.error) is error
     assert re.search(said, str(sent.error))
