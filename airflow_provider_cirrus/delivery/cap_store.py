@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import may_have_been_sent
 from airflow_provider_cirrus.delivery.sql_store import (
@@ -72,7 +73,7 @@ class CapStore(SqlStore):
 
     :param engine: such as :func:`~.sql_store.engine_for` returns
     :param fence: of the task's ledger, whose tables are in the same database: a try that was superseded can neither
-        take a place nor give one back
+        take a place nor give one back; None: of no task, which can only :meth:`purge`
     :param create: create the tables where they are missing
     :param clock: Unix seconds
     :param is_global: as of :class:`~.ledger.sql.SqlLedger`
@@ -84,7 +85,7 @@ class CapStore(SqlStore):
     def __init__(
         self,
         engine: Engine,
-        fence: Fence,
+        fence: Fence | None = None,
         *,
         create: bool = True,
         clock: Callable[[], float] = time.time,
@@ -118,13 +119,14 @@ class CapStore(SqlStore):
         """
         if not wanted:
             return set()
+        task = self._task()
         category = category or cap.category
         holds_back = cap.category in (None, category)
         refused: set[bytes] = set()
 
         def work(connection: Connection) -> None:
             refused.clear()
-            self._fence.hold(connection)
+            task.hold(connection)
             now = self._clock()
             persons = sorted({person.hex() for person, _ in wanted})
             self._hold(connection, persons, now)
@@ -133,7 +135,7 @@ class CapStore(SqlStore):
             for person, key in wanted:
                 whose = person.hex()
                 mine = taken.setdefault(whose, set())
-                names = self._names(key)
+                names = self._names(task, key)
                 stored = next((name for name in names if name in mine), names[0])
                 if holds_back and stored not in mine and len(mine) >= cap.most:
                     refused.add(key)
@@ -141,7 +143,7 @@ class CapStore(SqlStore):
                 mine.add(stored)
                 rows[stored] = {
                     "key": stored,
-                    "scope": self._fence.row,
+                    "scope": task.row,
                     "person": whose,
                     "category": category or "",
                     "at": now,
@@ -173,14 +175,14 @@ class CapStore(SqlStore):
         :raises LedgerUnavailable: the database does not answer; may be repeated
         :raises LedgerError: they are not given back
         """
-
-        names = sorted(name for key in keys for name in self._names(key))
+        task = self._task()
+        names = sorted(name for key in keys for name in self._names(task, key))
 
         def work(connection: Connection) -> None:
-            self._fence.hold(connection)
+            task.hold(connection)
             for chunk in chunks(names):
-                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._fence.row)
-                connection.execute(mine.where(~may_have_been_sent(_places.c.key, self._fence)))
+                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == task.row)
+                connection.execute(mine.where(~may_have_been_sent(_places.c.key, task)))
 
         self._transaction(work)
 
@@ -203,7 +205,8 @@ class CapStore(SqlStore):
         whose = sa.select(_places.c.person).where(is_old).order_by(_places.c.at).limit(_PART)
 
         def work(connection: Connection) -> int:
-            self._fence.hold(connection)
+            if self._fence is not None:
+                self._fence.hold(connection)
             self._hold(connection, persons, self._clock())
             gone = connection.execute(sa.delete(_places).where(_places.c.person.in_(persons), is_old))
             has_places = sa.exists().where(_places.c.person == _persons.c.person)
@@ -239,11 +242,19 @@ class CapStore(SqlStore):
                 taken.setdefault(row.person, set()).add(row.key)
         return taken
 
-    def _names(self, key: bytes) -> Sequence[str]:
+    def _task(self) -> Fence:
+        if self._fence is None:
+            raise LedgerError(
+                "A store of places that belongs to no task can only purge.",
+                hint="Take the places of a task from its ledger: SqlLedger.places().",
+            )
+        return self._fence
+
+    def _names(self, task: Fence, key: bytes) -> Sequence[str]:
         """Return how a message is stored; the second name, of a mapped task's, is that of an earlier version."""
         if self._is_global(key):
             return (stored_key(key, ""),)
-        scopes = dict.fromkeys((self._fence.scope, self._fence.row))
+        scopes = dict.fromkeys((task.scope, task.row))
         return [stored_key(key, scope) for scope in scopes]
 
 

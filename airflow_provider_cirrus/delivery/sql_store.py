@@ -91,7 +91,9 @@ def _timeouts(url: URL, is_ours: bool) -> dict[str, int]:
     """Return what keeps a driver from waiting for ever for a server that went without a word; it would for hours."""
     if url.get_backend_name() == "postgresql":
         keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-        return {"connect_timeout": 10, "tcp_user_timeout": _LOCK_WAIT * 1000, **keepalives}
+        # An old libpq does not know it.
+        writes = {"tcp_user_timeout": _LOCK_WAIT * 1000} if is_ours else {}
+        return {"connect_timeout": 10, **keepalives, **writes}
     # A query of somebody else's may take its time; what is ours waits for locks at most.
     answers = {"read_timeout": 2 * _LOCK_WAIT, "write_timeout": 2 * _LOCK_WAIT} if is_ours else {}
     return {"connect_timeout": 10, **answers}

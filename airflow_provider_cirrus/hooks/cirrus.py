@@ -196,8 +196,9 @@ class CirrusHook(BaseHook):
         from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 
         task = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+        map_index = -1 if ti.map_index is None else ti.map_index
         engine = self.sql_engine(ledger_conn_id)
-        return SqlLedger(engine, task, uuid4().hex, map_index=ti.map_index, is_global=is_global)
+        return SqlLedger(engine, task, uuid4().hex, map_index=map_index, is_global=is_global)
 
     def places(self, ledger: Ledger | None) -> CapStore:
         """

@@ -277,7 +277,7 @@ class SqlLedger(SqlStore):
             free = [key for key, row in others.items() if self._may_take(named[key], row, holders)]
             if not free:
                 break
-            self._reclaim(connection, [others[key] for key in free], holders)
+            self._reclaim(connection, [others[key] for key in free])
             # Somebody else may have been first.
             found |= _found(connection, free)
         held = {named[key]: self._said(row, holders) or _BEING_SENT for key, row in others.items()}
@@ -334,7 +334,7 @@ class SqlLedger(SqlStore):
             for row in connection.execute(sa.select(runs.c.scope, runs.c.owner).where(runs.c.scope.in_(chunk)))
         }
 
-    def _reclaim(self, connection: Connection, rows: Sequence[Any], holders: Mapping[str, str]) -> None:
+    def _reclaim(self, connection: Connection, rows: Sequence[Any]) -> None:
         """Take rows as they were found; the conditions decide between those that found them at the same time."""
         columns = _ledger.c
         is_open = columns.state.in_(_OPEN)

@@ -221,6 +221,15 @@ def test_old_places_and_their_persons_go_while_new_ones_are_taken(engine: Engine
     assert rows(engine, "cirrus_cap_persons") == 0
 
 
+def test_a_store_of_no_task_purges_and_does_nothing_else(engine: Engine, clock: Clock) -> None:
+    opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(1))])
+    clock.now += 8 * DAY
+    nobodys = CapStore(engine, clock=clock)
+    with pytest.raises(LedgerError, match="can only purge"):
+        nobodys.claim(WEEKLY, [(ANN, key(2))])
+    assert nobodys.purge() == 1
+
+
 def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_places(engine: Engine) -> None:
     rounds, tasks = 5, 4
     start = Barrier(tasks)
