@@ -99,8 +99,8 @@ def pool() -> tuple[Message, ...]:
 class Rules(Policy):
     """Rules of a world: some numbers are suppressed, and some spans of time are quiet."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__()
+    def __init__(self, world: World, **more: Any) -> None:
+        super().__init__(**more)
         self._world = world
         self.has_quiet_hours = bool(world.quiet)
 
@@ -137,6 +137,7 @@ class Task:
     #: Keys of messages that may stay unknown, as something struck while they were under way.
     may_be_unknown: set[bytes] = field(default_factory=set)
     clears: int = 0
+    number: int = 0
     was_emptied: bool = False
     resend_for: int = 0
 
@@ -156,7 +157,9 @@ class Process:
         self._left = list(task.audience)
         self._was_stopped = False
         self._has_read = False
-        self.name = f"try {task.try_number}"
+        world.processes += 1
+        self.number = world.processes
+        self.name = f"try {task.try_number}" if len(world.tasks) == 1 else f"task {task.number} try {task.try_number}"
 
     def start(self) -> None:
         """Open the ledger, and begin."""
@@ -165,7 +168,8 @@ class Process:
             return
         world.log("%s begins", self.name)
         cleared = task.max_tries != RETRIES
-        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, {})
+        audience = world.codec.identity(task)
+        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, audience)
         self.index = TempIndex()
         try:
             ledger = self.ledger = world.open_ledger(self)
@@ -173,7 +177,8 @@ class Process:
             if task.resend and cleared and task.resend_for != task.max_tries:
                 task.resend_for = task.max_tries
                 task.generation += 1
-            self.reader = Reader(self.index, STREAM, ledger, world.rules)
+            self.rules = world.codec.rules(world, ledger)
+            self.reader = Reader(self.index, STREAM, ledger, self.rules)
             self.reader.load()
         except Killed:
             self.die("killed while opening")
@@ -186,8 +191,8 @@ class Process:
                 world.refusals += 1
             world.ended(self, "retry" if error.passing else "refused")
             return
-        self.recorder = Recorder(ledger, world.rules)
-        timing = world.rules.timing if world.rules.has_quiet_hours else None
+        self.recorder = Recorder(ledger, self.rules)
+        timing = self.rules.timing if self.rules.has_quiet_hours else None
         options = Options(**{**world.options, **task.options, "attempt": task.try_number, "timing": timing})
         self.machine = Machine(options, world.now)
         self._read()
@@ -328,7 +333,7 @@ class Process:
             def answer(sent: SendResult) -> None:
                 self._answer(batch, items, sent)
 
-            world.cirrus.request(messages, answer)
+            world.cirrus.request(self.task, messages, answer)
         self._do()
 
     def _check_departure(self, messages: Sequence[Message]) -> None:
@@ -412,7 +417,7 @@ class World:
         self.history: list[str] = []
         self._keep_log = keep_log
         self.struck_counts: Counter[str] = Counter()
-        self.refusals = 0
+        self.refusals = self.processes = 0
         self._events: list[tuple[float, int, Callable[[], None], str]] = []
         self._order = 0
         self._budget = choices.below(12)
@@ -431,7 +436,6 @@ class World:
             "batch": 1 + choices.below(5),
             "pause": choices.of([1.0, 0.1, 4.0]),
         }
-        self.rules = codec.rules(self) or Rules(self)
         self.cirrus = SimulatedCirrus(self)
         self.tasks = codec.tasks(self)
 
@@ -487,6 +491,7 @@ class World:
             self.check(steps < 60_000 and self.now < 60 * 86_400, "the world does not come to an end")
         for task in self.tasks:
             self._judge(task)
+        self.codec.judge(self)
 
     def _misfortune(self) -> None:
         """Let something happen to a process between two steps."""
@@ -528,10 +533,10 @@ class World:
         self._next_try(task)
 
     def _clear_running(self, task: Task, process: Process) -> None:
-        process.stop()
         task.clears += 1
         task.max_tries = task.try_number + RETRIES
         task.state = "cleared while running"
+        process.stop()
 
     # ---- Airflow
 
@@ -554,6 +559,8 @@ class World:
 
     def _change(self, task: Task) -> None:
         """Change an audience between two tries: rows are inserted, removed, doubled and put in another order."""
+        if self.codec.remap(self, task):
+            return
         messages = [message for _, message in task.audience]
         for _ in range(1 + self.choices.below(4)):
             kind = self.choices.below(4)
@@ -620,16 +627,15 @@ class World:
 
     def _check_truth(self, task: Task, process: Process) -> None:
         """Compare what a try said with what Cirrus knows."""
-        accepted = Counter(key for _, key, _ in self.cirrus.accepted)
-        ids = {message_id for _, _, message_id in self.cirrus.accepted}
-        repeats = bool(task.options.get("repeat_unknown"))
+        accepted = Counter(key for _, key, _, _ in self.cirrus.accepted)
+        ids = {message_id for _, _, message_id, _ in self.cirrus.accepted}
         for one in process.told.values():
             key, entry = one.key, one.entry
             sent = accepted[key]
             if entry.outcome is Outcome.ACCEPTED:
                 self.check(entry.message_id in ids, "accepted under an id that Cirrus never gave")
                 self.check(sent > 0, "called accepted, and never sent")
-            elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not repeats and not task.generation:
+            elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not task.generation:
                 self.check(sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value)
             elif entry.outcome is Outcome.UNKNOWN and not self.codec.is_shared:
                 self.check(key in task.may_be_unknown, "unknown, and nothing had struck it")
@@ -638,10 +644,11 @@ class World:
         """Look whether the promises were kept, once everything has ended."""
         process = task.process
         self.check(task.state in ("success", "failed", "refused", "superseded"), "the task is %s", task.state)
-        counts = Counter(key for _, key, _ in self.cirrus.accepted)
+        counts = Counter(key for _, key, _, of in self.cirrus.accepted if of is task or self.codec.is_shared)
+        sent = Counter(self.codec.name_of(of, key) for _, key, _, of in self.cirrus.accepted)
         generations = sum(one.generation for one in self.tasks)
         if not any(one.options.get("repeat_unknown") for one in self.tasks):
-            for key, times in counts.items():
+            for times in sent.values():
                 self.check(times <= 1 + generations, "a message was sent %d times", times)
         if task.state == "refused":
             self.check(task.was_emptied or task.clears > 0, "refused, and nothing was cleared")
@@ -651,12 +658,13 @@ class World:
         told = Counter(one.entry.outcome for one in process.told.values())
         self.check(sum(told.values()) == len(task.audience), "the counts do not add up")
         self.check(told[Outcome.UNSENT] == 0, "success, and somebody is left")
+        repeats = bool(task.options.get("repeat_unknown"))
         mine: dict[bytes, set[Outcome]] = {}
         for one in process.told.values():
             mine.setdefault(one.key, set()).add(one.entry.outcome)
         said = {Outcome.ACCEPTED, Outcome.UNKNOWN}
         for key, outcomes in mine.items():
-            if key and counts[key] and not task.generation and not self.codec.is_shared:
+            if key and counts[key] and not task.generation and not self.codec.is_shared and not repeats:
                 self.check(bool(outcomes & said), "Cirrus has it, and it is called %s", sorted(outcomes))
         known = dict(self.codec.remembered(self, task))
         for key in counts:
@@ -685,9 +693,16 @@ class Codec:
         """Return the tasks of a world."""
         raise NotImplementedError
 
-    def rules(self, world: World) -> Rules | None:
-        """Return the rules of a world, where they are this codec's own."""
-        return None
+    def rules(self, world: World, ledger: Any) -> Rules:
+        """Return the rules that a try goes by."""
+        return Rules(world)
+
+    def name_of(self, task: Task, key: bytes) -> Any:
+        """Return what is to be sent once: a key, which means another message in another task unless it is shared."""
+        return key
+
+    def judge(self, world: World) -> None:
+        """Look whether the promises were kept that this kind of ledger makes beside the others."""
 
     def message(self, world: World, at: int) -> Message:
         """Return a message for an audience; some have a schedule."""
@@ -703,6 +718,14 @@ class Codec:
         if world.choices.below(6) == 5:
             rows.append(Refused(len(rows), "", "row: to is empty"))
         return list(enumerate(rows))
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        """Return what a task's part of the audience is."""
+        return {}
+
+    def remap(self, world: World, task: Task) -> bool:
+        """Change what the mapped tasks of a run are given, where there are any; return whether it was done."""
+        return False
 
     def open_store(self, world: World, task: Task) -> Any:
         """Return what a new try sees of its store."""

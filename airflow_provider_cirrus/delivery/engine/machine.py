@@ -193,7 +193,7 @@ class Machine:
         self._intended: list[Batch] = []
         self._outcomes: _Outcomes = []
         self._writing: Commit | None = None
-        self._asked_to_write = False
+        self._asked_to_write = self._is_writing = False
         self._write_began = now
         self._write_took = 0.0
         self._ledger_failing: float | None = None
@@ -272,7 +272,7 @@ class Machine:
     def wake_at(self, now: float) -> float | None:
         """Return when :meth:`tick` has something to do if nothing else happens before; None: never."""
         moments: list[float] = []
-        if self._ledger_failing is not None and not self._asked_to_write and self._may_write:
+        if self._ledger_failing is not None and self._may_write and not (self._asked_to_write or self._is_writing):
             moments.append(self._write_not_before)
         if self._can_send():
             if self._armed and self._has_sender(now):
@@ -451,6 +451,7 @@ class Machine:
             self._writing = Commit(self._intended, self._outcomes)
             self._intended, self._outcomes = [], []
         self._write_began = now
+        self._is_writing = self._writing is not None
         return self._writing
 
     def committed(self, held: Mapping[bytes, Entry], now: float, wall: float) -> None:
@@ -460,6 +461,7 @@ class Machine:
         :param held: of the intents' keys, those that must not be sent, with what they come to
         """
         written, self._writing = self._writing, None
+        self._is_writing = False
         assert written is not None
         self._write_took += 0.2 * (now - self._write_began - self._write_took)
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
@@ -479,6 +481,7 @@ class Machine:
 
         :param passes: whether the same write may succeed in a moment
         """
+        self._is_writing = False
         if self._ledger_failing is None:
             self._ledger_failing = now
         if not passes or now - self._ledger_failing > _LEDGER_PATIENCE:
@@ -711,12 +714,12 @@ class Machine:
         else:
             self._hand_over(now)
             self._make_batches(now, wall)
-        if self._may_write and not self._asked_to_write and self._has_to_write(now):
+        if self._may_write and not (self._asked_to_write or self._is_writing) and self._has_to_write(now):
             self._asked_to_write = self._effects.write = True
 
     def _has_to_write(self, now: float) -> bool:
         if self._writing is not None:
-            return self._ledger_failing is not None and now >= self._write_not_before
+            return now >= self._write_not_before
         return bool(self._intended or self._outcomes)
 
     def _account_for_the_rest(self, wall: float) -> None:
