@@ -27,12 +27,13 @@ from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.policy import Policy, Timing
 from tests.simulation.choices import Choices
-from tests.simulation.cirrus import STREAM, UNTRANSLATED, SimulatedCirrus
+from tests.simulation.cirrus import POISON_ENDING, STREAM, UNTRANSLATED, SimulatedCirrus
 from tests.simulation.store import Killed
 
 WALL = 1_800_000_000.0
 RETRIES = 5
 SUPPRESSED_ENDING = "93"
+UNTRANSLATED_NUMBERS = ("447700900050", "447700900051")
 
 #: Every fault, by name: a world switches some of them off.
 FAULTS = (
@@ -87,8 +88,8 @@ def pool() -> tuple[Message, ...]:
         Message.build(f"4477009{number:05d}", {"name": "order_update", "language": "en"})
         for number in (*range(40), 91, 92, 93, 191, 193)
     ]
-    made.append(Message.build("447700900050", {"name": "order_update", "language": UNTRANSLATED}))
-    made.append(Message.build("447700900051", {"name": "order_update", "language": UNTRANSLATED}))
+    for number in UNTRANSLATED_NUMBERS:
+        made.append(Message.build(number, {"name": "order_update", "language": UNTRANSLATED}))
     # Two messages to one person, and one account in two spellings.
     made.append(Message.build("447700900001", {"name": "reminder", "language": "en"}))
     made.append(Message.build("5215512345678", {"name": "order_update", "language": "en"}))
@@ -154,9 +155,13 @@ class Process:
         self.machine: Machine | None = None
         self._reading = False
         self._tick_at: float | None = None
+        self.began = world.now
+        self.audience = list(task.audience)
         self._left = list(task.audience)
         self._was_stopped = False
         self._has_read = False
+        #: What struck before this try began.
+        self.struck_before = Counter(world.struck_counts)
         world.processes += 1
         self.number = world.processes
         self.name = f"try {task.try_number}" if len(world.tasks) == 1 else f"task {task.number} try {task.try_number}"
@@ -189,7 +194,7 @@ class Process:
             if not error.passing:
                 world.check(cleared or isinstance(error, LedgerSuperseded), "it refused without a clear: %s", error)
                 world.refusals += 1
-            world.ended(self, "retry" if error.passing else "refused")
+            world.ended(self, "unavailable" if error.passing else "refused")
             return
         self.recorder = Recorder(ledger, self.rules)
         timing = self.rules.timing if self.rules.has_quiet_hours else None
@@ -386,10 +391,10 @@ class Process:
         broken = machine.broken
         if broken is not None:
             passes = bool(getattr(broken, "passing", False))
-            self.world.ended(self, "retry" if passes else "superseded")
+            self.world.ended(self, "unavailable" if passes else "superseded")
             return
         if not self._was_stopped:
-            missing = {index for index, _ in self.task.audience} - self.told.keys()
+            missing = {index for index, _ in self.audience} - self.told.keys()
             self.world.check(not missing, "nobody said what became of %s", sorted(missing))
         counts = Counter(one.entry.outcome for one in self.told.values())
         found = verdict(
@@ -594,7 +599,9 @@ class World:
         if task.state == "cleared while running":
             task.process = None
             self._next_try(task)
-        elif how in ("killed", Verdict.RETRY, "retry"):
+        elif how in ("killed", "unavailable", Verdict.RETRY):
+            if how == Verdict.RETRY:
+                self._check_excuse(process)
             self._next_try(task)
         elif how == Verdict.DEFER:
             assert process.machine is not None
@@ -635,10 +642,32 @@ class World:
             if entry.outcome is Outcome.ACCEPTED:
                 self.check(entry.message_id in ids, "accepted under an id that Cirrus never gave")
                 self.check(sent > 0, "called accepted, and never sent")
+            elif entry.outcome is Outcome.REJECTED and key and "(400)" in (entry.reason or ""):
+                self.check(one.recipient.endswith(POISON_ENDING), "rejected for what another message had")
             elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not task.generation:
                 self.check(sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value)
             elif entry.outcome is Outcome.UNKNOWN and not self.codec.is_shared:
                 self.check(key in task.may_be_unknown, "unknown, and nothing had struck it")
+
+    def _check_excuse(self, process: Process) -> None:
+        """A try that leaves somebody unsent must have met something that ends a try."""
+        struck = self.struck_counts - process.struck_before
+        ends = {"stop", "account_locked", "unauthorized", "throttled", "down_for_minutes", "cleared_while_running"}
+        lost = ("lost_request", "lost_answer", "server_error_before", "server_error_after", "garbage")
+        machine = process.machine
+        assert machine is not None
+        # A server that is down since before this try, and one that refuses for longer than a run is patient.
+        is_down = self.cirrus.down_until > process.began or struck["refused_connection"] > 1
+        # One person gets a message at a time; a throttle of theirs may outlast a run's tries.
+        is_throttled = struck["throttled_recipient"] > 1
+        is_blocked = struck["untranslated"] > 0
+        in_a_row = sum(struck[fault] for fault in lost) >= 3
+        excused = any(struck[fault] for fault in ends) or is_down or is_throttled or in_a_row
+        left = [one.recipient for one in process.told.values() if one.entry.outcome is Outcome.UNSENT]
+        # Whoever was to get a template that was refused for another; nobody else is left for that.
+        excused = excused or (is_blocked and all(to in UNTRANSLATED_NUMBERS for to in left))
+        excused = excused or machine.deferred > 0 or bool(process.task.options.get("repeat_unknown"))
+        self.check(excused, "somebody was left, and nothing had ended the run: %s", dict(struck))
 
     def _judge(self, task: Task) -> None:
         """Look whether the promises were kept, once everything has ended."""
@@ -656,7 +685,7 @@ class World:
         if process is None or process.machine is None or task.state != "success":
             return
         told = Counter(one.entry.outcome for one in process.told.values())
-        self.check(sum(told.values()) == len(task.audience), "the counts do not add up")
+        self.check(sum(told.values()) == len(process.audience), "the counts do not add up")
         self.check(told[Outcome.UNSENT] == 0, "success, and somebody is left")
         repeats = bool(task.options.get("repeat_unknown"))
         mine: dict[bytes, set[Outcome]] = {}

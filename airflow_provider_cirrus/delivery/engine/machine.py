@@ -493,6 +493,15 @@ class Machine:
         self._ledger_pause = min(2 * self._ledger_pause, _LEDGER_PAUSES[1])
         self._go_on(now, wall)
 
+    def write_refused(self, error: BaseException, now: float, wall: float) -> None:
+        """Take note that a write's outcomes are durable, and that no further message may be recorded, so none sent."""
+        written, self._writing = self._writing, None
+        assert written is not None
+        self._is_writing = False
+        for batch in written.batches:
+            self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
+        self.break_off(error, now, wall)
+
     # ---- from intended to sent: events of the senders
 
     def _hand_over(self, now: float) -> None:
