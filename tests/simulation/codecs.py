@@ -172,6 +172,25 @@ class _FaultyPlaces:
         return self._call(lambda: self._places.release(keys))
 
 
+class SqlAloneCodec(TaskStateCodec):
+    """One task with a ledger in a database, to be compared with the other kinds."""
+
+    _worlds = count()
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or memory_engine()
+        self._name = f"alone{next(self._worlds)}"
+
+    def open_ledger(self, world: World, process: Process) -> Any:
+        owner = f"{self._name}-{process.number}"
+        return SqlLedger(self._engine, f"{self._name}/run/task", owner, is_global=is_global, clock=lambda: world.wall)
+
+    def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
+        ledger = SqlLedger(self._engine, f"{self._name}/run/task", "afterwards", clock=lambda: world.wall)
+        ledger.open(TaskTry(task.try_number + 1, task.max_tries, RETRIES))
+        return list(ledger.load())
+
+
 class SqlCodec(Codec):
     """
     The ledger in a database, shared by several tasks: two DAGs with message_keys and a frequency cap, or the mapped
@@ -207,7 +226,8 @@ class SqlCodec(Codec):
     def audience(self, world: World) -> list[tuple[int, Any]]:
         # Few people, so that the tasks want the same.
         size = 1 + world.choices.below(10)
-        return list(enumerate(self.message(world, world.choices.below(12)) for _ in range(size)))
+        people = 5 if self._cap is not None else 12
+        return list(enumerate(self.message(world, world.choices.below(people)) for _ in range(size)))
 
     def name_of(self, task: Task, key: bytes) -> Any:
         return key if self._is_mapped or is_global(key) else (task.number, key)

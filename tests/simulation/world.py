@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -306,6 +306,9 @@ class Process:
             self.expose()
             self.event(machine.write_failed, error, error.passing, world.now, world.wall)
             return
+        if self.task.process is not self:
+            # An orphan whom nothing stops yet: what it does, the next try knows as begun.
+            self.task.may_be_unknown |= {item.key for item in commit.items}
         for item in commit.items:
             if item.key not in held:
                 world.log("%s intends %s", self.name, item.key.hex()[:8])
@@ -413,9 +416,13 @@ class World:
 
     :param choices: where every choice comes from
     :param codec: makes stores and ledgers, and tells of what they hold
+    :param keep_log: whether to write the history down
+    :param without: faults that never strike here
     """
 
-    def __init__(self, choices: Choices, codec: Codec, *, keep_log: bool = False) -> None:
+    def __init__(
+        self, choices: Choices, codec: Codec, *, keep_log: bool = False, without: Collection[str] = ()
+    ) -> None:
         self.choices = choices
         self.codec = codec
         self.now = 0.0
@@ -428,7 +435,7 @@ class World:
         self._budget = choices.below(12)
         self._mischief: dict[Any, bool] = {}
         off = {fault for fault in FAULTS if choices.below(3) == 0}
-        self.on = frozenset(FAULTS) - off
+        self.on = frozenset(FAULTS) - off - frozenset(without)
         self.heal_at = choices.seconds(400)
         self.quiet: list[tuple[float, float]] = []
         if "quiet_hours" in self.on and choices.chance(30):
@@ -653,7 +660,7 @@ class World:
         """A try that leaves somebody unsent must have met something that ends a try."""
         struck = self.struck_counts - process.struck_before
         ends = {"stop", "account_locked", "unauthorized", "throttled", "down_for_minutes", "cleared_while_running"}
-        lost = ("lost_request", "lost_answer", "server_error_before", "server_error_after", "garbage")
+        lost = ("lost_request", "lost_answer", "server_error_before", "server_error_after", "garbage", "missing_entry")
         machine = process.machine
         assert machine is not None
         # A server that is down since before this try, and one that refuses for longer than a run is patient.

@@ -238,8 +238,8 @@ def a_run_gives_up_at_its_first_failure_after_silence() -> Any:
     def learn(self: Machine, batch: Batch, sent: Any, now: float) -> None:
         if sent.error is None:
             self.last_good = now  # type: ignore[attr-defined]
-        elif self._failing_since is None:
-            self._failing_since = getattr(self, "last_good", 0.0)
+        elif self._unreached_since is None:
+            self._unreached_since = getattr(self, "last_good", 0.0)
         real(self, batch, sent, now)
 
     return patch.object(Machine, "_learn", learn)

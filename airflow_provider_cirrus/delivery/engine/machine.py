@@ -43,7 +43,7 @@ _FAILURES = 3
 _FIRST_STEPS = 0.3
 # Messages in a row that were refused as a request of their own: the template is wrong, not the recipient.
 _LONE_REFUSALS = 3 * MAX_BATCH
-# Seconds from the first failure on, without a good answer, after which a run gives up.
+# Seconds after which a run gives up: without any connection, and with nothing but 429.
 _PATIENCE_CONNECTING = 10.0
 _PATIENCE_THROTTLED = 120.0
 # Seconds that a server's Retry-After is waited for here; beyond that Airflow's own retry waits better.
@@ -210,7 +210,10 @@ class Machine:
         self._departures = _Frequency(now)
         self._failures = 0
         self._lone_refusals = 0
-        self._failing_since: float | None = None
+        self._is_failing = False
+        # Since when no connection comes about, and since when there is nothing but 429.
+        self._unreached_since: float | None = None
+        self._throttled_since: float | None = None
         # (template, language) of which no message can succeed, and why.
         self._blocked: dict[tuple[str, str], str] = {}
         self._is_exhausted = False
@@ -388,7 +391,7 @@ class Machine:
 
     @property
     def _takes_first_steps(self) -> bool:
-        return not self._has_answer and self._failing_since is None
+        return not self._has_answer and not self._is_failing
 
     def _lead_wait(self, now: float) -> float:
         """Return the seconds until the next batch's intent has to be written for it to leave in its turn."""
@@ -617,32 +620,37 @@ class Machine:
         if error is None:
             self._has_answer = True
             self._window = min(self._window + 1, self._options.concurrency)
-            self._failures, self._lone_refusals, self._failing_since = 0, 0, None
+            self._failures, self._lone_refusals = 0, 0
+            self._is_failing, self._unreached_since, self._throttled_since = False, None, None
             self._block(sent)
             if sent.stop:
                 self._end()
             return
         self.error = error
-        if self._failing_since is None:
-            self._failing_since = now
-        failing = now - self._failing_since
+        self._is_failing = True
         give_up = sent.stop
         if isinstance(error, errors.Throttled):
+            self._unreached_since = None
+            self._throttled_since = now if self._throttled_since is None else self._throttled_since
             self._limit.slow_down(error.retry_after, now)
             log.warning("%s Going on at %.0f messages a second.", error.message, self._limit.rate(now))
-            give_up = give_up or (error.retry_after or 0) > _LONGEST_WAIT or failing > _PATIENCE_THROTTLED
+            is_too_long = (error.retry_after or 0) > _LONGEST_WAIT
+            give_up = give_up or is_too_long or now - self._throttled_since > _PATIENCE_THROTTLED
         else:
             log.warning("%d messages are %s. %s", len(sent.results), sent.results[0].outcome, error)
             if isinstance(error, errors.BadRequest):
                 # The server works; what is wrong is in the request, and it is being looked for.
                 self._has_answer = True
-                self._failing_since = None
+                self._is_failing, self._unreached_since = False, None
                 self._lone_refusals += len(batch.items) == 1
                 give_up = give_up or self._lone_refusals >= _LONE_REFUSALS
             elif error.had_no_effect:
-                give_up = give_up or failing > _PATIENCE_CONNECTING
+                self._unreached_since = now if self._unreached_since is None else self._unreached_since
+                give_up = give_up or now - self._unreached_since > _PATIENCE_CONNECTING
                 self._window = 1
             else:
+                # It was reached, whatever became of the request.
+                self._unreached_since = None
                 self._failures += 1
                 self._window = 1
                 give_up = give_up or self._failures >= _FAILURES
