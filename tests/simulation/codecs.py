@@ -200,10 +200,10 @@ class SqlCodec(Codec):
     is_shared = True
     _worlds = count()
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, name: str | None = None) -> None:
         self._engine = engine or memory_engine()
         # The database outlives a world; its names do not.
-        self._name = f"world{next(self._worlds)}"
+        self._name = name or f"world{next(self._worlds)}"
         self._is_mapped = False
         self._cap: FrequencyCap | None = None
 
@@ -212,6 +212,8 @@ class SqlCodec(Codec):
         self._is_mapped = choices.below(2) == 1
         if not self._is_mapped and choices.below(2) == 1:
             self._cap = FrequencyCap(1 + choices.below(2), days=7)
+            # So that one has ended, or is about to, when the next begins.
+            self.spread = 120.0
         return [
             Task(None, {"repeat_unknown": choices.below(12) == 11}, self.audience(world), number=number)
             for number in range(2 + choices.below(2))
@@ -273,4 +275,9 @@ class SqlCodec(Codec):
 @cache
 def memory_engine() -> Engine:
     """Return a database in memory, for all worlds of this process."""
+    return new_memory_engine()
+
+
+def new_memory_engine() -> Engine:
+    """Return an empty database in memory."""
     return sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})

@@ -493,7 +493,7 @@ class World:
     def run(self) -> None:
         """Run until nothing happens any more, and look whether every promise was kept."""
         for task in self.tasks:
-            self._schedule(task, self.choices.seconds(5) if len(self.tasks) > 1 else 0.0)
+            self._schedule(task, self.choices.seconds(self.codec.spread) if len(self.tasks) > 1 else 0.0)
         steps = 0
         while self._events:
             self.now, _, work, _ = heapq.heappop(self._events)
@@ -724,6 +724,8 @@ class Codec:
 
     #: Whether other tasks may hold the same messages.
     is_shared = False
+    #: Seconds within which its tasks begin.
+    spread = 5.0
 
     def tasks(self, world: World) -> list[Task]:
         """Return the tasks of a world."""

@@ -12,12 +12,15 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+import sqlalchemy as sa
+
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery import cap_store
 from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.engine import machine as engine
-from airflow_provider_cirrus.delivery.engine.machine import Batch, Item, Machine
+from airflow_provider_cirrus.delivery.engine.machine import Batch, Machine
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.ledger import (
@@ -423,7 +426,13 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
         self._policy.release([key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
         return found
 
-    return patch.object(Recorder, "write", write)
+    @contextmanager
+    def both() -> Iterator[None]:
+        # The ledger's own word is asked as well, so both have to be wrong.
+        with (
+            patch.object(Recorder, "write", write),
+            patch.object(cap_store, "may_have_been_sent", lambda key, task: sa.false()),
+        ):
+            yield
 
-
-__all__ = ["ZOO", "Item"]
+    return both()
