@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger import (
     CUT_OFF,
@@ -214,6 +215,8 @@ class SqlCodec(Codec):
             self._cap = FrequencyCap(1 + choices.below(2), days=7)
             # So that one has ended, or is about to, when the next begins.
             self.spread = 120.0
+            # People are the same in all worlds, and what they got in one does not count in another.
+            CapStore(self._engine).purge(before=1e12)
         return [
             Task(None, {"repeat_unknown": choices.below(12) == 11}, self.audience(world), number=number)
             for number in range(2 + choices.below(2))
