@@ -27,7 +27,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-unit check docs build bench simulate lock clean
+.PHONY: help venv venv-2.11 demo up test test-unit check docs build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,7 @@ docs: venv ## build the documentation into site/; a warning is an error
 build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation
 
+.PHONY: simulate
 simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=… one kind of ledger
 	@$(BIN)/python -m tests.simulation --first $(FIRST) --worlds $(SEEDS) $(if $(CODEC),--codec $(CODEC))
 
