@@ -24,10 +24,11 @@ SEEDS ?= 1000000
 
 # An Airflow that is merely imported writes its configuration there, not into the home directory.
 pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$(CURDIR)/.venv-2.11/bin/python \
+	CIRRUS_TEST_AIRFLOW_3_4_PYTHON=$(CURDIR)/.venv-3.4/bin/python \
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-unit check docs build bench lock clean
+.PHONY: help venv venv-2.11 venv-3.4 demo up test test-unit check docs build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,15 +39,15 @@ demo: venv ## run the example DAG in a real Airflow against the sandbox; shows w
 up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=8080 SANDBOX_PORT=8787
 	@$(BIN)/python -m scripts.up
 
-test: venv venv-2.11 ## run all tests: unit, integration, system, and the check on Airflow 2.11
+test: venv venv-2.11 venv-3.4 ## run all tests: unit, integration, system, and the checks on Airflow 2.11 and 3.4
 	@$(pytest) -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 test-unit: venv ## run the unit tests only
 	@$(pytest) tests/unit $(PYTEST_ARGS)
 
 check: venv ## lint, check the format, check the types
-	@$(BIN)/ruff check --extend-exclude .venv-2.11 .
-	@$(BIN)/ruff format --check --extend-exclude .venv-2.11 .
+	@$(BIN)/ruff check --extend-exclude .venv-2.11,.venv-3.4 .
+	@$(BIN)/ruff format --check --extend-exclude .venv-2.11,.venv-3.4 .
 	@$(BIN)/mypy
 
 docs: venv ## build the documentation into site/; a warning is an error
@@ -71,8 +72,11 @@ venv: ## make or refresh .venv, as constraints/airflow-3.3.txt says; PYTHON=... 
 venv-2.11: ## the same for Airflow 2.11
 	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt airflow-2-11
 
+venv-3.4: ## the same for Airflow 3.4
+	@$(PYTHON) -m scripts.make_venv .venv-3.4 constraints/airflow-3.4.txt airflow-3-4
+
 lock: ## resolve the constraints files anew; needs Python 3.11
 	@$(PYTHON) -m scripts.lock
 
 clean: ## remove everything that these targets make
-	@rm -rf .venv .venv-2.11 .demo .up build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-2.11 .venv-3.4 .demo .up build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -18,8 +18,13 @@ from scripts.make_venv import EVERYTHING
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Lines of Airflow, and the dependency group with which each is used.
-LINES = {"3.3": "dev", "2.11": "airflow-2-11"}
+#: Lines of Airflow: the versions that pip chooses from, and the dependency group with which each is used. A line that
+#: is not released yet is named by its newest version before that.
+LINES = {
+    "3.4": ("3.4.0b2", "airflow-3-4"),
+    "3.3": ("3.3.*", "dev"),
+    "2.11": ("2.11.*", "airflow-2-11"),
+}
 
 HEADER = """\
 # Versions with which this project is developed and tested on Airflow {line}.
@@ -38,6 +43,7 @@ def run(*command: str) -> str:
 
 def resolve(line: str, directory: Path) -> list[str]:
     """Install everything for one line of Airflow and return ``name==version`` for each package."""
+    versions, group = LINES[line]
     venv.create(directory, with_pip=True)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     # Some Pythons put setuptools into a new environment; it is listed only if something needs it.
@@ -53,8 +59,8 @@ def resolve(line: str, directory: Path) -> list[str]:
         "--editable",
         EVERYTHING,
         "--group",
-        LINES[line],
-        f"apache-airflow=={line}.*",
+        group,
+        f"apache-airflow=={versions}",
     )
     frozen = run(*pip, "freeze", "--all", "--exclude-editable").splitlines()
     # Only what an index can serve anywhere: no paths, no addresses.

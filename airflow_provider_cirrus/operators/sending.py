@@ -241,7 +241,9 @@ class SendingOperator(RulesOperator):
         """Return the shards, or what a mapped task was given: records of another part would be somebody else's."""
         if shard := self._shard():
             return {"shards": shard[1], "shard": shard[0]}
-        return {"mapped": fingerprint(*self._recipients())} if context["ti"].map_index >= 0 else {}
+        map_index = context["ti"].map_index
+        is_mapped = map_index is not None and map_index >= 0
+        return {"mapped": fingerprint(*self._recipients())} if is_mapped else {}
 
     def _recipients(self) -> list[Any]:
         """Return the arguments that say who is messaged, as far as they tell mapped tasks apart."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.delivery.ledger import key_of
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import Task, World
 
 STREAM = "stream-of-a-world"
 
@@ -26,12 +28,13 @@ class SimulatedCirrus:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        #: Every message that was accepted: when, and its key.
-        self.accepted: list[tuple[float, bytes, str]] = []
+        #: Every message that was accepted: when, its key, its id, and whose it was.
+        self.accepted: list[tuple[float, bytes, str, Task]] = []
         self.down_until = -1.0
         self._ids = 0
+        self.people: Counter[str] = Counter()
 
-    def request(self, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
+    def request(self, task: Task, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
         """Take a request on its way; ``answer`` is called with what it comes to, whether or not anybody is there."""
         world = self._world
         if world.now < self.down_until or world.strikes("refused_connection", 6):
@@ -42,9 +45,11 @@ class SimulatedCirrus:
         if world.strikes("lost_request", 4):
             self._later(answer, wire.failed_send(messages, NoAnswer("dropped")), 30)
             return
-        world.after(0.01 + world.choices.seconds(0.3), lambda: self._arrive(messages, answer), "a request arrives")
+        world.after(
+            0.01 + world.choices.seconds(0.3), lambda: self._arrive(task, messages, answer), "a request arrives"
+        )
 
-    def _arrive(self, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
+    def _arrive(self, task: Task, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
         world = self._world
         if world.strikes("server_error_before", 4):
             self._respond(messages, answer, 500, b"<html>oops</html>")
@@ -59,9 +64,9 @@ class SimulatedCirrus:
                 messages, answer, 400, json.dumps({"status": "400", "description": "no", "data": None}).encode()
             )
         else:
-            self._judge(messages, answer)
+            self._judge(task, messages, answer)
 
-    def _judge(self, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
+    def _judge(self, task: Task, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
         world = self._world
         entries: list[dict[str, object]] = []
         for message in messages:
@@ -80,7 +85,8 @@ class SimulatedCirrus:
                 continue
             self._ids += 1
             key = key_of(message, STREAM)
-            self.accepted.append((world.now, key, f"m{self._ids}"))
+            self.accepted.append((world.now, key, f"m{self._ids}", task))
+            self.people[account_of(message.to)] += 1
             world.log("cirrus accepts %s", key.hex()[:8])
             entries.append({"recipient": message.to, "id": f"m{self._ids}", "status": 200})
         if world.strikes("lost_answer", 4):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import count
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import StaticPool
+
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger import (
     CUT_OFF,
     NOBODY,
     Entry,
+    LedgerIncomplete,
     LedgerSuperseded,
     LedgerUnavailable,
     TaskTry,
+    is_global,
 )
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.simulation.store import Killed, Shelf, SimulatedStore
-from tests.simulation.world import RETRIES, Codec, Process, Task, World
+from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World
 
 
 class TaskStateCodec(Codec):
@@ -30,14 +41,14 @@ class TaskStateCodec(Codec):
         return SimulatedStore(world, task.shelf)
 
     def open_ledger(self, world: World, process: Process) -> TaskStateLedger:
-        return TaskStateLedger(process.store)
+        return TaskStateLedger(process.store, reads_ahead=False, gathers=4)
 
     def empty(self, task: Task) -> None:
-        task.shelf.kept.clear()
+        task.shelf.empty()
 
     def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
         world.heal_at = -1.0
-        ledger = TaskStateLedger(SimulatedStore(world, task.shelf))
+        ledger = TaskStateLedger(SimulatedStore(world, task.shelf), reads_ahead=False, gathers=4)
         ledger.open(TaskTry(task.try_number + 1, task.max_tries, RETRIES))
         return list(ledger.load())
 
@@ -55,8 +66,6 @@ class IdealLedger:
             self._kept.clear()
             self._kept["clear"] = task.clear
         elif "mark" not in self._kept and task.was_cleared:
-            from airflow_provider_cirrus.delivery.ledger import LedgerIncomplete
-
             raise LedgerIncomplete("what was recorded is gone")
         self._kept["mark"] = True
 
@@ -100,3 +109,168 @@ class IdealCodec(TaskStateCodec):
 
     def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
         return list(task.shelf.kept.get("entries", {}).items())
+
+
+class _Faulty:
+    """A ledger in a database that is away, slow to answer, or kills whoever asks."""
+
+    keeps_persons = True
+
+    def __init__(self, world: World, ledger: SqlLedger) -> None:
+        self._world, self._ledger = world, ledger
+
+    def _call(self, work: Callable[[], Any]) -> Any:
+        world = self._world
+        if world.strikes("store_lost", 3):
+            raise LedgerUnavailable("the database is away")
+        if world.strikes("kill_before_write", 1):
+            raise Killed
+        found = work()
+        if world.strikes("store_answer_lost", 3):
+            raise LedgerUnavailable("the answer to the commit was lost")
+        if world.strikes("kill_after_write", 1):
+            raise Killed
+        return found
+
+    def open(self, task: TaskTry) -> None:
+        self._call(lambda: self._ledger.open(task))
+
+    def load(self) -> Iterator[tuple[bytes, Entry]]:
+        if self._world.strikes("store_get_fails", 2):
+            raise LedgerUnavailable("the database is away")
+        return self._ledger.load()
+
+    def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        return self._ledger.look_up(keys)
+
+    def commit(
+        self,
+        intents: Sequence[bytes],
+        outcomes: Sequence[tuple[bytes, Entry]],
+        persons: Mapping[bytes, bytes] = NOBODY,
+    ) -> Mapping[bytes, Entry]:
+        found: Mapping[bytes, Entry] = self._call(lambda: self._ledger.commit(intents, outcomes, persons))
+        return found
+
+    def tidy(self) -> bool:
+        return False
+
+    def places(self) -> Any:
+        return _FaultyPlaces(self._ledger.places(), self._call)
+
+
+class _FaultyPlaces:
+    """The places of frequency caps in such a database."""
+
+    def __init__(self, places: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
+        self._places, self._call = places, call
+
+    def claim(self, *arguments: Any) -> Any:
+        return self._call(lambda: self._places.claim(*arguments))
+
+    def release(self, keys: Any) -> Any:
+        return self._call(lambda: self._places.release(keys))
+
+
+class SqlAloneCodec(TaskStateCodec):
+    """One task with a ledger in a database, to be compared with the other kinds."""
+
+    _worlds = count()
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or memory_engine()
+        self._name = f"alone{next(self._worlds)}"
+
+    def open_ledger(self, world: World, process: Process) -> Any:
+        owner = f"{self._name}-{process.number}"
+        return SqlLedger(self._engine, f"{self._name}/run/task", owner, is_global=is_global, clock=lambda: world.wall)
+
+    def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
+        ledger = SqlLedger(self._engine, f"{self._name}/run/task", "afterwards", clock=lambda: world.wall)
+        ledger.open(TaskTry(task.try_number + 1, task.max_tries, RETRIES))
+        return list(ledger.load())
+
+
+class SqlCodec(Codec):
+    """
+    The ledger in a database, shared by several tasks: two DAGs with message_keys and a frequency cap, or the mapped
+    tasks of one run, whose audiences overlap and change places.
+    """
+
+    is_shared = True
+    _worlds = count()
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or memory_engine()
+        # The database outlives a world; its names do not.
+        self._name = f"world{next(self._worlds)}"
+        self._is_mapped = False
+        self._cap: FrequencyCap | None = None
+
+    def tasks(self, world: World) -> list[Task]:
+        choices = world.choices
+        self._is_mapped = choices.below(2) == 1
+        if not self._is_mapped and choices.below(2) == 1:
+            self._cap = FrequencyCap(1 + choices.below(2), days=7)
+        return [
+            Task(None, {"repeat_unknown": choices.below(12) == 11}, self.audience(world), number=number)
+            for number in range(2 + choices.below(2))
+        ]
+
+    def message(self, world: World, at: int) -> Message:
+        message = super().message(world, at)
+        if self._is_mapped or world.choices.below(2):
+            return message
+        return message.to_another(message.to, message.template, message_key=f"{self._name}-{at}")
+
+    def audience(self, world: World) -> list[tuple[int, Any]]:
+        # Few people, so that the tasks want the same.
+        size = 1 + world.choices.below(10)
+        people = 5 if self._cap is not None else 12
+        return list(enumerate(self.message(world, world.choices.below(people)) for _ in range(size)))
+
+    def name_of(self, task: Task, key: bytes) -> Any:
+        return key if self._is_mapped or is_global(key) else (task.number, key)
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        return {"mapped": str(task.number)} if self._is_mapped else {}
+
+    def remap(self, world: World, task: Task) -> bool:
+        if not self._is_mapped:
+            return False
+        # A file more that is sorted first: everybody's file is another one.
+        audiences = [one.audience for one in world.tasks]
+        for one, audience in zip(world.tasks, audiences[1:] + audiences[:1], strict=True):
+            if one.process is None or not one.process.is_alive:
+                one.audience = audience
+        return True
+
+    def open_store(self, world: World, task: Task) -> Any:
+        return SimulatedStore(world, Shelf())
+
+    def open_ledger(self, world: World, process: Process) -> Any:
+        number = process.task.number
+        name, part = (f"{self._name}/run/task", number) if self._is_mapped else (f"{self._name}-{number}/run/task", -1)
+        owner = f"{self._name}-{number}-{process.task.try_number}-{process.number}"
+        ledger = SqlLedger(self._engine, name, owner, map_index=part, is_global=is_global, clock=lambda: world.wall)
+        return _Faulty(world, ledger)
+
+    def rules(self, world: World, ledger: Any) -> Rules:
+        if self._cap is None:
+            return Rules(world)
+        return Rules(world, cap=self._cap, places=ledger.places())
+
+    def judge(self, world: World) -> None:
+        if self._cap is not None and not any(task.generation for task in world.tasks):
+            most = max(world.cirrus.people.values(), default=0)
+            repeats = any(task.options["repeat_unknown"] for task in world.tasks)
+            world.check(repeats or most <= self._cap.most, "somebody got %d messages under a cap", most)
+
+    def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
+        return []
+
+
+@cache
+def memory_engine() -> Engine:
+    """Return a database in memory, for all worlds of this process."""
+    return sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})

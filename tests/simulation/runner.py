@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.choices import Choices, shrink
@@ -33,9 +33,9 @@ class Found(AssertionError):
         self.seed, self.error, self.history, self.worlds = seed, error, list(history), worlds
 
 
-def run(make: Callable[[], Codec], choices: Choices, *, keep_log: bool = False) -> World:
+def run(make: Callable[[], Codec], choices: Choices, *, keep_log: bool = False, without: Collection[str] = ()) -> World:
     """Run one world; an error in it is raised with the world as ``world``."""
-    world = World(choices, make(), keep_log=keep_log)
+    world = World(choices, make(), keep_log=keep_log, without=without)
     try:
         world.run()
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.delivery.ledger import LedgerSuperseded, LedgerUnavailable
@@ -21,8 +22,29 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
         self.written = 0
+        self._epoch = 0
+
+    def empty(self) -> None:
+        """Forget everything, as a clear on Airflow 3.4 does."""
+        self.kept.clear()
+        self._epoch += 1
+
+    def late(self, key: str, text: str) -> Callable[[], None]:
+        """
+        Return a write that lands at some later time, though not in an emptied shelf.
+
+        A clear gives the task instance another id, by which alone a write finds it.
+        """
+        epoch = self._epoch
+
+        def land() -> None:
+            if epoch == self._epoch:
+                self.put(key, text)
+
+        return land
 
     def put(self, key: str, text: str) -> None:
+        """Write."""
         self.kept[key] = text
         self.written += len(text)
 
@@ -60,12 +82,12 @@ class SimulatedStore:
             raise LedgerUnavailable("the write was lost")
         if world.strikes("store_late", 3):
             # Given up on, and held up on its way: it lands after newer ones, or never.
-            world.after(world.choices.seconds(90), lambda: shelf.put(key, text), "a late write lands")
+            world.after(world.choices.seconds(90), shelf.late(key, text), "a late write lands")
             raise LedgerUnavailable("the write took too long")
         if world.strikes("kill_before_write", 1):
             raise Killed
         if world.strikes("store_twice", 3):
-            world.after(world.choices.seconds(90), lambda: shelf.put(key, text), "a repeated write lands")
+            world.after(world.choices.seconds(90), shelf.late(key, text), "a repeated write lands")
         shelf.put(key, text)
         if world.strikes("store_answer_lost", 3):
             raise LedgerUnavailable("the answer was lost")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -27,12 +27,13 @@ from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.policy import Policy, Timing
 from tests.simulation.choices import Choices
-from tests.simulation.cirrus import STREAM, UNTRANSLATED, SimulatedCirrus
+from tests.simulation.cirrus import POISON_ENDING, STREAM, UNTRANSLATED, SimulatedCirrus
 from tests.simulation.store import Killed
 
 WALL = 1_800_000_000.0
 RETRIES = 5
 SUPPRESSED_ENDING = "93"
+UNTRANSLATED_NUMBERS = ("447700900050", "447700900051")
 
 #: Every fault, by name: a world switches some of them off.
 FAULTS = (
@@ -87,8 +88,8 @@ def pool() -> tuple[Message, ...]:
         Message.build(f"4477009{number:05d}", {"name": "order_update", "language": "en"})
         for number in (*range(40), 91, 92, 93, 191, 193)
     ]
-    made.append(Message.build("447700900050", {"name": "order_update", "language": UNTRANSLATED}))
-    made.append(Message.build("447700900051", {"name": "order_update", "language": UNTRANSLATED}))
+    for number in UNTRANSLATED_NUMBERS:
+        made.append(Message.build(number, {"name": "order_update", "language": UNTRANSLATED}))
     # Two messages to one person, and one account in two spellings.
     made.append(Message.build("447700900001", {"name": "reminder", "language": "en"}))
     made.append(Message.build("5215512345678", {"name": "order_update", "language": "en"}))
@@ -99,8 +100,8 @@ def pool() -> tuple[Message, ...]:
 class Rules(Policy):
     """Rules of a world: some numbers are suppressed, and some spans of time are quiet."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__()
+    def __init__(self, world: World, **more: Any) -> None:
+        super().__init__(**more)
         self._world = world
         self.has_quiet_hours = bool(world.quiet)
 
@@ -137,6 +138,7 @@ class Task:
     #: Keys of messages that may stay unknown, as something struck while they were under way.
     may_be_unknown: set[bytes] = field(default_factory=set)
     clears: int = 0
+    number: int = 0
     was_emptied: bool = False
     resend_for: int = 0
 
@@ -153,10 +155,16 @@ class Process:
         self.machine: Machine | None = None
         self._reading = False
         self._tick_at: float | None = None
+        self.began = world.now
+        self.audience = list(task.audience)
         self._left = list(task.audience)
         self._was_stopped = False
         self._has_read = False
-        self.name = f"try {task.try_number}"
+        #: What struck before this try began.
+        self.struck_before = Counter(world.struck_counts)
+        world.processes += 1
+        self.number = world.processes
+        self.name = f"try {task.try_number}" if len(world.tasks) == 1 else f"task {task.number} try {task.try_number}"
 
     def start(self) -> None:
         """Open the ledger, and begin."""
@@ -165,7 +173,8 @@ class Process:
             return
         world.log("%s begins", self.name)
         cleared = task.max_tries != RETRIES
-        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, {})
+        audience = world.codec.identity(task)
+        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, audience)
         self.index = TempIndex()
         try:
             ledger = self.ledger = world.open_ledger(self)
@@ -173,7 +182,8 @@ class Process:
             if task.resend and cleared and task.resend_for != task.max_tries:
                 task.resend_for = task.max_tries
                 task.generation += 1
-            self.reader = Reader(self.index, STREAM, ledger, world.rules)
+            self.rules = world.codec.rules(world, ledger)
+            self.reader = Reader(self.index, STREAM, ledger, self.rules)
             self.reader.load()
         except Killed:
             self.die("killed while opening")
@@ -184,10 +194,10 @@ class Process:
             if not error.passing:
                 world.check(cleared or isinstance(error, LedgerSuperseded), "it refused without a clear: %s", error)
                 world.refusals += 1
-            world.ended(self, "retry" if error.passing else "refused")
+            world.ended(self, "unavailable" if error.passing else "refused")
             return
-        self.recorder = Recorder(ledger, world.rules)
-        timing = world.rules.timing if world.rules.has_quiet_hours else None
+        self.recorder = Recorder(ledger, self.rules)
+        timing = self.rules.timing if self.rules.has_quiet_hours else None
         options = Options(**{**world.options, **task.options, "attempt": task.try_number, "timing": timing})
         self.machine = Machine(options, world.now)
         self._read()
@@ -296,6 +306,9 @@ class Process:
             self.expose()
             self.event(machine.write_failed, error, error.passing, world.now, world.wall)
             return
+        if self.task.process is not self:
+            # An orphan whom nothing stops yet: what it does, the next try knows as begun.
+            self.task.may_be_unknown |= {item.key for item in commit.items}
         for item in commit.items:
             if item.key not in held:
                 world.log("%s intends %s", self.name, item.key.hex()[:8])
@@ -328,7 +341,7 @@ class Process:
             def answer(sent: SendResult) -> None:
                 self._answer(batch, items, sent)
 
-            world.cirrus.request(messages, answer)
+            world.cirrus.request(self.task, messages, answer)
         self._do()
 
     def _check_departure(self, messages: Sequence[Message]) -> None:
@@ -381,10 +394,10 @@ class Process:
         broken = machine.broken
         if broken is not None:
             passes = bool(getattr(broken, "passing", False))
-            self.world.ended(self, "retry" if passes else "superseded")
+            self.world.ended(self, "unavailable" if passes else "superseded")
             return
         if not self._was_stopped:
-            missing = {index for index, _ in self.task.audience} - self.told.keys()
+            missing = {index for index, _ in self.audience} - self.told.keys()
             self.world.check(not missing, "nobody said what became of %s", sorted(missing))
         counts = Counter(one.entry.outcome for one in self.told.values())
         found = verdict(
@@ -403,22 +416,26 @@ class World:
 
     :param choices: where every choice comes from
     :param codec: makes stores and ledgers, and tells of what they hold
+    :param keep_log: whether to write the history down
+    :param without: faults that never strike here
     """
 
-    def __init__(self, choices: Choices, codec: Codec, *, keep_log: bool = False) -> None:
+    def __init__(
+        self, choices: Choices, codec: Codec, *, keep_log: bool = False, without: Collection[str] = ()
+    ) -> None:
         self.choices = choices
         self.codec = codec
         self.now = 0.0
         self.history: list[str] = []
         self._keep_log = keep_log
         self.struck_counts: Counter[str] = Counter()
-        self.refusals = 0
+        self.refusals = self.processes = 0
         self._events: list[tuple[float, int, Callable[[], None], str]] = []
         self._order = 0
         self._budget = choices.below(12)
         self._mischief: dict[Any, bool] = {}
         off = {fault for fault in FAULTS if choices.below(3) == 0}
-        self.on = frozenset(FAULTS) - off
+        self.on = frozenset(FAULTS) - off - frozenset(without)
         self.heal_at = choices.seconds(400)
         self.quiet: list[tuple[float, float]] = []
         if "quiet_hours" in self.on and choices.chance(30):
@@ -431,7 +448,6 @@ class World:
             "batch": 1 + choices.below(5),
             "pause": choices.of([1.0, 0.1, 4.0]),
         }
-        self.rules = codec.rules(self) or Rules(self)
         self.cirrus = SimulatedCirrus(self)
         self.tasks = codec.tasks(self)
 
@@ -487,6 +503,7 @@ class World:
             self.check(steps < 60_000 and self.now < 60 * 86_400, "the world does not come to an end")
         for task in self.tasks:
             self._judge(task)
+        self.codec.judge(self)
 
     def _misfortune(self) -> None:
         """Let something happen to a process between two steps."""
@@ -528,10 +545,10 @@ class World:
         self._next_try(task)
 
     def _clear_running(self, task: Task, process: Process) -> None:
-        process.stop()
         task.clears += 1
         task.max_tries = task.try_number + RETRIES
         task.state = "cleared while running"
+        process.stop()
 
     # ---- Airflow
 
@@ -554,6 +571,8 @@ class World:
 
     def _change(self, task: Task) -> None:
         """Change an audience between two tries: rows are inserted, removed, doubled and put in another order."""
+        if self.codec.remap(self, task):
+            return
         messages = [message for _, message in task.audience]
         for _ in range(1 + self.choices.below(4)):
             kind = self.choices.below(4)
@@ -587,7 +606,9 @@ class World:
         if task.state == "cleared while running":
             task.process = None
             self._next_try(task)
-        elif how in ("killed", Verdict.RETRY, "retry"):
+        elif how in ("killed", "unavailable", Verdict.RETRY):
+            if how == Verdict.RETRY:
+                self._check_excuse(process)
             self._next_try(task)
         elif how == Verdict.DEFER:
             assert process.machine is not None
@@ -620,28 +641,50 @@ class World:
 
     def _check_truth(self, task: Task, process: Process) -> None:
         """Compare what a try said with what Cirrus knows."""
-        accepted = Counter(key for _, key, _ in self.cirrus.accepted)
-        ids = {message_id for _, _, message_id in self.cirrus.accepted}
-        repeats = bool(task.options.get("repeat_unknown"))
+        accepted = Counter(key for _, key, _, _ in self.cirrus.accepted)
+        ids = {message_id for _, _, message_id, _ in self.cirrus.accepted}
         for one in process.told.values():
             key, entry = one.key, one.entry
             sent = accepted[key]
             if entry.outcome is Outcome.ACCEPTED:
                 self.check(entry.message_id in ids, "accepted under an id that Cirrus never gave")
                 self.check(sent > 0, "called accepted, and never sent")
-            elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not repeats and not task.generation:
+            elif entry.outcome is Outcome.REJECTED and key and "(400)" in (entry.reason or ""):
+                self.check(one.recipient.endswith(POISON_ENDING), "rejected for what another message had")
+            elif entry.outcome in (Outcome.UNSENT, Outcome.SUPPRESSED) and key and not task.generation:
                 self.check(sent == 0 or self.codec.is_shared, "called %s, and Cirrus has it", entry.outcome.value)
             elif entry.outcome is Outcome.UNKNOWN and not self.codec.is_shared:
                 self.check(key in task.may_be_unknown, "unknown, and nothing had struck it")
+
+    def _check_excuse(self, process: Process) -> None:
+        """A try that leaves somebody unsent must have met something that ends a try."""
+        struck = self.struck_counts - process.struck_before
+        ends = {"stop", "account_locked", "unauthorized", "throttled", "down_for_minutes", "cleared_while_running"}
+        lost = ("lost_request", "lost_answer", "server_error_before", "server_error_after", "garbage", "missing_entry")
+        machine = process.machine
+        assert machine is not None
+        # A server that is down since before this try, and one that refuses for longer than a run is patient.
+        is_down = self.cirrus.down_until > process.began or struck["refused_connection"] > 1
+        # One person gets a message at a time; a throttle of theirs may outlast a run's tries.
+        is_throttled = struck["throttled_recipient"] > 1
+        is_blocked = struck["untranslated"] > 0
+        in_a_row = sum(struck[fault] for fault in lost) >= 3
+        excused = any(struck[fault] for fault in ends) or is_down or is_throttled or in_a_row
+        left = [one.recipient for one in process.told.values() if one.entry.outcome is Outcome.UNSENT]
+        # Whoever was to get a template that was refused for another; nobody else is left for that.
+        excused = excused or (is_blocked and all(to in UNTRANSLATED_NUMBERS for to in left))
+        excused = excused or machine.deferred > 0 or bool(process.task.options.get("repeat_unknown"))
+        self.check(excused, "somebody was left, and nothing had ended the run: %s", dict(struck))
 
     def _judge(self, task: Task) -> None:
         """Look whether the promises were kept, once everything has ended."""
         process = task.process
         self.check(task.state in ("success", "failed", "refused", "superseded"), "the task is %s", task.state)
-        counts = Counter(key for _, key, _ in self.cirrus.accepted)
+        counts = Counter(key for _, key, _, of in self.cirrus.accepted if of is task or self.codec.is_shared)
+        sent = Counter(self.codec.name_of(of, key) for _, key, _, of in self.cirrus.accepted)
         generations = sum(one.generation for one in self.tasks)
         if not any(one.options.get("repeat_unknown") for one in self.tasks):
-            for key, times in counts.items():
+            for times in sent.values():
                 self.check(times <= 1 + generations, "a message was sent %d times", times)
         if task.state == "refused":
             self.check(task.was_emptied or task.clears > 0, "refused, and nothing was cleared")
@@ -649,14 +692,15 @@ class World:
         if process is None or process.machine is None or task.state != "success":
             return
         told = Counter(one.entry.outcome for one in process.told.values())
-        self.check(sum(told.values()) == len(task.audience), "the counts do not add up")
+        self.check(sum(told.values()) == len(process.audience), "the counts do not add up")
         self.check(told[Outcome.UNSENT] == 0, "success, and somebody is left")
+        repeats = bool(task.options.get("repeat_unknown"))
         mine: dict[bytes, set[Outcome]] = {}
         for one in process.told.values():
             mine.setdefault(one.key, set()).add(one.entry.outcome)
         said = {Outcome.ACCEPTED, Outcome.UNKNOWN}
         for key, outcomes in mine.items():
-            if key and counts[key] and not task.generation and not self.codec.is_shared:
+            if key and counts[key] and not task.generation and not self.codec.is_shared and not repeats:
                 self.check(bool(outcomes & said), "Cirrus has it, and it is called %s", sorted(outcomes))
         known = dict(self.codec.remembered(self, task))
         for key in counts:
@@ -685,9 +729,16 @@ class Codec:
         """Return the tasks of a world."""
         raise NotImplementedError
 
-    def rules(self, world: World) -> Rules | None:
-        """Return the rules of a world, where they are this codec's own."""
-        return None
+    def rules(self, world: World, ledger: Any) -> Rules:
+        """Return the rules that a try goes by."""
+        return Rules(world)
+
+    def name_of(self, task: Task, key: bytes) -> Any:
+        """Return what is to be sent once: a key, which means another message in another task unless it is shared."""
+        return key
+
+    def judge(self, world: World) -> None:
+        """Look whether the promises were kept that this kind of ledger makes beside the others."""
 
     def message(self, world: World, at: int) -> Message:
         """Return a message for an audience; some have a schedule."""
@@ -703,6 +754,14 @@ class Codec:
         if world.choices.below(6) == 5:
             rows.append(Refused(len(rows), "", "row: to is empty"))
         return list(enumerate(rows))
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        """Return what a task's part of the audience is."""
+        return {}
+
+    def remap(self, world: World, task: Task) -> bool:
+        """Change what the mapped tasks of a run are given, where there are any; return whether it was done."""
+        return False
 
     def open_store(self, world: World, task: Task) -> Any:
         """Return what a new try sees of its store."""

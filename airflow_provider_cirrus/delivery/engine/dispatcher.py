@@ -25,7 +25,7 @@ from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
 from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
-from airflow_provider_cirrus.delivery.ledger.base import Ledger
+from airflow_provider_cirrus.delivery.ledger import Ledger, LedgerFull
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
 
@@ -230,6 +230,8 @@ class _Run:
             return
         try:
             held = self._recorder.write(commit)
+        except LedgerFull as error:
+            self._event(lambda now, wall, error=error: self._machine.write_refused(error, now, wall))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
             passes = isinstance(error, CirrusError) and error.passing
             self._event(lambda now, wall, error=error: self._machine.write_failed(error, passes, now, wall))  # type: ignore[misc]

@@ -43,7 +43,7 @@ _FAILURES = 3
 _FIRST_STEPS = 0.3
 # Messages in a row that were refused as a request of their own: the template is wrong, not the recipient.
 _LONE_REFUSALS = 3 * MAX_BATCH
-# Seconds from the first failure on, without a good answer, after which a run gives up.
+# Seconds after which a run gives up: without any connection, and with nothing but 429.
 _PATIENCE_CONNECTING = 10.0
 _PATIENCE_THROTTLED = 120.0
 # Seconds that a server's Retry-After is waited for here; beyond that Airflow's own retry waits better.
@@ -192,7 +192,7 @@ class Machine:
         self._intended: list[Batch] = []
         self._outcomes: _Outcomes = []
         self._writing: Commit | None = None
-        self._asked_to_write = False
+        self._asked_to_write = self._is_writing = False
         self._write_began = now
         self._write_took = 0.0
         self._ledger_failing: float | None = None
@@ -209,7 +209,10 @@ class Machine:
         self._departures = _Frequency(now)
         self._failures = 0
         self._lone_refusals = 0
-        self._failing_since: float | None = None
+        self._is_failing = False
+        # Since when no connection comes about, and since when there is nothing but 429.
+        self._unreached_since: float | None = None
+        self._throttled_since: float | None = None
         # (template, language) of which no message can succeed, and why.
         self._blocked: dict[tuple[str, str], str] = {}
         self._is_exhausted = False
@@ -271,7 +274,7 @@ class Machine:
     def wake_at(self, now: float) -> float | None:
         """Return when :meth:`tick` has something to do if nothing else happens before; None: never."""
         moments: list[float] = []
-        if self._ledger_failing is not None and not self._asked_to_write and self._may_write:
+        if self._ledger_failing is not None and self._may_write and not (self._asked_to_write or self._is_writing):
             moments.append(self._write_not_before)
         if self._can_send():
             if self._armed and self._has_sender(now):
@@ -387,7 +390,7 @@ class Machine:
 
     @property
     def _takes_first_steps(self) -> bool:
-        return not self._has_answer and self._failing_since is None
+        return not self._has_answer and not self._is_failing
 
     def _lead_wait(self, now: float) -> float:
         """Return the seconds until the next batch's intent has to be written for it to leave in its turn."""
@@ -450,6 +453,7 @@ class Machine:
             self._writing = Commit(self._intended, self._outcomes)
             self._intended, self._outcomes = [], []
         self._write_began = now
+        self._is_writing = self._writing is not None
         return self._writing
 
     def committed(self, held: Mapping[bytes, Entry], now: float, wall: float) -> None:
@@ -459,6 +463,7 @@ class Machine:
         :param held: of the intents' keys, those that must not be sent, with what they come to
         """
         written, self._writing = self._writing, None
+        self._is_writing = False
         assert written is not None
         self._write_took += 0.2 * (now - self._write_began - self._write_took)
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
@@ -478,6 +483,7 @@ class Machine:
 
         :param passes: whether the same write may succeed in a moment
         """
+        self._is_writing = False
         if self._ledger_failing is None:
             self._ledger_failing = now
         if not passes or now - self._ledger_failing > _LEDGER_PATIENCE:
@@ -488,6 +494,15 @@ class Machine:
         self._write_not_before = now + self._ledger_pause
         self._ledger_pause = min(2 * self._ledger_pause, _LEDGER_PAUSES[1])
         self._go_on(now, wall)
+
+    def write_refused(self, error: BaseException, now: float, wall: float) -> None:
+        """Take note that a write's outcomes are durable, and that no further message may be recorded, so none sent."""
+        written, self._writing = self._writing, None
+        assert written is not None
+        self._is_writing = False
+        for batch in written.batches:
+            self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
+        self.break_off(error, now, wall)
 
     # ---- from intended to sent: events of the senders
 
@@ -604,32 +619,37 @@ class Machine:
         if error is None:
             self._has_answer = True
             self._window = min(self._window + 1, self._options.concurrency)
-            self._failures, self._lone_refusals, self._failing_since = 0, 0, None
+            self._failures, self._lone_refusals = 0, 0
+            self._is_failing, self._unreached_since, self._throttled_since = False, None, None
             self._block(sent)
             if sent.stop:
                 self._end()
             return
         self.error = error
-        if self._failing_since is None:
-            self._failing_since = now
-        failing = now - self._failing_since
+        self._is_failing = True
         give_up = sent.stop
         if isinstance(error, errors.Throttled):
+            self._unreached_since = None
+            self._throttled_since = now if self._throttled_since is None else self._throttled_since
             self._limit.slow_down(error.retry_after, now)
             log.warning("%s Going on at %.0f messages a second.", error.message, self._limit.rate(now))
-            give_up = give_up or (error.retry_after or 0) > _LONGEST_WAIT or failing > _PATIENCE_THROTTLED
+            is_too_long = (error.retry_after or 0) > _LONGEST_WAIT
+            give_up = give_up or is_too_long or now - self._throttled_since > _PATIENCE_THROTTLED
         else:
             log.warning("%d messages are %s. %s", len(sent.results), sent.results[0].outcome, error)
             if isinstance(error, errors.BadRequest):
                 # The server works; what is wrong is in the request, and it is being looked for.
                 self._has_answer = True
-                self._failing_since = None
+                self._is_failing, self._unreached_since = False, None
                 self._lone_refusals += len(batch.items) == 1
                 give_up = give_up or self._lone_refusals >= _LONE_REFUSALS
             elif error.had_no_effect:
-                give_up = give_up or failing > _PATIENCE_CONNECTING
+                self._unreached_since = now if self._unreached_since is None else self._unreached_since
+                give_up = give_up or now - self._unreached_since > _PATIENCE_CONNECTING
                 self._window = 1
             else:
+                # It was reached, whatever became of the request.
+                self._unreached_since = None
                 self._failures += 1
                 self._window = 1
                 give_up = give_up or self._failures >= _FAILURES
@@ -710,12 +730,12 @@ class Machine:
         else:
             self._hand_over(now)
             self._make_batches(now, wall)
-        if self._may_write and not self._asked_to_write and self._has_to_write(now):
+        if self._may_write and not (self._asked_to_write or self._is_writing) and self._has_to_write(now):
             self._asked_to_write = self._effects.write = True
 
     def _has_to_write(self, now: float) -> bool:
         if self._writing is not None:
-            return self._ledger_failing is not None and now >= self._write_not_before
+            return now >= self._write_not_before
         return bool(self._intended or self._outcomes)
 
     def _account_for_the_rest(self, wall: float) -> None:

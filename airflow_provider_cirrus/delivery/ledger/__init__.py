@@ -20,6 +20,7 @@ from airflow_provider_cirrus.delivery.ledger.base import (
     key_of,
     person_of,
 )
+from airflow_provider_cirrus.delivery.ledger.large import LedgerFull
 
 __all__ = [
     "CUT_OFF",
@@ -28,6 +29,7 @@ __all__ = [
     "Entry",
     "Ledger",
     "LedgerError",
+    "LedgerFull",
     "LedgerIncomplete",
     "LedgerSuperseded",
     "LedgerUnavailable",

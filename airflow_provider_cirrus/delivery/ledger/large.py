@@ -19,6 +19,10 @@ WAY_OUT = (
 )
 
 
+class LedgerFull(LedgerError):
+    """No more messages may be recorded; outcomes of those that are recorded still can be."""
+
+
 def most_in_state(allow_large_state: bool) -> int | None:
     """Return how many messages of one task the task state store may take; None: as many as come."""
     return None if allow_large_state else MOST

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger import state_format_1
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, LedgerError, TaskTry
-from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, LedgerFull, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
 from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, pack, unpack
@@ -40,10 +40,6 @@ class StateStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget a key."""
-
-
-class LedgerFull(LedgerError):
-    """No more messages may be recorded; outcomes of those that are recorded still can be."""
 
 
 @dataclass
@@ -78,6 +74,7 @@ class TaskStateLedger:
     :param retention: what makes the store keep a value for ever: Airflow's ``NEVER_EXPIRE``
     :param most: messages that may be recorded; None: as many as come
     :param reads_ahead: whether load() fetches the next value, in a thread, while one is read
+    :param gathers: writes that are gathered into one larger value
     """
 
     keeps_persons = False
@@ -89,9 +86,11 @@ class TaskStateLedger:
         retention: timedelta = timedelta.max,
         most: int | None = None,
         reads_ahead: bool = True,
+        gathers: int = _GATHERED,
     ) -> None:
         self._store = store
         self._reads_ahead = reads_ahead
+        self._gathers = gathers
         self._retention = retention
         self._most = most
         self._mark: Mark | None = None
@@ -173,7 +172,7 @@ class TaskStateLedger:
             self._flush(pending)
             is_full = pending.is_full
         if pending is None or pending.given != given:
-            if len(self._small) >= _GATHERED or sum(length for _, length in self._small) > _FULL:
+            if len(self._small) >= self._gathers or sum(length for _, length in self._small) > _FULL:
                 self._compact()
             pending = self._pending = self._prepared(*given)
             is_full = pending.is_full

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,8 @@ from airflow_provider_cirrus.delivery.ledger.base import (
     LedgerUnavailable,
     TaskTry,
 )
-from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, most_in_state, word_of_size
-from airflow_provider_cirrus.delivery.ledger.task_state import LedgerFull, TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, LedgerFull, most_in_state, word_of_size
+from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.unit.delivery.stores import Store, opened
 
 YES = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 1, 1906545600.5)
@@ -534,6 +536,11 @@ class _World(Store):
     def delete(self, key: str) -> None:
         self._write(key, None)
 
+    def empty(self) -> None:
+        """Discard everything, as a clear does: it gives the task a new id, by which what is late is refused."""
+        self.clear()
+        self._held.clear()
+
     def _write(self, key: str, value: Any) -> None:
         self._let_land()
         fate = self._fate(
@@ -572,6 +579,9 @@ class _History:
 
     def __init__(self) -> None:
         self.told: dict[bytes, list[tuple[Entry, bool]]] = {}
+        # Where a try that wanted to send again did not learn whether its mark was written.
+        self.may_be_forgotten = False
+        self.numbers = itertools.count()
 
     def tell(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]], confirmed: bool) -> None:
         for one, entry in [*outcomes, *((one, CUT_OFF) for one in intents)]:
@@ -579,6 +589,9 @@ class _History:
 
     def check(self, found: Mapping[bytes, Entry]) -> None:
         """Each message is as it was confirmed last, or as it was told since; none has another's outcome."""
+        if self.may_be_forgotten and not found:
+            self.told = {}
+        self.may_be_forgotten = False
         for one, told in self.told.items():
             last = max((place for place, (_, confirmed) in enumerate(told) if confirmed), default=None)
             if last is None:
@@ -591,7 +604,7 @@ class _History:
 def _ask(world: _World, ledger: TaskStateLedger, data: st.DataObject, history: _History, attempt: int) -> None:
     """Commit a few times, as an engine would; return where the ledger does not answer."""
     in_flight: list[bytes] = []
-    for _ in range(data.draw(st.integers(0, 6))):
+    for _ in range(data.draw(st.integers(0, 9))):
         settled = in_flight[: data.draw(st.integers(0, len(in_flight)))]
         entries = [
             Entry(data.draw(st.sampled_from([Outcome.ACCEPTED, Outcome.UNSENT])), one.hex(), attempt=attempt, time=1.0)
@@ -599,7 +612,7 @@ def _ask(world: _World, ledger: TaskStateLedger, data: st.DataObject, history: _
         ]
         outcomes = list(zip(settled, entries, strict=True))
         again = [one for one, entry in outcomes if entry.outcome is Outcome.UNSENT and data.draw(st.booleans())]
-        fresh = [key(len(history.told) + number) for number in range(data.draw(st.integers(0, 3)))]
+        fresh = [key(next(history.numbers)) for _ in range(data.draw(st.integers(0, 3)))]
         intents = [*again, *fresh]
         done = False
         try:
@@ -623,19 +636,51 @@ def _ask(world: _World, ledger: TaskStateLedger, data: st.DataObject, history: _
 @given(data=st.data())
 def test_no_late_repeated_or_lost_write_and_no_kill_loses_what_was_confirmed(data: st.DataObject) -> None:
     world, history = _World(data), _History()
+    task = TaskTry(1, max_tries=2, retries=2)
+    # The clear for which it was sent again.
+    resent: int | None = None
+    # Whether the store was emptied; whether a try has opened the ledger since.
+    is_emptied, is_marked = False, False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task_state, "_GATHERED", 3)
-        number, resumed = 1, False
-        for _ in range(data.draw(st.integers(1, 5))):
+        for _ in range(data.draw(st.integers(1, 6))):
             deferred = False
+            sends_again = task.resend and task.was_cleared and task.clear != resent
+            history.may_be_forgotten |= sends_again
+            ledger = TaskStateLedger(world, reads_ahead=False)
             try:
-                ledger = TaskStateLedger(world, reads_ahead=False)
-                ledger.open(TaskTry(number, resumed=resumed))
-                history.check(dict(ledger.load()))
-                _ask(world, ledger, data, history, number)
+                ledger.open(task)
+                assert not is_emptied or sends_again or history.may_be_forgotten, "it began as if nothing had been"
+                is_emptied, is_marked = False, True
+                resent = task.clear if sends_again else resent
+                found = dict(ledger.load())
+                assert not sends_again or not found
+                history.check(found)
+                _ask(world, ledger, data, history, task.try_number)
                 deferred = data.draw(st.booleans())
+            except LedgerIncomplete:
+                assert not is_marked
             except (_Killed, LedgerUnavailable):
                 pass
-            number, resumed = (number, True) if deferred else (number + 1, False)
+            task = _next(task, deferred, data)
+            is_just_cleared = task.was_cleared and task.clear == task.try_number + 1 and not deferred
+            if is_just_cleared and data.draw(st.integers(0, 3)) == 0:
+                world.empty()
+                is_emptied, is_marked = True, False
         world.is_well = True
-        history.check(loaded(Store(world), number, resumed=resumed))
+        try:
+            ledger = TaskStateLedger(world, reads_ahead=False)
+            ledger.open(replace(task, resend=False))
+            history.check(dict(ledger.load()))
+        except LedgerIncomplete:
+            assert not is_marked
+
+
+def _next(task: TaskTry, deferred: bool, data: st.DataObject) -> TaskTry:
+    """Return the try that comes next: after a deferral, as a retry, or after a clear."""
+    if deferred:
+        return replace(task, resumed=True)
+    task = replace(task, try_number=task.try_number + 1, resumed=False)
+    if data.draw(st.integers(0, 2)) > 0:
+        return task
+    return replace(task, max_tries=task.try_number - 1 + task.retries, resend=data.draw(st.booleans()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.delivery.ledger.base import LedgerUnavailable, TaskTry
 from airflow_provider_cirrus.operators.asked import AskedNumbers
+from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator
+from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store
 
 NUMBER, OTHER = "447700900101", "447700900102"
@@ -130,3 +133,20 @@ def test_what_an_earlier_version_remembered_holds() -> None:
     cirrus = Cirrus()
     assert ask(Store({name: "valid"}), cirrus, 2, 3)
     assert cirrus.asked == 0
+
+
+def test_the_connections_database_remembers_what_was_asked_for_all_tasks(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(run_id: str) -> Any:
+        ti = SimpleNamespace(dag_id="shop", run_id=run_id, task_id="validate", map_index=-1, try_number=1, max_tries=0)
+        made = ValidateContactOperator(task_id="validate", phone_number=NUMBER, opt_in=True, max_age=3600)
+        return made.execute({"ti": ti})  # type: ignore[typeddict-item]
+
+    with pytest.raises(AirflowFailException, match=r"max_age: needs a database.*ledger_conn_id"):
+        execute("1")
+    assert cirrus_default.requests == []
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{cirrus_default.connection_uri}&ledger_conn_id=shop_db")
+    assert execute("1") == execute("2") == {"valid": True, "phone_number": NUMBER}
+    assert len(cirrus_default.requests) == 1

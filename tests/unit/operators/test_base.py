@@ -57,7 +57,7 @@ class Sharded(LedgerOperator):
 
     shards = 2
 
-    def _audience_identity(self) -> dict[str, Any]:
+    def _audience_identity(self, *_: Any) -> dict[str, Any]:
         return {"shards": self.shards}
 
 
@@ -151,7 +151,7 @@ def test_the_connection_says_which_database_remembers(
             assert task == TaskTry(2, 3, 2, resend=True)
 
     asked: list[str] = []
-    monkeypatch.setattr(CirrusHook, "sql_ledger", lambda self, conn_id, ti: asked.append(conn_id) or Opened())
+    monkeypatch.setattr(CirrusHook, "sql_ledger", lambda self, conn_id, ti: (asked.append(conn_id), Opened())[1])
     connection(ledger_conn_id=connections)
     assert isinstance(ledger_of(Store(), 2, 3, ledger_conn_id=own, resend=True), Opened)
     assert asked == [used]
