@@ -18,7 +18,8 @@ endif
 
 BIN := .venv/bin
 
-# Of `make simulate`: the first world, and how many.
+# Of `make simulate`: the first world, how many, and with which kind of ledger.
+CODEC ?= task_state
 FIRST ?= 0
 SEEDS ?= 1000000
 
@@ -58,8 +59,8 @@ build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation
 
 .PHONY: simulate
-simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=… one kind of ledger
-	@$(BIN)/python -m tests.simulation --first $(FIRST) --worlds $(SEEDS) $(if $(CODEC),--codec $(CODEC))
+simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=task_state
+	@$(BIN)/python -m tests.simulation --first $(FIRST) --worlds $(SEEDS) --codec $(CODEC)
 
 bench: venv ## run every benchmark
 	@for script in benchmarks/[!_]*.py; do \
