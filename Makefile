@@ -18,6 +18,11 @@ endif
 
 BIN := .venv/bin
 
+# Of `make simulate`: the first world, how many, and with which kind of ledger.
+CODEC ?= task_state
+FIRST ?= 0
+SEEDS ?= 1000000
+
 # An Airflow that is merely imported writes its configuration there, not into the home directory.
 pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$(CURDIR)/.venv-2.11/bin/python \
 	CIRRUS_TEST_AIRFLOW_3_4_PYTHON=$(CURDIR)/.venv-3.4/bin/python \
@@ -52,6 +57,10 @@ docs: venv ## build the documentation into site/; a warning is an error
 
 build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation
+
+.PHONY: simulate
+simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=task_state
+	@$(BIN)/python -m tests.simulation --first $(FIRST) --worlds $(SEEDS) --codec $(CODEC)
 
 bench: venv ## run every benchmark
 	@for script in benchmarks/[!_]*.py; do \

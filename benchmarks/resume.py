@@ -5,7 +5,7 @@ How long a retry takes until it sends again, where 90 % of 100,000 recipients we
 
 From the start of Dispatcher.run to the first new request; the report is written, as in a task. Nothing is sent over
 HTTP. The store takes 10 ms to read a value and 13 ms to write one, as Airflow's was measured to; what it takes
-Airflow to start a task comes on top. Ends with status 1 at 5 s or more.
+Airflow to start a task comes on top. Ends with status 1 above 4 s.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from _common import STREAM, UNLIMITED, MemoryStore, accept_all, read, sql_ledger, write_audience
+from _common import (
+    STREAM,
+    UNLIMITED,
+    MemoryStore,
+    accept_all,
+    fill,
+    read,
+    sql_ledger,
+    state_ledger,
+    write_audience,
+)
 
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import key_of
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 
-LIMIT_SECONDS = 5.0
+LIMIT_SECONDS = 4.0
 GET_SECONDS, SET_SECONDS = 0.010, 0.013
-
-
-def fill(ledger: Any, keys: Sequence[bytes], at_once: int) -> None:
-    """Leave what a first try leaves that was cut off after so many messages."""
-    for start in range(0, len(keys), at_once):
-        part = keys[start : start + at_once]
-        ledger.commit(part, [])
-        ledger.commit(
-            [], [(key, Entry(Outcome.ACCEPTED, f"wamid.{key.hex()}", "1234567", attempt=1, time=1.8e9)) for key in part]
-        )
 
 
 def resume(audience: Path, sent_before: int, second: Any, folder: Path) -> tuple[float, int]:
@@ -76,14 +76,16 @@ def main() -> int:
         folder = Path(place)
         audience = write_audience(folder / "audience.jsonl", count)
         store = MemoryStore()
+        tries: list[int] = []
 
         def slow() -> TaskStateLedger:
             store.get_seconds, store.set_seconds = GET_SECONDS, SET_SECONDS
-            return TaskStateLedger(store)
+            tries.append(len(tries) + 2)
+            return state_ledger(store, tries[-1])
 
         sent = itertools.islice(read(audience), count * 9 // 10)
         keys = [key_of(message, STREAM) for _, message in sent]
-        fill(TaskStateLedger(store), keys, 20)
+        fill(state_ledger(store), keys, 20)
         fill(sql_ledger(folder / "ledger.db", "one"), keys, 1000)
         ledgers = {"task state": slow, "SQLite": lambda: sql_ledger(folder / "ledger.db", "two")}
         for name, second in ledgers.items():
@@ -98,8 +100,8 @@ def main() -> int:
                 f" ({known} keys{f', {len(store.kept)} values' if name == 'task state' else ''}; {lines} lines)",
                 flush=True,
             )
-            missed = missed or seconds >= LIMIT_SECONDS
-    print(f"target: less than {LIMIT_SECONDS:g} s: {'missed' if missed else 'met'}")
+            missed = missed or seconds > LIMIT_SECONDS
+    print(f"target: at most {LIMIT_SECONDS:g} s: {'missed' if missed else 'met'}")
     return int(missed)
 
 

@@ -23,11 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from _common import DEFAULT_TOKEN, STREAM, UNLIMITED, MemoryStore, client, read, sandbox, sql_ledger, write_audience
+from _common import (
+    DEFAULT_TOKEN,
+    STREAM,
+    UNLIMITED,
+    MemoryStore,
+    client,
+    read,
+    sandbox,
+    sql_ledger,
+    state_ledger,
+    write_audience,
+)
 
 from airflow_provider_cirrus.api.wire import send_request
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.report import lines_to
 from airflow_provider_cirrus.delivery.report_file import ReportFile
 
@@ -78,7 +88,7 @@ def delivery(url: str, audience: Path, count: int, threads: int, folder: Path, l
 
 LEDGERS: dict[str, Callable[[Path], Any]] = {
     # What a write takes in Airflow, measured.
-    DEFAULT_LEDGER: lambda folder: TaskStateLedger(MemoryStore(0.010, 0.013)),
+    DEFAULT_LEDGER: lambda folder: state_ledger(MemoryStore(0.010, 0.013)),
     "SQLite": lambda folder: sql_ledger(folder / "ledger.db"),
 }
 

@@ -37,8 +37,9 @@ class SendTemplateOperator(RowsOperator):
 
     Everything is checked before the first request: one bad recipient or parameter, and nothing is sent.
     Then the messages leave in batches of 20, and every message ends in exactly one outcome: ``accepted``,
-    ``rejected``, ``suppressed``, ``duplicate``, ``unknown`` or ``unsent``. Nobody is messaged twice: on Airflow 3.3
-    and later a retry or a manual clear sends only what is unsent; older versions cannot remember, and refuse.
+    ``rejected``, ``suppressed``, ``duplicate``, ``unknown`` or ``unsent``. Nobody is messaged twice: a retry or a
+    clear sends only what is unsent, and where it is not known whom earlier tries messaged, nothing is sent. What is
+    known after what is in docs/delivery.md.
 
     All parameters are templated.
 
@@ -75,7 +76,8 @@ class SendTemplateOperator(RowsOperator):
     :param report_path: path or URI of a report with a line per message, ending in .jsonl, .csv or .parquet
     :param report_recipients: numbers in the report: ``full``, ``masked`` or ``hash``
     :param ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where
-        messages have a ``message_key``; None: Airflow's task state store (3.3 and later)
+        messages have a ``message_key``; None: the Cirrus connection's own, or Airflow's task state store (3.3 and
+        later)
     :param shard: which part of the audience this task sends, from 0; each takes its part of the rate
     :param shards: how many parts there are
     :param resend: send again what an earlier run of this task sent, on purpose

@@ -179,8 +179,7 @@ class Machine:
         self._options = options
         self._limit = RateLimit(options.messages_per_second, now)
         self._pairs = PairLimit()
-        # A request above the account's limit for one second would be refused for ever.
-        self._size = max(1, min(options.batch, int(options.messages_per_second)))
+        self._size = _size_of_requests(options.batch, options.messages_per_second)
         self._effects = Effects()
         # Read and not yet in a batch: in the order of the audience; those that their batch had no room for; those
         # that are to be tried again, by when; and how many of these are people who have had their burst.
@@ -758,6 +757,12 @@ class Machine:
             for batch in self._writing.batches:
                 self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
             self._writing = None
+
+
+def _size_of_requests(most: int, per_second: float) -> int:
+    """Return how many messages a request has: more than a second's would be refused, and what is over goes unused."""
+    requests = max(1, math.ceil(per_second / most))
+    return max(1, min(most, int(per_second / requests)))
 
 
 class _Frequency:
