@@ -45,7 +45,7 @@ _CHUNK_SECONDS = 0.2
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _LINGER_TELLING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
-_LINGER_WRITING = 0.001
+_LINGER_WRITING = 0.004
 
 
 @dataclass

@@ -51,7 +51,7 @@ _LONGEST_WAIT = 60.0
 # How often a message that was certainly not sent is tried again in one run.
 _TRIES = 5
 # Messages read ahead of those that are being sent.
-_READ_AHEAD = 200
+_READ_AHEAD = 1_000
 # Messages to people who have had their burst that wait in memory; what is beyond waits for the next try.
 _MOST_PAUSED = 1_000
 # Seconds that a ledger which is out may be back in, and the pauses in which that is tried.
