@@ -42,10 +42,12 @@ _LAST_WAIT = 3.0
 # Messages that are looked up at once, and seconds after which a slow audience's are looked up with what has come.
 _CHUNK = 100
 _CHUNK_SECONDS = 0.2
+# Messages after which the reading thread gives way.
+_BREATH = 20
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _LINGER_TELLING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
-_LINGER_WRITING = 0.004
+_LINGER_WRITING = 0.002
 
 
 @dataclass
@@ -146,9 +148,8 @@ class _Run:
     def _read(self, audience: Iterable[tuple[int, Message | Refused]], reader: Reader) -> None:
         for chunk in _chunks(audience):
             items = reader.items(chunk)
-            self._event(lambda now, wall, items=items: self._machine.rows(items, now, wall))  # type: ignore[misc]
-            # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
             time.sleep(0)
+            self._event(lambda now, wall, items=items: self._machine.rows(items, now, wall))  # type: ignore[misc]
             # A report that is slow holds up the reading, and nobody else.
             self._teller.wait_for_room()
             self._wait(lambda: self._machine.wants_rows, None)
@@ -286,6 +287,9 @@ def _chunks(audience: Iterable[_T]) -> Iterator[list[_T]]:
         if not chunk:
             due = time.monotonic() + _CHUNK_SECONDS
         chunk.append(one)
+        if len(chunk) % _BREATH == 0:
+            # Gives way: a thread that computes keeps all others from their sockets for 5 ms at a time.
+            time.sleep(0)
         if len(chunk) == _CHUNK or time.monotonic() >= due:
             yield chunk
             chunk = []

@@ -369,8 +369,8 @@ class Machine:
     def _has_slot(self, now: float) -> bool:
         # Beside what may be in flight, what leaves while an intent is written: nothing where answers are slow or the
         # limit is low, a few batches where thousands of messages leave in a second.
-        meanwhile = int(self._departures.rate(now) * 1.5 * self._write_took + 0.5)
-        return self._slots < self._open_window(now) + min(meanwhile, self._options.concurrency)
+        meanwhile = int(self._departures.rate(now) * 2.5 * self._write_took + 0.5)
+        return self._slots < self._open_window(now) + min(meanwhile, 2 * self._options.concurrency)
 
     def _open_window(self, now: float) -> int:
         """Return how many requests may be in flight now."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 _MARGIN = 0.012
 # Seconds after which to ask again where only another's departure can tell.
 _SOON = 0.05
+# Seconds that nobody can wait for: a limit of millions is none.
+_NOTHING = 1e-4
 # Of the full rate, gained back in each second after a 429 (additive increase).
 _RECOVERY = 0.05
 
@@ -69,7 +71,8 @@ class RateLimit:
         if permits and self._in_window + count > rate:
             first = permits[0].at
             return _SOON if first is None else max(first + 1 + _MARGIN - now, 1e-4)
-        return max(0.0, self._last + self._spacing(count, rate) - now)
+        pause = self._last + self._spacing(count, rate) - now
+        return pause if pause > _NOTHING else 0.0
 
     def forecast(self, count: int, ahead: int, now: float) -> float:
         """Return the seconds after which so many messages may leave where ``ahead`` others leave before them."""

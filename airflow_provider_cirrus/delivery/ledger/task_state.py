@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger import state_format_1
@@ -19,12 +19,16 @@ from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Read
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 # Characters of a value. Airflow warns from 64 KB on, and a write costs the same at any size below.
 _FULL = 60_000
 # Writes that are gathered into one larger value: so many at most does the next try read one by one.
 _GATHERED = 128
-# Of one value, so that it stays below Airflow's limit however much is committed at once.
-_MOST_INTENTS, _MOST_OUTCOMES = 2_000, 300
+# What takes a value below Airflow's limit however much is committed at once: compressed, it is no longer than this.
+_MOST = 45_000
+# Characters of an intent, and of an outcome without its texts.
+_INTENT, _OUTCOME = 16, 24
 # A housekeeping call is to be short, as what is to be written waits for it.
 _DELETES = 4
 
@@ -74,7 +78,7 @@ class TaskStateLedger:
     :param retention: what makes the store keep a value for ever: Airflow's ``NEVER_EXPIRE``
     :param most: messages that may be recorded; None: as many as come
     :param reads_ahead: whether load() fetches the next value, in a thread, while one is read
-    :param gathers: writes that are gathered into one larger value
+    :param gathers: writes that are gathered into one larger value; None: as many as is best
     """
 
     keeps_persons = False
@@ -86,11 +90,11 @@ class TaskStateLedger:
         retention: timedelta = timedelta.max,
         most: int | None = None,
         reads_ahead: bool = True,
-        gathers: int = _GATHERED,
+        gathers: int | None = None,
     ) -> None:
         self._store = store
         self._reads_ahead = reads_ahead
-        self._gathers = gathers
+        self._gathers = _GATHERED if gathers is None else gathers
         self._retention = retention
         self._most = most
         self._mark: Mark | None = None
@@ -253,11 +257,11 @@ class TaskStateLedger:
         is_full = self._most is not None and bool(intents) and self._recorded - unsent + len(intents) > self._most
         if is_full:
             intents = ()
-        if len(intents) <= _MOST_INTENTS and len(outcomes) <= _MOST_OUTCOMES:
+        if _INTENT * len(intents) + sum(_length(entry) for _, entry in outcomes) <= _MOST:
             values = [self._places.items(intents, outcomes)]
         else:
-            values = [self._places.items((), part) for part in _parts(outcomes, _MOST_OUTCOMES)]
-            values += [self._places.items(part, ()) for part in _parts(intents, _MOST_INTENTS)]
+            values = [self._places.items((), part) for part in _parts(outcomes, lambda one: _length(one[1]))]
+            values += [self._places.items(part, ()) for part in _parts(intents, lambda key: _INTENT)]
         return _Pending(given, intents, [items for items in values if items], is_full)
 
     def _flush(self, pending: _Pending) -> None:
@@ -335,6 +339,18 @@ def _traces(number: int) -> Iterator[str]:
         yield f"{state_format_1.PREFIX}1"
 
 
-def _parts(sequence: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(sequence), size):
-        yield sequence[start : start + size]
+def _length(entry: Entry) -> int:
+    return _OUTCOME + len(entry.message_id or "") + len(entry.object_id or "") + 2 * len(entry.reason or "")
+
+
+def _parts(sequence: Sequence[_T], length: Callable[[_T], int]) -> Iterator[Sequence[_T]]:
+    """Yield the sequence in parts that are no longer than a value may be."""
+    begin, total = 0, 0
+    for at, one in enumerate(sequence):
+        more = length(one)
+        if total and total + more > _MOST:
+            yield sequence[begin:at]
+            begin, total = at, 0
+        total += more
+    if total:
+        yield sequence[begin:]
