@@ -15,7 +15,7 @@ from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
-from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerSuperseded, key_of
 from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store, left_in, next_try
@@ -233,7 +233,7 @@ def test_what_cannot_be_recorded_is_not_sent(client: CirrusClient, sandbox: Sand
             super().set(key, value, **options)
 
     store = Broken()
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(LedgerSuperseded, match="supervises it is gone"):
         run(client, people(200), store)
     intended = left_in(store)
     sent = {key_of(message(one["recipient"]), client.endpoint.stream_id) for one in sandbox.messages}
@@ -257,7 +257,7 @@ def test_the_first_ledger_error_stops_all_threads(client: CirrusClient, sandbox:
         return client.send(messages)
 
     begun = time.monotonic()
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(LedgerSuperseded, match="supervises it is gone"):
         run(client, people(2000), store, send=send, concurrency=8)
     assert time.monotonic() - begun < 10, "it waited for what was not in flight"
     assert len(sandbox.requests) <= len(left_in(store)) / 20

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,4 +38,4 @@ def test_beyond_the_burst_two_are_never_closer_than_the_spacing(steps: list[floa
         now += step
         if not pairs.wait(ACCOUNT, now):
             left.append(now)
-    assert all(later - earlier >= SPACING - 1e-9 for earlier, later in zip(left, left[1:], strict=False))
+    assert all(later - earlier >= SPACING - 1e-9 for earlier, later in pairwise(left))
