@@ -375,6 +375,18 @@ def test_the_window_widens_with_good_answers_and_narrows_on_a_failure() -> None:
     hand.machine.stop(hand.now, hand.wall)
 
 
+def test_a_refused_connection_narrows_the_window() -> None:
+    hand = Hand(concurrency=4, pause=0.001)
+    hand.rows(people(2000))
+    for _ in range(4):
+        in_flight_together(hand)
+        hand.answer()
+    assert in_flight_together(hand) == 4
+    while hand.in_flight:
+        hand.answer(refuse_connection)
+    assert in_flight_together(hand) == 1
+
+
 def test_a_row_that_is_not_translated_blocks_only_its_pair() -> None:
     hand = Hand()
 
