@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery import dispatch
+from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.sandbox import Sandbox
 
 RunDag = Callable[..., Any]
@@ -119,6 +120,75 @@ def test_the_sql_ledger_carries_a_retry(run_dag: RunDag, sandbox: Sandbox, ledge
     assert sorted(numbers(sandbox)) == [one["to"] for one in everyone]
 
 
+@pytest.fixture
+def connection_with_ledger(sandbox: Sandbox, ledger: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection itself names the ledger."""
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&ledger_conn_id=cirrus_ledger")
+
+
+def test_the_ledger_that_the_connection_names_remembers_across_runs(
+    run_dag: RunDag, sandbox: Sandbox, connection_with_ledger: None
+) -> None:
+    conf = {"messages": [{"to": "+447700900101", "message_key": "order-1"}]}
+    assert run_dag("cirrus_cases", "by_connection", conf).xcom("send")["accepted"] == 1
+    again = run_dag("cirrus_cases", "by_connection", conf)
+    assert again.state == "success", again.states
+    assert again.xcom("send")["duplicate"] == 1
+    assert numbers(sandbox) == ["447700900101"]
+
+
+def test_a_cap_uses_the_ledger_that_the_connection_names(
+    run_dag: RunDag, sandbox: Sandbox, connection_with_ledger: None
+) -> None:
+    for order in ("a", "b"):
+        conf = {"messages": [{"to": "+447700900101", "message_key": order}]}
+        last = run_dag("cirrus_cases", "capped_by_connection", conf)
+    assert last.xcom("send")["suppressed"] == 1
+    assert numbers(sandbox) == ["447700900101"]
+
+
+def test_a_cap_without_a_ledger_sends_nothing(run_dag: RunDag, sandbox: Sandbox) -> None:
+    conf = {"messages": [{"to": "+447700900101", "message_key": "a"}]}
+    assert run_dag("cirrus_cases", "capped_by_connection", conf).states["send"] == "failed"
+    assert sandbox.requests == []
+
+
+def test_mapped_over_files_that_overlap_nobody_gets_two(
+    run_dag: RunDag, sandbox: Sandbox, connection_with_ledger: None, tmp_path: Path
+) -> None:
+    paths = []
+    for name, places in (("a", range(30)), ("b", range(20, 60)), ("c", range(10, 40))):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("phone\n" + "".join(f"4477009{place:05d}\n" for place in places))
+        paths.append(str(path))
+    run = run_dag("cirrus_cases", "overlapping", {"paths": paths})
+    assert run.state == "success", run.states
+    assert sorted(numbers(sandbox)) == [f"4477009{place:05d}" for place in range(60)]
+    found = [run.xcom("send", place) for place in range(3)]
+    assert [one["total"] for one in found] == [30, 40, 30]
+    assert sum(one["duplicate"] for one in found) == 40
+
+
+def test_three_shards_after_two_message_nobody_twice(
+    run_dag: RunDag, sandbox: Sandbox, connection_with_ledger: None
+) -> None:
+    run = run_dag("cirrus_cases", "resharded")
+    assert run.state == "success", run.states
+    assert sorted(numbers(sandbox)) == [f"4477009{place:05d}" for place in range(60)]
+    later = [run.xcom("send", place) for place in (2, 3, 4)]
+    # As on a retry: what was sent before is what the shard comes to.
+    assert sum(one["accepted"] for one in later) == 60
+
+
+def test_a_shard_sends_at_its_fraction_of_the_rate(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "slow_shards")
+    assert run.state == "success", run.states
+    times = [request["time"] for request in sandbox.requests]
+    # 3 messages a second among 4 shards: one in 1.33 s.
+    assert len(times) >= 4
+    assert min(later - earlier for earlier, later in pairwise(times)) > 1.2
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "state", "counts"),
     [
@@ -144,9 +214,9 @@ def test_the_sql_ledger_carries_a_retry(run_dag: RunDag, sandbox: Sandbox, ledge
         pytest.param(
             "server_error_before",
             {"status": 400, "body": {"status": "400", "description": "no", "data": None}},
-            "failed",
-            {"accepted": 40, "rejected": 20},
-            id="400-without-list",
+            "success",
+            {"accepted": 60},
+            id="400-without-list-once",
         ),
     ],
 )
@@ -180,7 +250,7 @@ def test_a_task_of_which_everybody_is_refused_ends_at_once(run_dag: RunDag, sand
 def test_a_task_that_reaches_nobody_is_tried_again_and_loses_nobody(
     run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "_PATIENCE_CONNECTING", 0.5)
+    monkeypatch.setattr(machine, "_PATIENCE_CONNECTING", 0.5)
     sandbox.stop()
     try:
         run = run_dag("cirrus_cases", "conf_send", {"to": ["447700900101", "447700900102"]})

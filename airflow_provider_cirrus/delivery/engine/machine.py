@@ -292,11 +292,16 @@ class Machine:
 
     def rows(self, items: Sequence[Item], now: float, wall: float) -> None:
         """Take what was read: what there is nothing to do about is told, the others wait for their turn."""
-        tell = self._effects.tell
+        tell, ready = self._effects.tell, self._ready
+        may_go = self._asks_nothing and not (self._is_over or self._options.dry_run)
         for item in items:
             earlier = item.earlier
             if earlier is not None:
                 item.maybe = earlier.outcome is Outcome.UNKNOWN
+            elif item.taken is None and item.ruled is None and may_go and item.to_send.schedule is None:
+                # Nearly all of them.
+                ready.append(item)
+                continue
             if final := self._without_sending(item, wall):
                 tell.append(self._told(item, final))
             elif held := self._held_back(item, wall):
@@ -326,6 +331,11 @@ class Machine:
         if earlier.outcome is Outcome.UNKNOWN:
             return self._options.repeat_unknown
         return earlier.outcome is Outcome.UNSENT
+
+    @property
+    def _asks_nothing(self) -> bool:
+        """Whether of a message without a schedule nothing is asked before it leaves."""
+        return self._options.timing is None and not self._blocked
 
     def _held_back(self, item: Item, wall: float) -> Settled | None:
         """Return the outcome of a message that may not leave at this moment; it may be given another schedule."""
@@ -370,7 +380,7 @@ class Machine:
         # Beside what may be in flight, what leaves while an intent is written: nothing where answers are slow or the
         # limit is low, a few batches where thousands of messages leave in a second.
         meanwhile = int(self._departures.rate(now) * 2.5 * self._write_took + 0.5)
-        return self._slots < self._open_window(now) + min(meanwhile, 2 * self._options.concurrency)
+        return self._slots < self._open_window(now) + min(meanwhile, self._options.concurrency)
 
     def _open_window(self, now: float) -> int:
         """Return how many requests may be in flight now."""
@@ -416,7 +426,8 @@ class Machine:
                 later.append(item)
             elif pause := self._pairs.wait(item.account, now):
                 self._wait_for_pair(item, now + pause, wall)
-            elif held := self._held_back(item, wall):
+            elif self._blocked and (held := self._held_back(item, wall)):
+                # Of the others it is asked when they depart; of these there may be a million.
                 self._effects.tell.append(held)
             else:
                 accounts.add(item.account)
@@ -550,12 +561,9 @@ class Machine:
         self._go_on(now, wall)
         return [item.to_send for item in batch.items]
 
-    def left(self, batch: Batch, now: float) -> None:
-        """Take note that a request is on the wire by now: the limit counts from then on."""
-        if batch.permit is not None:
-            self._limit.leave(batch.permit, batch.permit.count, now)
-
     def _check_at_departure(self, batch: Batch, wall: float) -> None:
+        if self._asks_nothing and all(item.to_send.schedule is None for item in batch.items):
+            return
         leaving: list[Item] = []
         for item in batch.items:
             if held := self._held_back(item, wall):
@@ -596,7 +604,9 @@ class Machine:
         attempt = self._options.attempt
         for item, result in zip(batch.items, sent.results, strict=True):
             entry = Entry.of(result, attempt, wall)
-            if entry.outcome is Outcome.UNSENT and item.tries < _TRIES and not self._is_over:
+            if entry.outcome is not Outcome.UNSENT:
+                final.append((item, entry))
+            elif item.tries < _TRIES and not self._is_over:
                 item.tries += 1
                 pause = self._options.pause * 2 ** (item.tries - 1)
                 heapq.heappush(self._again, (now + pause, next(self._order), item))

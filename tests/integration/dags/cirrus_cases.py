@@ -133,3 +133,41 @@ with DAG("once_per_order", render_template_as_native_obj=True, **COMMON):
         retries=1,
         retry_delay=timedelta(0),
     )
+
+with DAG("by_connection", render_template_as_native_obj=True, **COMMON):
+    SendTemplateOperator(task_id="send", **ORDER, messages="{{ dag_run.conf['messages'] }}")
+
+with DAG("capped_by_connection", render_template_as_native_obj=True, **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        messages="{{ dag_run.conf['messages'] }}",
+        frequency_cap={"most": 1, "days": 7},
+        max_failed=1,
+    )
+
+with DAG("overlapping", **COMMON):
+
+    @task
+    def paths(dag_run: Any = None) -> list[str]:
+        return list(dag_run.conf["paths"])
+
+    SendTemplateOperator.partial(task_id="send", **ORDER, to_column="phone", messages_per_second=1000).expand(
+        audience=paths()
+    )
+
+with DAG("resharded", **COMMON):
+    # As after a clear with another number of shards: all of them have the same ledger.
+    SendTemplateOperator.partial(
+        task_id="send", **ORDER, to=[f"4477009{place:05d}" for place in range(60)], messages_per_second=1000
+    ).expand_kwargs([{"shards": shards, "shard": shard} for shards in (2, 3) for shard in range(shards)])
+
+with DAG("slow_shards", **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        to=[f"4477009{place:05d}" for place in range(20)],
+        shards=4,
+        shard=1,
+        messages_per_second=3,
+    )

@@ -6,12 +6,14 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_cirrus.delivery.ledger.base import TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.task_state import StateStore, TaskStateLedger
 
 
 class Store(dict[str, Any]):
-    """JSON values under short ASCII keys."""
+    """JSON values under short ASCII keys; ``tries`` counts those that were opened by :func:`next_try`."""
+
+    tries = 0
 
     def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
         assert key.isascii()
@@ -29,3 +31,14 @@ def opened(store: StateStore, try_number: int = 1, **task: Any) -> TaskStateLedg
     ledger = TaskStateLedger(store)
     ledger.open(TaskTry(try_number, **task))
     return ledger
+
+
+def next_try(store: Store) -> TaskStateLedger:
+    """Return the ledger of the next try of the task, opened."""
+    store.tries += 1
+    return opened(store, store.tries, retries=100, max_tries=100)
+
+
+def left_in(store: Store) -> dict[bytes, Entry]:
+    """Return what a try would find that began now, without taking the store over."""
+    return dict(opened(Store(store), store.tries + 1, retries=100, max_tries=100).load())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,19 @@ import pytest
 
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.consent import Consent, Suppression
+from airflow_provider_cirrus.delivery.engine import dispatcher
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import Delivery
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.policy import Policy
 from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
 from airflow_provider_cirrus.delivery.sql_store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.unit.delivery.stores import Store
+from tests.unit.delivery.stores import Store, left_in, next_try
 
 EVENING = datetime(2027, 3, 1, 20, 0, tzinfo=UTC).timestamp()
 NIGHT = datetime(2027, 3, 1, 22, 0, tzinfo=UTC).timestamp()
@@ -41,6 +42,25 @@ def client(sandbox: Sandbox) -> Iterator[CirrusClient]:
         yield client
 
 
+class Clock:
+    """The time of day that the engine goes by; all else of its clocks is real."""
+
+    def __init__(self, wall: float) -> None:
+        self.wall = wall
+        self.monotonic = time.monotonic
+        self.sleep = time.sleep
+
+    def time(self) -> float:
+        return self.wall
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock(NIGHT)
+    monkeypatch.setattr(dispatcher, "time", made)
+    return made
+
+
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'ledger.db'}"
@@ -55,8 +75,10 @@ def found(delivery: Delivery) -> dict[str, int]:
     return {outcome: count for outcome, count in delivery.counts.items() if count}
 
 
-def test_who_sleeps_is_put_off_until_the_first_may_be_messaged(client: CirrusClient, sandbox: Sandbox) -> None:
-    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone", clock=lambda: NIGHT)
+def test_who_sleeps_is_put_off_until_the_first_may_be_messaged(
+    client: CirrusClient, sandbox: Sandbox, clock: Clock
+) -> None:
+    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone")
     people = [
         message("447700900101", zone="Europe/London"),
         message("447700900102", zone="Europe/Berlin"),
@@ -69,23 +91,37 @@ def test_who_sleeps_is_put_off_until_the_first_may_be_messaged(client: CirrusCli
     assert "quiet_hours: " in (delivery.results[0].reason or "")
 
 
-def test_a_night_that_falls_while_a_message_waits_its_turn_holds_it_back(
-    client: CirrusClient, sandbox: Sandbox
+def test_a_night_that_falls_while_an_intent_is_written_holds_the_message_back(
+    client: CirrusClient, sandbox: Sandbox, clock: Clock
 ) -> None:
-    # It is asked twice when the row is read, for now and for the way, and again when it is to leave.
-    clock = chain([EVENING], repeat(NIGHT))
-    store = Store()
-    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone", clock=lambda: next(clock))
-    delivery = run(client, [message("447700900101", zone="UTC")], policy, TaskStateLedger(store))
+    class Evening(Store):
+        def set(self, key: str, value: Any, **options: Any) -> None:
+            super().set(key, value, **options)
+            clock.wall = NIGHT
+
+    store = Evening()
+    ledger = next_try(store)
+    clock.wall = EVENING
+    policy = Policy(quiet_hours=QuietHours("21:00", "08:00"), zone_column="zone")
+    delivery = run(client, [message("447700900101", zone="UTC")], policy, ledger)
     assert (found(delivery), delivery.deferred, delivery.resume_at) == ({"unsent": 1}, 1, MORNING)
     assert sandbox.requests == []
-    assert dict(TaskStateLedger(store).load()) == {}, "an intent of what is not sent"
+    assert [entry.outcome for entry in left_in(store).values()] == [Outcome.UNSENT], "the intent was not taken back"
 
 
-def test_what_leaves_just_before_the_night_does_not_arrive_in_it(client: CirrusClient, sandbox: Sandbox) -> None:
-    policy = Policy(quiet_hours=QuietHours("20:01", "08:00"), zone_column="zone", clock=lambda: EVENING + 30)
-    assert found(run(client, [message("447700900101", zone="UTC")], policy)) == {"unsent": 1}
+def test_what_leaves_just_before_the_night_does_not_arrive_in_it(
+    client: CirrusClient, sandbox: Sandbox, clock: Clock
+) -> None:
+    clock.wall = EVENING + 30
+    one = [message("447700900101", zone="UTC")]
+    assert found(run(client, one, Policy(quiet_hours=QuietHours("20:01", "08:00"), zone_column="zone"))) == {
+        "unsent": 1
+    }
     assert sandbox.requests == []
+    clock.wall = EVENING - 3600
+    assert found(run(client, one, Policy(quiet_hours=QuietHours("20:01", "08:00"), zone_column="zone"))) == {
+        "accepted": 1
+    }
 
 
 def test_only_what_was_sent_takes_a_place_under_the_cap(client: CirrusClient, sandbox: Sandbox, uri: str) -> None:

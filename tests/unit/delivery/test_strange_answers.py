@@ -13,7 +13,7 @@ from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Result
-from airflow_provider_cirrus.delivery.ledger.base import Entry
+from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.report_file import Line, ReportFile
@@ -42,9 +42,9 @@ def accepted_strangely() -> Result:
 
 def stores(folder: Path) -> Iterator[Any]:
     engine = engine_for(f"sqlite:///{folder}/ledger.db")
-    yield lambda: SqlLedger(engine, "dag/run/task/-1", "try1")
+    yield lambda number: SqlLedger(engine, "dag/run/task", f"try{number}")
     kept = Store()
-    yield lambda: TaskStateLedger(kept)
+    yield lambda number: TaskStateLedger(kept)
     engine.dispose()
 
 
@@ -72,11 +72,13 @@ def test_every_report_takes_it(refused: Result, tmp_path: Path, ending: str) -> 
 
 def test_every_ledger_takes_it_and_gives_it_back(refused: Result, tmp_path: Path) -> None:
     for make in stores(tmp_path):
-        for result in (refused, accepted_strangely()):
+        for number, result in enumerate((refused, accepted_strangely()), 1):
             entry = Entry.of(result, 1, 5.0)
-            ledger = make()
+            ledger = make(2 * number - 1)
+            ledger.open(TaskTry(2 * number - 1, 9, 9))
             list(ledger.load())
             ledger.commit([KEY], [])
             ledger.commit([], [(KEY, entry)])
-            again = make()
+            again = make(2 * number)
+            again.open(TaskTry(2 * number, 9, 9))
             assert dict(again.load())[KEY] == entry

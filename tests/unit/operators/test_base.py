@@ -57,7 +57,7 @@ class Sharded(LedgerOperator):
 
     shards = 2
 
-    def _audience_identity(self, *_: Any) -> dict[str, Any]:
+    def _audience_identity(self, context: Any) -> dict[str, Any]:
         return {"shards": self.shards}
 
 
