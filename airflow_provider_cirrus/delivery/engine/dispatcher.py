@@ -43,7 +43,7 @@ _LAST_WAIT = 3.0
 _CHUNK = 100
 _CHUNK_SECONDS = 0.2
 # Messages after which the reading thread gives way.
-_BREATH = 20
+_BREATH = 100
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _LINGER_TELLING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
@@ -118,6 +118,7 @@ class _Run:
         self._writer = Threads("cirrus-ledger", 1)
         self._may_tick = Event()
         self._tick_at: float | None = None
+        self._wrote_at = 0.0
         self._has_ended = False
 
     def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
@@ -225,7 +226,9 @@ class _Run:
     # ---- the writing thread
 
     def _write(self) -> None:
-        time.sleep(_LINGER_WRITING)
+        if time.monotonic() - self._wrote_at > _LINGER_WRITING or self._machine.write_took < 2 * _LINGER_WRITING:
+            # Else enough has come while the last one was written.
+            time.sleep(_LINGER_WRITING)
         commit = self._event(lambda now, wall: self._machine.next_write(now))
         if commit is None:
             return
@@ -237,6 +240,7 @@ class _Run:
             passes = isinstance(error, CirrusError) and error.passing
             self._event(lambda now, wall, error=error: self._machine.write_failed(error, passes, now, wall))  # type: ignore[misc]
         else:
+            self._wrote_at = time.monotonic()
             self._event(lambda now, wall: self._machine.committed(held, now, wall))
             self._tidy()
 

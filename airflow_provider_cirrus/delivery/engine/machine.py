@@ -194,7 +194,8 @@ class Machine:
         self._writing: Commit | None = None
         self._asked_to_write = self._is_writing = False
         self._write_began = now
-        self._write_took = 0.0
+        #: Seconds that a write takes, lately.
+        self.write_took = 0.0
         self._ledger_failing: float | None = None
         self._ledger_pause = _LEDGER_PAUSES[0]
         self._write_not_before = now
@@ -379,7 +380,7 @@ class Machine:
     def _has_slot(self, now: float) -> bool:
         # Beside what may be in flight, what leaves while an intent is written: nothing where answers are slow or the
         # limit is low, a few batches where thousands of messages leave in a second.
-        meanwhile = int(self._departures.rate(now) * 2.5 * self._write_took + 0.5)
+        meanwhile = int(self._departures.rate(now) * 2.5 * self.write_took + 0.5)
         return self._slots < self._open_window(now) + min(meanwhile, self._options.concurrency)
 
     def _open_window(self, now: float) -> int:
@@ -406,7 +407,7 @@ class Machine:
         """Return the seconds until the next batch's intent has to be written for it to leave in its turn."""
         writing = [] if self._writing is None else self._writing.batches
         ahead = sum(len(batch.items) for part in (self._intended, writing, self._armed) for batch in part)
-        lead = min(max(_LEAD[0], 1.5 * self._write_took), _LEAD[1])
+        lead = min(max(_LEAD[0], 1.5 * self.write_took), _LEAD[1])
         return self._limit.forecast(self._size, ahead, now) - lead
 
     def _next_items(self, now: float, wall: float) -> list[Item]:
@@ -476,7 +477,7 @@ class Machine:
         written, self._writing = self._writing, None
         self._is_writing = False
         assert written is not None
-        self._write_took += 0.2 * (now - self._write_began - self._write_took)
+        self.write_took += 0.2 * (now - self._write_began - self.write_took)
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
         for batch in written.batches:
             if held:
