@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -220,6 +221,7 @@ class SendingOperator(RulesOperator):
                     listener=metrics.counted(rules.noting(tell_report, context["ti"].try_number)),
                     policy=policy,
                     dry_run=is_dry,
+                    start_after=self._start_after(rate),
                 )
                 delivery = dispatcher.run(audience, total)
         except CirrusError as error:
@@ -236,6 +238,14 @@ class SendingOperator(RulesOperator):
         shard = self._shard()
         # Not rounded up: a hundred shards must not come to more than the whole.
         return rate / shard[1] if shard else rate
+
+    def _start_after(self, rate: float) -> float:
+        """Return the seconds until this shard's turn, where there are more shards than messages in a second."""
+        shard = self._shard()
+        if shard is None or rate >= 1:
+            return 0.0
+        # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
+        return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
 
     def _audience_identity(self, context: Context) -> dict[str, Any]:
         """Return the shards, or what a mapped task was given: records of another part would be somebody else's."""

@@ -68,6 +68,7 @@ class Dispatcher:
     :param pause: seconds before a message that was not sent is tried again; doubles each time
     :param policy: the rules: who may be messaged, when, and how often
     :param dry_run: send nothing: what would be sent is ``unsent``
+    :param start_after: seconds before the first message leaves, so that many shards do not begin with one each
     """
 
     send: Callable[[Sequence[Message]], SendResult]
@@ -82,6 +83,7 @@ class Dispatcher:
     pause: float = 1.0
     policy: Policy = NO_RULES
     dry_run: bool = False
+    start_after: float = 0.0
 
     def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
         """
@@ -107,6 +109,7 @@ class _Run:
             pause=given.pause,
             timing=given.policy.timing if given.policy.has_quiet_hours else None,
             dry_run=given.dry_run,
+            start_after=given.start_after,
         )
         self._machine = Machine(options, time.monotonic())
         self._recorder = Recorder(given.ledger, given.policy)

@@ -164,6 +164,7 @@ class Options:
     pause: float = 1.0
     timing: Callable[[Message, float], Timing] | None = None
     dry_run: bool = False
+    start_after: float = 0.0
     batch: int = MAX_BATCH
 
 
@@ -177,7 +178,7 @@ class Machine:
 
     def __init__(self, options: Options, now: float) -> None:
         self._options = options
-        self._limit = RateLimit(options.messages_per_second, now)
+        self._limit = RateLimit(options.messages_per_second, now, now + options.start_after)
         self._pairs = PairLimit()
         self._size = _size_of_requests(options.batch, options.messages_per_second)
         self._effects = Effects()

@@ -40,13 +40,14 @@ class RateLimit:
 
     :param per_second: messages; the full rate. It may be a fraction, as a shard's part of it is
     :param now: seconds on any clock that only grows; so is every other ``now``
+    :param not_before: when the first may leave; None: now
     """
 
-    def __init__(self, per_second: float, now: float) -> None:
+    def __init__(self, per_second: float, now: float, not_before: float | None = None) -> None:
         self.full = per_second
         self._rate = per_second
         self._changed = now
-        self._not_before = now
+        self._not_before = now if not_before is None else not_before
         self._permits: deque[Permit] = deque()
         self._in_window = 0
         self._last = now - 1.0 / per_second - 1.0

@@ -76,6 +76,16 @@ def test_shards_together_stay_within_the_limit(shards: int) -> None:
     assert 0.9 * 80 * (seconds - 2) <= in_all <= 80 * seconds + shards * found[0][1]
 
 
+def test_more_shards_than_messages_a_second_take_turns_from_the_first_on() -> None:
+    found = [
+        departure
+        for shard in range(128)
+        for departure in departures(RateLimit(80 / 128, 0.0, not_before=shard / 80), 1, 20)
+    ]
+    # A hundredth of a second for the wait between two looks at a clock.
+    assert most_in_a_second(sorted(found)) <= 81
+
+
 def test_a_fraction_of_a_message_a_second_is_kept() -> None:
     found = departures(RateLimit(0.625, 0.0), 1, 60)
     assert all(later - earlier >= 1.6 - 1e-9 for (earlier, _), (later, _) in pairwise(found))
