@@ -11,6 +11,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import tenacity
@@ -19,6 +21,22 @@ from airflow_provider_cirrus.api.bounds import AnswerTooLarge
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed, UnreadableAnswer
 from airflow_provider_cirrus.api.multipart import MultipartFile
 from airflow_provider_cirrus.api.wire import Request, Response, error_for
+
+_ON_ITS_WAY: ContextVar[Callable[[], None] | None] = ContextVar("cirrus_on_its_way", default=None)
+
+
+@contextmanager
+def told_when_on_its_way(tell: Callable[[], None]) -> Iterator[None]:
+    """
+    Have a function called as soon as a request of this thread has left: until then it may have waited for a connection.
+
+    :param tell: called from this thread, after the last byte was handed to the socket; must not raise
+    """
+    token = _ON_ITS_WAY.set(tell)
+    try:
+        yield
+    finally:
+        _ON_ITS_WAY.reset(token)
 
 
 class WatchedBody:
@@ -35,6 +53,9 @@ class WatchedBody:
     def __iter__(self) -> Iterator[bytes]:
         self.was_asked_for = True
         yield from self._body
+        # Whoever asks for more than there is has handed the last of it to the socket.
+        if (tell := _ON_ITS_WAY.get()) is not None:
+            tell()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the same from an event loop."""

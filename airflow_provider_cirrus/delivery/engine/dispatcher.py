@@ -18,6 +18,7 @@ from typing import TypeVar
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience import Refused
 from airflow_provider_cirrus.delivery.engine.machine import Batch, Effects, Machine, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
@@ -44,6 +45,8 @@ _CHUNK = 100
 _CHUNK_SECONDS = 0.2
 # Messages after which the reading thread gives way.
 _BREATH = 100
+# Messages a second from which on nobody looks at the moment at which each request leaves.
+_UNWATCHED = 5_000
 # Seconds that an outcome waits for others, to be counted and reported with them.
 _LINGER_TELLING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
@@ -265,12 +268,20 @@ class _Run:
         if not messages:
             return
         try:
-            sent = self._given.send(messages)
+            if self._given.messages_per_second > _UNWATCHED:
+                sent = self._given.send(messages)
+            else:
+                with told_when_on_its_way(lambda: self._left(batch)):
+                    sent = self._given.send(messages)
         except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
             # No error of Cirrus's, which are part of the result. Whether it was sent is not known.
             self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
             return
         self._event(lambda now, wall: self._machine.answered(batch, sent, now, wall))
+
+    def _left(self, batch: Batch) -> None:
+        with self._changed:
+            self._machine.left(batch, time.monotonic())
 
     # ---- the telling thread
 

@@ -563,6 +563,11 @@ class Machine:
         self._go_on(now, wall)
         return [item.to_send for item in batch.items]
 
+    def left(self, batch: Batch, now: float) -> None:
+        """Take note that a request is on the wire by now: it may have waited for its connection until then."""
+        if batch.permit is not None and batch.items:
+            self._limit.leave(batch.permit, len(batch.items), now)
+
     def _check_at_departure(self, batch: Batch, wall: float) -> None:
         if self._asks_nothing and all(item.to_send.schedule is None for item in batch.items):
             return

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 # Seconds by which the window is wider than one: what leaves evenly arrives unevenly.
-_MARGIN = 0.012
+_MARGIN = 0.02
 # Seconds after which to ask again where only another's departure can tell.
 _SOON = 0.05
 # Seconds that nobody can wait for: a limit of millions is none.
