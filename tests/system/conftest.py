@@ -25,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 "test_airflow_2_11.py",
                 "test_airflow_3_4.py",
                 "test_kills.py",
+                "test_ledgers.py",
                 "test_triggerer.py",
             )
             item.add_marker(pytest.mark.xdist_group("own-airflow" if own else "system"))
