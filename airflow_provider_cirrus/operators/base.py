@@ -137,13 +137,15 @@ class LedgerOperator(CirrusOperator):
     def _refuse_without_memory(self, task: TaskTry) -> None:
         # Airflow raises max_tries with every clear: this is the first try since then.
         is_first = task.try_number == task.max_tries - task.retries + 1
-        if task.try_number == 1 and not task.resumed:
+        may_be_new = bool(task.audience) and task.run_was_cleared and not task.resend
+        if task.try_number == 1 and not task.resumed and not may_be_new:
             return
         if task.resend and is_first and not task.resumed:
             self.log.warning("resend is set: what was sent before the task was last cleared is sent again.")
             return
         raise AirflowFailException(
-            "An earlier try of this task may have sent messages, and Airflow before 3.3 does not remember "
+            "An earlier try of this task, or of one that it was mapped to before, may have sent messages, and Airflow "
+            "before 3.3 does not remember "
             "which: nothing was sent now. Give the task, or the Cirrus connection, a ledger_conn_id; or look into the "
             "console, then clear the task with resend=True and only those recipients that are missing."
         )
@@ -182,7 +184,9 @@ def task_try(operator: BaseOperator, context: Context, **more: Any) -> TaskTry:
     from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 
     ti = context["ti"]
-    return TaskTry(ti.try_number, ti.max_tries or 0, operator.retries or 0, **more)
+    # Airflow 3 counts the clears of a run; before, there is no state store that would have to know.
+    clears = getattr(context.get("dag_run"), "clear_number", 0) or 0
+    return TaskTry(ti.try_number, ti.max_tries or 0, operator.retries or 0, run_was_cleared=clears > 0, **more)
 
 
 def for_ever() -> timedelta:

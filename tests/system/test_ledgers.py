@@ -265,7 +265,6 @@ def test_another_number_of_shards_with_the_task_state_store(
     assert not {number for number in again if shard_of(number, 3) != 2}, "a shard that had changed sent again"
 
 
-@pytest.mark.xfail(strict=True, reason="a mapped task that is new in a cleared run has no store that would tell it")
 def test_a_shard_that_is_new_with_the_task_state_store(resharded: tuple[str, list[str]]) -> None:
     _, recipients = resharded
     assert len(recipients) == len(set(recipients)) == 80

@@ -69,6 +69,7 @@ class TaskTry:
     :ivar resumed: whether this try goes on after it was deferred
     :ivar audience: what this task's part of the audience is (shards, mapping), as JSON has it; a ledger that cannot
         see the other mapped tasks refuses where it has changed
+    :ivar run_was_cleared: whether anything of the DAG run was ever cleared
     """
 
     try_number: int = 1
@@ -77,6 +78,7 @@ class TaskTry:
     resend: bool = False
     resumed: bool = False
     audience: Mapping[str, Any] = field(default_factory=dict)
+    run_was_cleared: bool = False
 
     @property
     def was_cleared(self) -> bool:

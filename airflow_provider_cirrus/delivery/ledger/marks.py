@@ -100,6 +100,13 @@ def next_mark(task: TaskTry, newest: Mark | None, *, has_format_1: bool = False,
             "the buttons that empty it do so, too). Whom they messaged is not known, so nothing was sent now.",
             hint=_WAYS_ON,
         )
+    if audience and task.run_was_cleared and not task.resend:
+        raise LedgerIncomplete(
+            "This mapped task runs for the first time in a DAG run that was cleared, so the mapping may have grown: "
+            "its part of the audience may have been another task's, whose records it cannot see. Nothing was sent now.",
+            hint="For this run: where nobody of this part was messaged, set resend=True and clear the task. For the "
+            "runs to come: give the Cirrus connection a ledger_conn_id, where all parts of a run are seen.",
+        )
     if has_traces:
         raise incomplete("no try says where its records begin, and some are there")
     # Earlier tries ended before they could send: what may leave is marked first.

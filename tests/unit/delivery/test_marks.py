@@ -97,3 +97,14 @@ def test_an_earlier_versions_records_count_whatever_their_part_of_the_audience()
     assert next_mark(task(3, clear=3), None, has_format_1=True) == mark(3, has_format_1=True)
     assert next_mark(task(3), mark(2, has_format_1=True)) == mark(3, has_format_1=True)
     assert next_mark(task(3, clear=3, resend=True), None, has_format_1=True) == mark(3, 3, 3)
+
+
+def test_a_mapped_task_that_is_new_in_a_cleared_run_refuses_unless_told_to_send() -> None:
+    new = task(1, run_was_cleared=True)
+    with pytest.raises(LedgerIncomplete, match=r"(?s)mapping may have grown.*Nothing was sent now.*resend=True"):
+        next_mark(new, None)
+    assert next_mark(task(1, run_was_cleared=True, resend=True), None) == mark(1)
+    assert next_mark(task(1, run_was_cleared=True, audience={}), None).since == 1, (
+        "a task that is not mapped has no part"
+    )
+    assert next_mark(task(2, run_was_cleared=True), mark(1)) == mark(2)
