@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from threading import Condition, Event, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import TypeVar
 
 from airflow_provider_cirrus.api.errors import CirrusError
@@ -125,6 +125,7 @@ class _Run:
         self._may_tick = Event()
         self._tick_at: float | None = None
         self._wrote_at = 0.0
+        self._tidying = Lock()
         self._has_ended = False
 
     def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
@@ -185,6 +186,9 @@ class _Run:
             self._machine.abandon(time.time())
             self._do(self._machine.effects())
             self._has_ended = True
+        # Bounded, as a call of the ledger may hang.
+        if self._tidying.acquire(timeout=_LAST_WAIT):
+            self._tidying.release()
         self._may_tick.set()
         self._senders.close()
         self._writer.close()
@@ -252,8 +256,11 @@ class _Run:
 
     def _tidy(self) -> None:
         try:
-            while not self._writer.has_work and self._recorder.tidy():
-                pass
+            is_left = True
+            while is_left and not self._writer.has_work:
+                with self._tidying:
+                    # Not once the run has ended: what follows it has the ledger's connection to itself.
+                    is_left = not self._has_ended and self._recorder.tidy()
         except BaseException as error:  # noqa: BLE001  (as above)
             if isinstance(error, CirrusError) and error.passing:
                 # Whatever is left lying about harms nobody; the next write says whether the ledger is there.
