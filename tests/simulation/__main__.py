@@ -15,6 +15,7 @@ from tests.simulation.runner import Found, Report, explore
 _PART = 500
 CODECS = {
     "task_state": codecs.TaskStateCodec,
+    "shards": codecs.ShardsCodec,
     "sqlite": codecs.SqlCodec,
     "sqlite_alone": codecs.SqlAloneCodec,
     "ideal": codecs.IdealCodec,

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.audience import in_shard
 from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger import (
@@ -27,7 +28,7 @@ from airflow_provider_cirrus.delivery.ledger import (
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.simulation.store import Killed, Shelf, SimulatedStore
-from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World
+from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World, pool
 
 
 class TaskStateCodec(Codec):
@@ -110,6 +111,61 @@ class IdealCodec(TaskStateCodec):
 
     def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
         return list(task.shelf.kept.get("entries", {}).items())
+
+
+class ShardsCodec(TaskStateCodec):
+    """The shards of one run, each with a task state store of its own; cleared together, there may be more or fewer."""
+
+    is_shared = True
+
+    def __init__(self) -> None:
+        self._everybody: list[Message] = []
+        self._shards = 0
+        self._was_cleared = False
+
+    def tasks(self, world: World) -> list[Task]:
+        self._everybody = [self.message(world, at) for at in range(2 + world.choices.below(14))]
+        self._shards = 1 + world.choices.below(3)
+        return [self._task(number) for number in range(self._shards)]
+
+    def message(self, world: World, at: int) -> Message:
+        return pool()[at]
+
+    def _task(self, number: int) -> Task:
+        # Nobody clears one of them alone.
+        return Task(Shelf(), {}, self._part(number), number=number, clears=2)
+
+    def _part(self, number: int) -> list[tuple[int, Any]]:
+        return list(in_shard(enumerate(self._everybody), (number, self._shards)))
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        return {"shards": self._shards, "shard": task.number}
+
+    def remap(self, world: World, task: Task) -> bool:
+        return True
+
+    def clear_run(self, world: World) -> bool:
+        over = ("success", "failed", "refused", "superseded")
+        if self._was_cleared or any(task.state not in over for task in world.tasks):
+            return True
+        if not world.strikes("cleared", 60):
+            return True
+        self._was_cleared = True
+        self._shards = 1 + world.choices.below(4)
+        for task in world.tasks[: self._shards]:
+            task.max_tries = task.try_number + RETRIES
+            if world.strikes("cleared_and_emptied", 20):
+                self.empty(task)
+                task.was_emptied = True
+        world.tasks += [self._task(number) for number in range(len(world.tasks), self._shards)]
+        for task in world.tasks[: self._shards]:
+            task.run_was_cleared, task.resumed, task.state = True, False, "scheduled"
+            task.audience = self._part(task.number)
+            world.schedule(task, 1.0)
+        return True
+
+    def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
+        return []
 
 
 class _Faulty:

@@ -12,7 +12,7 @@ from airflow_provider_cirrus.delivery.sql_store import engine_for
 from tests.mariadb import mariadb as mariadb
 from tests.postgres import postgres as postgres
 from tests.simulation.choices import Choices, shrink
-from tests.simulation.codecs import IdealCodec, SqlAloneCodec, SqlCodec, TaskStateCodec, new_memory_engine
+from tests.simulation.codecs import IdealCodec, ShardsCodec, SqlAloneCodec, SqlCodec, TaskStateCodec, new_memory_engine
 from tests.simulation.runner import Found, explore, failure, run
 from tests.simulation.world import FAULTS, Codec
 from tests.simulation.zoo import ZOO
@@ -45,6 +45,12 @@ def test_every_promise_is_kept_with_a_database_that_tasks_share(part: int) -> No
     report = explore(SqlCodec, range(500 * part, 500 * (part + 1)))
     assert {fault for fault in FAULTS if not report.struck[fault]} <= ONLY_STATE | {"cleared_and_emptied"}
     assert report.refusals == 0, "a database remembers, whatever is cleared"
+
+
+def test_every_promise_is_kept_by_shards_that_become_more_or_fewer() -> None:
+    report = explore(ShardsCodec, range(1500))
+    assert report.struck["cleared"] > 50
+    assert report.refusals > 50
 
 
 @pytest.mark.parametrize("make", [IdealCodec, SqlAloneCodec])

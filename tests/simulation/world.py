@@ -139,6 +139,7 @@ class Task:
     may_be_unknown: set[bytes] = field(default_factory=set)
     clears: int = 0
     number: int = 0
+    run_was_cleared: bool = False
     was_emptied: bool = False
     resend_for: int = 0
 
@@ -174,7 +175,9 @@ class Process:
         world.log("%s begins", self.name)
         cleared = task.max_tries != RETRIES
         audience = world.codec.identity(task)
-        this_try = TaskTry(task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, audience)
+        this_try = TaskTry(
+            task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, audience, task.run_was_cleared
+        )
         self.index = TempIndex()
         try:
             ledger = self.ledger = world.open_ledger(self)
@@ -192,7 +195,8 @@ class Process:
             self.index.close()
             self.is_alive = False
             if not error.passing:
-                world.check(cleared or isinstance(error, LedgerSuperseded), "it refused without a clear: %s", error)
+                may_refuse = cleared or task.run_was_cleared or isinstance(error, LedgerSuperseded)
+                world.check(may_refuse, "it refused without a clear: %s", error)
                 world.refusals += 1
             world.ended(self, "unavailable" if error.passing else "refused")
             return
@@ -493,7 +497,7 @@ class World:
     def run(self) -> None:
         """Run until nothing happens any more, and look whether every promise was kept."""
         for task in self.tasks:
-            self._schedule(task, self.choices.seconds(self.codec.spread) if len(self.tasks) > 1 else 0.0)
+            self.schedule(task, self.choices.seconds(self.codec.spread) if len(self.tasks) > 1 else 0.0)
         steps = 0
         while self._events:
             self.now, _, work, _ = heapq.heappop(self._events)
@@ -552,7 +556,9 @@ class World:
 
     # ---- Airflow
 
-    def _schedule(self, task: Task, seconds: float) -> None:
+    def schedule(self, task: Task, seconds: float) -> None:
+        """Let the next try of a task begin."""
+
         def begin() -> None:
             if not task.resumed:
                 task.try_number += 1
@@ -590,7 +596,7 @@ class World:
     def _next_try(self, task: Task) -> None:
         task.resumed = False
         if task.try_number <= task.max_tries:
-            self._schedule(task, 1.0)
+            self.schedule(task, 1.0)
         else:
             task.state = "failed"
             self._after_the_end(task)
@@ -614,14 +620,14 @@ class World:
             assert process.machine is not None
             assert process.machine.resume_at is not None
             task.resumed = True
-            self._schedule(task, max(0.0, process.machine.resume_at - self.wall) + 0.001)
+            self.schedule(task, max(0.0, process.machine.resume_at - self.wall) + 0.001)
         else:
             task.state = {Verdict.SUCCESS: "success"}.get(how, "failed" if how == Verdict.FAIL else how)  # type: ignore[call-overload]
             self._after_the_end(task)
 
     def _after_the_end(self, task: Task) -> None:
         """Let somebody clear a task that has ended, in one of the ways that there are."""
-        if task.clears >= 2 or task.state == "refused":
+        if self.codec.clear_run(self) or task.clears >= 2 or task.state == "refused":
             return
         emptied = self.strikes("cleared_and_emptied", 30)
         if not emptied and not self.strikes("cleared", 30):
@@ -635,7 +641,7 @@ class World:
         task.state = "scheduled"
         self.log("cleared%s%s", ", and the store emptied" if emptied else "", ", to send again" if task.resend else "")
         task.resumed = False
-        self._schedule(task, 1.0 + self.choices.seconds(100))
+        self.schedule(task, 1.0 + self.choices.seconds(100))
 
     # ---- promises
 
@@ -687,7 +693,7 @@ class World:
             for times in sent.values():
                 self.check(times <= 1 + generations, "a message was sent %d times", times)
         if task.state == "refused":
-            self.check(task.was_emptied or task.clears > 0, "refused, and nothing was cleared")
+            self.check(task.was_emptied or task.clears > 0 or task.run_was_cleared, "refused, and nothing was cleared")
             return
         if process is None or process.machine is None or task.state != "success":
             return
@@ -760,6 +766,10 @@ class Codec:
     def identity(self, task: Task) -> dict[str, Any]:
         """Return what a task's part of the audience is."""
         return {}
+
+    def clear_run(self, world: World) -> bool:
+        """Clear all tasks at once, where that is how this kind is cleared; return whether it is."""
+        return False
 
     def remap(self, world: World, task: Task) -> bool:
         """Change what the mapped tasks of a run are given, where there are any; return whether it was done."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,7 +35,7 @@ from airflow_provider_cirrus.delivery.ledger import (
     task_state,
 )
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from tests.simulation.codecs import IdealCodec, IdealLedger, SqlCodec, TaskStateCodec
+from tests.simulation.codecs import IdealCodec, IdealLedger, ShardsCodec, SqlCodec, TaskStateCodec
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Codec, Process
 
@@ -310,6 +311,26 @@ def an_emptied_store_means_that_nobody_was_messaged() -> Any:
         if newest is None and not task.resumed:
             return marks.Mark(task.try_number, task.try_number, task.clear, dict(task.audience))
         return real(task, newest, **more)
+
+    return patch.object(task_state, "next_mark", next_mark)
+
+
+@planted(ShardsCodec)
+def another_number_of_shards_is_taken_for_the_same() -> Any:
+    real = marks.next_mark
+
+    def next_mark(task: TaskTry, newest: Any, **more: Any) -> Any:
+        return real(replace(task, audience={}), newest and replace(newest, audience={}), **more)
+
+    return patch.object(task_state, "next_mark", next_mark)
+
+
+@planted(ShardsCodec)
+def a_shard_that_is_new_in_a_cleared_run_sends() -> Any:
+    real = marks.next_mark
+
+    def next_mark(task: TaskTry, newest: Any, **more: Any) -> Any:
+        return real(replace(task, run_was_cleared=False), newest, **more)
 
     return patch.object(task_state, "next_mark", next_mark)
 

@@ -59,11 +59,6 @@ class Delivery:
             return []
         return [self.kept[index].entry.result(self.kept[index].recipient) for index in sorted(self.kept)]
 
-    def defer(self, until: float) -> None:
-        """Count one more of the unsent that wait for a moment."""
-        self.deferred += 1
-        self.resume_at = until if self.resume_at is None else min(self.resume_at, until)
-
     def add(self, settled: Settled) -> None:
         """Count one more message."""
         self.counts[settled.entry.outcome] += 1
