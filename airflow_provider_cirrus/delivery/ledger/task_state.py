@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -27,6 +28,8 @@ _FULL = 60_000
 _GATHERED = 128
 # What takes a value below Airflow's limit however much is committed at once: compressed, it is no longer than this.
 _MOST = 45_000
+# Intents, and outcomes eight times, up to which it cannot be too long: an outcome's texts are bounded.
+_SURELY_SHORT = 400
 # Characters of an intent, and of an outcome without its texts.
 _INTENT, _OUTCOME = 16, 24
 # A housekeeping call is to be short, as what is to be written waits for it.
@@ -257,9 +260,9 @@ class TaskStateLedger:
         is_full = self._most is not None and bool(intents) and self._recorded - unsent + len(intents) > self._most
         if is_full:
             intents = ()
-        if _INTENT * len(intents) + sum(_length(entry) for _, entry in outcomes) <= _MOST:
-            values = [self._places.items(intents, outcomes)]
-        else:
+        values = [self._places.items(intents, outcomes)]
+        # Nearly all commits are far below it, so that to add up each text would cost more than to write one twice.
+        if len(intents) + 8 * len(outcomes) > _SURELY_SHORT and len(json.dumps(values[0])) > _MOST:
             values = [self._places.items((), part) for part in _parts(outcomes, lambda one: _length(one[1]))]
             values += [self._places.items(part, ()) for part in _parts(intents, lambda key: _INTENT)]
         return _Pending(given, intents, [items for items in values if items], is_full)
