@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 _FULL = 60_000
 # Writes that are gathered into one larger value: so many at most does the next try read one by one.
 _GATHERED = 128
+# Characters of them before they are compressed, mostly to six tenths.
+_GATHERED_LENGTH = 95_000
 # What takes a value below Airflow's limit however much is committed at once: compressed, it is no longer than this.
 _MOST = 45_000
 # Intents, and outcomes eight times, up to which it cannot be too long: an outcome's texts are bounded.
@@ -179,7 +181,7 @@ class TaskStateLedger:
             self._flush(pending)
             is_full = pending.is_full
         if pending is None or pending.given != given:
-            if len(self._small) >= self._gathers or sum(length for _, length in self._small) > _FULL:
+            if len(self._small) >= self._gathers or sum(length for _, length in self._small) > _GATHERED_LENGTH:
                 self._compact()
             pending = self._pending = self._prepared(*given)
             is_full = pending.is_full
@@ -290,15 +292,19 @@ class TaskStateLedger:
         """Write many small values as one, so that the next try need not read them one by one."""
         length, count = 0, 0
         for _, more in self._small:
-            if count and length + more > _FULL:
+            if count and length + more > _GATHERED_LENGTH:
                 break
             length, count = length + more, count + 1
         begin = self._written - len(self._small)
         name = f"{self._prefix}c{self._compactions}"
-        self._set(
-            name,
-            pack(name, [item for items, _ in self._small[:count] for item in items], begin=begin, end=begin + count),
-        )
+        while True:
+            parts = [item for items, _ in self._small[:count] for item in items]
+            value = pack(name, parts, begin=begin, end=begin + count)
+            if count == 1 or len(value["log"]) <= _FULL:
+                break
+            # Texts that hardly shrink.
+            count = max(1, count * 2 // 3)
+        self._set(name, value)
         self._compactions += 1
         del self._small[:count]
         self._garbage += [f"{self._prefix}{number}" for number in range(begin, begin + count)]
