@@ -17,7 +17,8 @@ from typing import Any
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.engine.machine import Batch, Commit, Item, Machine, Options
+from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.engine.result import Settled

@@ -21,7 +21,8 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery import cap_store
 from airflow_provider_cirrus.delivery.cap_store import CapStore
 from airflow_provider_cirrus.delivery.engine import machine as engine
-from airflow_provider_cirrus.delivery.engine.machine import Batch, Machine
+from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.parts import Batch
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.ledger import (

@@ -20,7 +20,8 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience import Refused
-from airflow_provider_cirrus.delivery.engine.machine import Batch, Effects, Machine, Options
+from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder

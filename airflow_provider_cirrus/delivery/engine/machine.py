@@ -17,10 +17,8 @@ import heapq
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import TypeAlias
 
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.errors import CirrusError
@@ -28,11 +26,10 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.api.wire import MAX_BATCH
 from airflow_provider_cirrus.delivery.engine.pair_limit import PairLimit
-from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
+from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Effects, Item, Options, Outcomes
+from airflow_provider_cirrus.delivery.engine.rate_limit import Frequency, RateLimit
 from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
-from airflow_provider_cirrus.delivery.policy import Timing
 
 log = logging.getLogger(__name__)
 
@@ -64,110 +61,6 @@ _NOT_ITS_TURN = "the run stopped before its turn"
 _MAYBE_SENT = "an earlier try may have sent it; this one did not"
 
 
-@dataclass(slots=True, eq=False)
-class Item:
-    """
-    A message of the audience: all that is known of it when it is read, and how it fares.
-
-    :ivar index: its place in the audience
-    :ivar recipient: digits, or whatever stood there
-    :ivar message: None where the row is no message
-    :ivar key: of the ledger; empty where the row is no message
-    :ivar account: one spelling of the number, for comparing
-    :ivar proof: of the recipient's opt-in
-    :ivar earlier: what an earlier try left of it; None: nothing
-    :ivar ruled: what it comes to without being sent, and why: no message, a duplicate, held by a rule
-    :ivar taken: what it comes to as another task has it
-    :ivar maybe: whether an earlier try may have sent it: then it is never called unsent
-    :ivar tries: how often it came back as certainly not sent
-    """
-
-    index: int
-    recipient: str
-    message: Message | None = None
-    key: bytes = b""
-    account: str = ""
-    proof: Proof = NOTHING_KNOWN
-    earlier: Entry | None = None
-    ruled: tuple[Outcome, str] | None = None
-    taken: Entry | None = None
-    maybe: bool = False
-    tries: int = 0
-
-    @property
-    def to_send(self) -> Message:
-        """The message of an item that is one."""
-        assert self.message is not None
-        return self.message
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Messages of one request. It holds one of the run's slots from its intent until its answer."""
-
-    items: list[Item]
-    permit: Permit | None = None
-
-
-_Outcomes: TypeAlias = "list[tuple[bytes, Entry]]"
-
-
-@dataclass(slots=True, eq=False)
-class Commit:
-    """
-    What is to be written in one go. After an error the same is written again, and nothing else before it.
-
-    :ivar batches: whose messages are about to be sent
-    :ivar outcomes: what became of messages whose intent was written
-    """
-
-    batches: list[Batch]
-    outcomes: _Outcomes
-
-    @property
-    def items(self) -> list[Item]:
-        """The messages whose intent it is."""
-        return [item for batch in self.batches for item in batch.items]
-
-
-@dataclass(slots=True)
-class Effects:
-    """
-    What is to be done after an event.
-
-    :ivar send: batches that are to be handed to a sender now, which asks :meth:`Machine.depart` at the last moment
-    :ivar tell: messages whose outcome is final
-    :ivar write: whether there is something to write and nobody is writing: call :meth:`Machine.next_write`
-    """
-
-    send: list[Batch] = field(default_factory=list)
-    tell: list[Settled] = field(default_factory=list)
-    write: bool = False
-
-    def __bool__(self) -> bool:
-        return self.write or bool(self.send or self.tell)
-
-
-@dataclass(frozen=True)
-class Options:
-    """
-    What a run goes by; see :class:`~.dispatcher.Dispatcher`.
-
-    :ivar timing: when a message may leave, by its recipient's quiet hours; None: at any time
-    :ivar batch: most messages of a request
-    """
-
-    messages_per_second: float = 80
-    attempt: int = 1
-    repeat_unknown: bool = False
-    concurrency: int = 16
-    pause: float = 1.0
-    timing: Callable[[Message, float], Timing] | None = None
-    dry_run: bool = False
-    start_after: float = 0.0
-    batch: int = MAX_BATCH
-
-
 class Machine:
     """
     One run: from rows to outcomes. Every event is a method; after each, :meth:`effects` says what is to be done.
@@ -191,7 +84,7 @@ class Machine:
         self._paused_pairs: dict[int, None] = {}
         # What waits to be written, what is being written, and since when that fails.
         self._intended: list[Batch] = []
-        self._outcomes: _Outcomes = []
+        self._outcomes: Outcomes = []
         self._writing: Commit | None = None
         self._asked_to_write = self._is_writing = False
         self._write_began = now
@@ -208,7 +101,7 @@ class Machine:
         self._window = 1
         self._has_answer = False
         self._first_departure: float | None = None
-        self._departures = _Frequency(now)
+        self._departures = Frequency(now)
         self._failures = 0
         self._lone_refusals = 0
         self._is_failing = False
@@ -780,21 +673,3 @@ def _size_of_requests(most: int, per_second: float) -> int:
     """Return how many messages a request has: more than a second's would be refused, and what is over goes unused."""
     requests = max(1, math.ceil(per_second / most))
     return max(1, min(most, int(per_second / requests)))
-
-
-class _Frequency:
-    """How often something happens, in the last moments."""
-
-    _SECONDS = 0.2
-
-    def __init__(self, now: float) -> None:
-        self._rate = 0.0
-        self._at = now
-
-    def rate(self, now: float) -> float:
-        """Return how often it happens in a second."""
-        return self._rate * math.exp((self._at - now) / self._SECONDS)
-
-    def count(self, now: float) -> None:
-        """Take note that it happened."""
-        self._rate, self._at = self.rate(now) + 1 / self._SECONDS, now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -114,3 +115,21 @@ class RateLimit:
         # Spread over the second, as a burst at its beginning is the likeliest to be refused; where few fit into one,
         # the window cannot see to the rate by itself.
         return count / rate * (0.9 if 2 * count <= rate else 1.0)
+
+
+class Frequency:
+    """How often something happens, in the last moments."""
+
+    _SECONDS = 0.2
+
+    def __init__(self, now: float) -> None:
+        self._rate = 0.0
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Return how often it happens in a second."""
+        return self._rate * math.exp((self._at - now) / self._SECONDS)
+
+    def count(self, now: float) -> None:
+        """Take note that it happened."""
+        self._rate, self._at = self.rate(now) + 1 / self._SECONDS, now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.machine import Commit
+from airflow_provider_cirrus.delivery.engine.parts import Commit
 from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry, Ledger, person_of
 from airflow_provider_cirrus.delivery.policy import Policy
 

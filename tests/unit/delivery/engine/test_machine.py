@@ -12,7 +12,8 @@ from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
 from airflow_provider_cirrus.delivery.engine import machine as module
-from airflow_provider_cirrus.delivery.engine.machine import Batch, Commit, Item, Machine, Options
+from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerSuperseded, LedgerUnavailable

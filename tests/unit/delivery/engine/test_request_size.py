@@ -6,7 +6,8 @@ import pytest
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
-from airflow_provider_cirrus.delivery.engine.machine import Item, Machine, Options
+from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.parts import Item, Options
 
 WALL = 1_800_000_000.0
 
