@@ -32,7 +32,7 @@ def departures(rate: float, count: int) -> list[tuple[float, int]]:
             found.append((now, len(leaving)))
             sent = SendResult(tuple(Result(recipient=one.to, outcome=Outcome.ACCEPTED) for one in leaving))
             machine.answered(batch, sent, now, WALL + now)
-        if not effects:
+        if not (effects.send or effects.tell or effects.write):
             wake = machine.wake_at(now)
             assert wake is not None
             now = max(wake, now + 0.0005)
