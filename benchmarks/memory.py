@@ -30,8 +30,8 @@ from _common import (
 )
 
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.report import lines_to
-from airflow_provider_cirrus.delivery.report_file import ReportFile
+from airflow_provider_cirrus.delivery.report.summary import lines_to
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 
 def one(count: int, name: str) -> int:

@@ -38,8 +38,8 @@ from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.base import key_of
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.report import lines_to
-from airflow_provider_cirrus.delivery.report_file import ReportFile
+from airflow_provider_cirrus.delivery.report.summary import lines_to
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 LIMIT_SECONDS = 4.0
 GET_SECONDS, SET_SECONDS = 0.010, 0.013

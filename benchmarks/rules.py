@@ -43,14 +43,14 @@ from _common import (
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.consent import Consent
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.consent import Consent
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.numbers import SqlNumbers
-from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
-from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
+from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Policy
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 LIMIT = 0.30
 SEND: Any = Callable[[Sequence[Message]], SendResult]

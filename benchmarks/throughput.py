@@ -38,8 +38,8 @@ from _common import (
 
 from airflow_provider_cirrus.api.wire import send_request
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.report import lines_to
-from airflow_provider_cirrus.delivery.report_file import ReportFile
+from airflow_provider_cirrus.delivery.report.summary import lines_to
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 TARGET = 0.70
 DEFAULT_LEDGER = "task state (13 ms a write)"

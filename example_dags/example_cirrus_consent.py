@@ -5,8 +5,8 @@ from __future__ import annotations
 import pendulum
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_cirrus.delivery.consent import OptIn
-from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.rules.consent import OptIn
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 
 with DAG(

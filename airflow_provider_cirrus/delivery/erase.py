@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.phone import to_digits
-from airflow_provider_cirrus.delivery.cap_store import erase_places
-from airflow_provider_cirrus.delivery.check_store import erase_checks
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import erase_places
+from airflow_provider_cirrus.delivery.contact_checks.store import erase_checks
 from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_of_nobody, erase_messages
-from airflow_provider_cirrus.delivery.sql_store import transaction
+from airflow_provider_cirrus.delivery.sql.store import transaction
 
 _ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {
     "messages": ("cirrus_ledger", erase_messages),
@@ -29,7 +29,7 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
     Tables that are not there are left out; none is made. Afterwards nothing tells that the person was messaged: see
     docs/privacy.md for what that means for a task that is retried or cleared.
 
-    :param engine: such as :func:`~.sql_store.engine_for` returns
+    :param engine: such as :func:`~.sql.store.engine_for` returns
     :param number: the person's number, as :func:`~airflow_provider_cirrus.api.phone.to_digits` reads it; both
         spellings of one account are found
     :return: the numbers of rows that were deleted, as ``messages``, ``places`` and ``checks``; and, as

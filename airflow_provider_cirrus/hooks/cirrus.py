@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
-    from airflow_provider_cirrus.delivery.cap_store import CapStore
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
-    from airflow_provider_cirrus.delivery.policy import Screen
+    from airflow_provider_cirrus.delivery.rules.policy import Screen
 
 DEFAULT_MESSAGES_PER_SECOND = 80
 
@@ -125,7 +125,7 @@ class CirrusHook(BaseHook):
 
         :raises InvalidInput: something in it is no number
         """
-        from airflow_provider_cirrus.delivery.policy import screen_of
+        from airflow_provider_cirrus.delivery.rules.policy import screen_of
 
         return screen_of(self._extra(self._connection).get("allowed_recipients"))
 
@@ -133,7 +133,7 @@ class CirrusHook(BaseHook):
         """Return the same on an event loop; see :meth:`aget_conn`."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_cirrus.delivery.policy import screen_of
+        from airflow_provider_cirrus.delivery.rules.policy import screen_of
 
         extra = await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id))
         return screen_of(extra.get("allowed_recipients"))
@@ -247,13 +247,13 @@ class CirrusHook(BaseHook):
         :raises InvalidInput: a connection of another type
         :raises LedgerError: no driver for it is installed
         """
-        from airflow_provider_cirrus.delivery.sql_store import engine_for
+        from airflow_provider_cirrus.delivery.sql.store import engine_for
 
         return engine_for(database_url(self.get_connection(conn_id)))
 
     def source_engine(self, conn_id: str) -> Engine:
         """Return the same for a database that is not a ledger: nothing about it is set up."""
-        from airflow_provider_cirrus.delivery.sql_store import engine_for
+        from airflow_provider_cirrus.delivery.sql.store import engine_for
 
         url = database_url(self.get_connection(conn_id), "conn_id", may_be_relative=True)
         return engine_for(url, is_ours=False)
@@ -284,8 +284,8 @@ class CirrusHook(BaseHook):
         :raises CirrusError: no answer, or no ledger
         """
         from airflow_provider_cirrus.api.phone import to_digits
-        from airflow_provider_cirrus.delivery.check_store import CheckStore
-        from airflow_provider_cirrus.delivery.checks import DEFAULT_MAX_AGE, age_of, require_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
+        from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_MAX_AGE, age_of, require_opt_in
 
         digits = to_digits(number, "phone_number")
         age = DEFAULT_MAX_AGE if max_age is None else age_of(max_age)
@@ -365,7 +365,7 @@ class CirrusHook(BaseHook):
     def validations_per_day(self) -> int:
         """Most numbers that may be asked for on a stream in a day (UTC), by the connection; 0: none."""
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.checks import DEFAULT_BUDGET
+        from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET
 
         value = self._extra(self._connection).get("validations_per_day")
         if value in (None, ""):
@@ -395,7 +395,7 @@ class CirrusHook(BaseHook):
         if (conn_id := self.ledger_conn_id) is None:
             return ""
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.sql_look import look_at
+        from airflow_provider_cirrus.delivery.sql.probe import look_at
 
         try:
             connection = self.get_connection(conn_id)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.api.results import SendResult
-    from airflow_provider_cirrus.delivery.notices import Notices
-    from airflow_provider_cirrus.delivery.policy import Screen
+    from airflow_provider_cirrus.delivery.alert_dedupe import Notices
+    from airflow_provider_cirrus.delivery.rules.policy import Screen
 
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
 MAX_PARAMETER_LENGTH = 400
@@ -241,7 +241,7 @@ class CirrusNotifier(BaseNotifier):
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when it is rendered."""
-        from airflow_provider_cirrus.delivery.audience import check_common, check_recipients
+        from airflow_provider_cirrus.delivery.audience.messages import check_common, check_recipients
 
         given = self._common()
         literal = {name: value for name, value in given.items() if value is not None and is_literal(value)}
@@ -258,7 +258,7 @@ class CirrusNotifier(BaseNotifier):
         :raises InvalidInput: something that is no source, or one that goes by what a notice does not have
         """
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.consent import OptIn, columns_of
+        from airflow_provider_cirrus.delivery.rules.consent import OptIn, columns_of
 
         given = (self.opt_in, self.suppression)
         opt_in, suppression = (None if only_literals and not is_literal(value) else value for value in given)
@@ -286,7 +286,7 @@ class CirrusNotifier(BaseNotifier):
 
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
-        from airflow_provider_cirrus.delivery.audience import TEMPLATE_FIELDS
+        from airflow_provider_cirrus.delivery.audience.messages import TEMPLATE_FIELDS
 
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
 
@@ -323,9 +323,9 @@ class CirrusNotifier(BaseNotifier):
         :param connect: returns the engine of a connection
         """
         from airflow_provider_cirrus.api.phone import account_of, mask
-        from airflow_provider_cirrus.delivery.audience import read_messages
-        from airflow_provider_cirrus.delivery.consent import Consent
-        from airflow_provider_cirrus.delivery.policy import Policy
+        from airflow_provider_cirrus.delivery.audience.messages import read_messages
+        from airflow_provider_cirrus.delivery.rules.consent import Consent
+        from airflow_provider_cirrus.delivery.rules.policy import Policy
 
         self._check_rules(only_literals=False)
         everybody = list(read_messages(to=self.to, common=self._cleaned(self._common())))
@@ -346,9 +346,9 @@ class CirrusNotifier(BaseNotifier):
         """Return what makes the engines of opt-in and suppression; their connections are looked up here."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_cirrus.delivery.consent import OptIn, Suppression
-        from airflow_provider_cirrus.delivery.numbers import SqlNumbers
-        from airflow_provider_cirrus.delivery.sql_store import engine_for
+        from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression
+        from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
+        from airflow_provider_cirrus.delivery.sql.store import engine_for
         from airflow_provider_cirrus.hooks.cirrus import database_url
 
         if self.opt_in is None:
@@ -382,7 +382,7 @@ class CirrusNotifier(BaseNotifier):
     def _key(self, context: Context, messages: Sequence[Message]) -> str:
         """Return the name of the window: who is told by which template, and of what."""
         from airflow_provider_cirrus.api.phone import account_of
-        from airflow_provider_cirrus.delivery.notices import notice_key
+        from airflow_provider_cirrus.delivery.alert_dedupe import notice_key
 
         shared = _dag_id(context) if self.dedupe_key is None else str(self.dedupe_key)
         accounts = sorted(account_of(message.to) for message in messages)
@@ -469,8 +469,8 @@ class _Sending:
 
 def _memory(connection: Any) -> Notices:
     """Return what remembers windows: the database of a connection, or files where there is none."""
-    from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
-    from airflow_provider_cirrus.delivery.sql_store import engine_for
+    from airflow_provider_cirrus.delivery.alert_dedupe import FileNotices, SqlNotices
+    from airflow_provider_cirrus.delivery.sql.store import engine_for
     from airflow_provider_cirrus.hooks.cirrus import database_url
 
     return FileNotices() if connection is None else SqlNotices(engine_for(database_url(connection)))

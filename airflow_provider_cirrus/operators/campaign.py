@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cirrus.api.campaign import Campaign
-    from airflow_provider_cirrus.delivery.campaign import HandedOver
-    from airflow_provider_cirrus.delivery.campaign_file import CampaignFile
+    from airflow_provider_cirrus.delivery.campaign.submission import HandedOver
+    from airflow_provider_cirrus.delivery.campaign.audience_file import CampaignFile
 
 
 class CampaignOperator(RulesOperator):
@@ -139,8 +139,8 @@ class CampaignOperator(RulesOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""
         from airflow_provider_cirrus.api.errors import CirrusError
-        from airflow_provider_cirrus.delivery.campaign_file import open_campaign_file
-        from airflow_provider_cirrus.delivery.policy import Policy
+        from airflow_provider_cirrus.delivery.campaign.audience_file import open_campaign_file
+        from airflow_provider_cirrus.delivery.rules.policy import Policy
 
         try:
             self._check_rules(only_literals=False)
@@ -170,7 +170,7 @@ class CampaignOperator(RulesOperator):
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
         from airflow_provider_cirrus.api.campaign import CAMPAIGN_FIELDS, Campaign
-        from airflow_provider_cirrus.delivery.campaign_file import ending_of
+        from airflow_provider_cirrus.delivery.campaign.audience_file import ending_of
 
         literal = {name: getattr(self, name) for name in CAMPAIGN_FIELDS if is_literal(getattr(self, name))}
         # What goes together is compared only where both are there to be compared.
@@ -210,7 +210,7 @@ class CampaignOperator(RulesOperator):
 
     def _hand_over(self, context: Context, campaign: Campaign, audience: CampaignFile) -> HandedOver | None:
         """Return what became of the campaign; None where nothing was to be handed over."""
-        from airflow_provider_cirrus.delivery.campaign import campaign_key, hand_over
+        from airflow_provider_cirrus.delivery.campaign.submission import campaign_key, hand_over
 
         client = self.hook.get_conn()
         if self._is_dry():

@@ -87,11 +87,11 @@ class SendTemplateOperator(RowsOperator):
     :param suppression: who gets nothing; see docs/consent.md
     :param on_reject: a local file or a table to which numbers are added that Meta refuses for good
     :param quiet_hours: when nobody is messaged, as
-        :class:`~airflow_provider_cirrus.delivery.quiet_hours.QuietHours` or a dict of its arguments; the task gives
+        :class:`~airflow_provider_cirrus.delivery.rules.quiet_hours.QuietHours` or a dict of its arguments; the task gives
         its worker's slot back until those who were asleep may be messaged. See docs/quiet_hours.md
     :param zone_column: column of the recipient's IANA time zone; without it, and where it is blank, the number tells
     :param frequency_cap: how often somebody is messaged, as
-        :class:`~airflow_provider_cirrus.delivery.caps.FrequencyCap` or a dict of its arguments; needs
+        :class:`~airflow_provider_cirrus.delivery.rules.frequency_cap.FrequencyCap` or a dict of its arguments; needs
         ``ledger_conn_id``. See docs/frequency_caps.md
     :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where opt-in or cap differ by it
     :param max_suppressed: how many messages the rules may hold back before the task fails, as ``max_failed``; None:
@@ -151,13 +151,13 @@ class SendTemplateOperator(RowsOperator):
         return [self.to, messages, self.audience]
 
     def _reads(self) -> list[Any]:
-        from airflow_provider_cirrus.delivery.rows import is_path
+        from airflow_provider_cirrus.delivery.audience.rows import is_path
 
         return [self.audience] if self.audience is not None and is_path(self.audience) else []
 
     def _check_recipients(self) -> None:
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.audience import check_recipients
+        from airflow_provider_cirrus.delivery.audience.messages import check_recipients
 
         if sum(given is not None for given in (self.to, self.messages, self.audience)) != 1:
             raise InvalidInput("to", "messages or audience: give exactly one of them.")
@@ -179,8 +179,8 @@ class SendTemplateOperator(RowsOperator):
 
     def _audience(self, first_try: bool) -> tuple[Any, int | None]:
         """Return the audience as a stream of places and messages, and its length where it is known."""
-        from airflow_provider_cirrus.delivery.audience import in_shard, read_messages
-        from airflow_provider_cirrus.delivery.rows import count_hint
+        from airflow_provider_cirrus.delivery.audience.messages import in_shard, read_messages
+        from airflow_provider_cirrus.delivery.audience.rows import count_hint
 
         shard = self._shard()
         if self.audience is not None:
@@ -317,7 +317,7 @@ class ValidateContactOperator(CirrusOperator):
         return found
 
     def _check_literals(self) -> None:
-        from airflow_provider_cirrus.delivery.checks import age_of, check_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.guard import age_of, check_opt_in
 
         if is_literal(self.phone_number):
             _one_number(self.phone_number)
@@ -328,7 +328,7 @@ class ValidateContactOperator(CirrusOperator):
 
     def _ask(self, number: str, context: Context) -> bool:
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.checks import require_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in
         from airflow_provider_cirrus.operators.asked import AskedNumbers
 
         if ledger_conn_id := self.hook.ledger_conn_id_or(self.ledger_conn_id):

@@ -11,8 +11,8 @@ from airflow_provider_cirrus.operators.sending import SendingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.audience import Refused
-    from airflow_provider_cirrus.delivery.rows import Columns
+    from airflow_provider_cirrus.delivery.audience.messages import Refused
+    from airflow_provider_cirrus.delivery.audience.rows import Columns
 
 
 class RowsOperator(SendingOperator):
@@ -70,7 +70,7 @@ class RowsOperator(SendingOperator):
 
     def _columns(self, with_facts: bool = True) -> Columns:
         """Return which column fills what, and which the rules go by."""
-        from airflow_provider_cirrus.delivery.rows import Columns
+        from airflow_provider_cirrus.delivery.audience.rows import Columns
 
         facts = self._fact_columns() if with_facts else {}
         if self.zone_column is not None:
@@ -93,7 +93,7 @@ class RowsOperator(SendingOperator):
 
     def _read_rows(self, source: Any, first_try: bool) -> Iterator[tuple[int, Message | Refused]]:
         """Return the rows of this task's shard as a stream of places and messages."""
-        from airflow_provider_cirrus.delivery.audience import read_audience
+        from airflow_provider_cirrus.delivery.audience.messages import read_audience
 
         moment = self._moment(first_try)
         return read_audience(source, self._columns(), self._common(), now=lambda: moment, shard=self._shard())

@@ -15,10 +15,10 @@ from airflow_provider_cirrus.operators.base import LedgerOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cirrus.delivery.consent import Consent
+    from airflow_provider_cirrus.delivery.rules.consent import Consent
     from airflow_provider_cirrus.delivery.engine.result import Settled
-    from airflow_provider_cirrus.delivery.policy import Screen
-    from airflow_provider_cirrus.delivery.rejects import OpenSink
+    from airflow_provider_cirrus.delivery.rules.policy import Screen
+    from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class RulesOperator(LedgerOperator):
         self.max_suppressed = max_suppressed
 
     def _category(self) -> str | None:
-        from airflow_provider_cirrus.delivery.caps import check_category
+        from airflow_provider_cirrus.delivery.rules.frequency_cap import check_category
 
         return check_category(self.category) if self.category else None
 
     def _fact_columns(self) -> dict[str, list[str]]:
         """Return the columns of the rows that the rules go by, by the argument that names them."""
-        from airflow_provider_cirrus.delivery.consent import columns_of
+        from airflow_provider_cirrus.delivery.rules.consent import columns_of
 
         return columns_of(self.opt_in, self.suppression, self._category())
 
@@ -118,8 +118,8 @@ class RulesOperator(LedgerOperator):
         :raises InvalidInput: a source that cannot be used, or none where the connection requires an opt-in
         :raises CirrusError: a source does not answer
         """
-        from airflow_provider_cirrus.delivery.consent import Consent
-        from airflow_provider_cirrus.delivery.rejects import RejectSink
+        from airflow_provider_cirrus.delivery.rules.consent import Consent
+        from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
 
         self.hook.check_opt_in(self.opt_in)
         with ExitStack() as opened:

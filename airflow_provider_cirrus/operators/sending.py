@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.audience import Refused
-    from airflow_provider_cirrus.delivery.caps import FrequencyCap
+    from airflow_provider_cirrus.delivery.audience.messages import Refused
+    from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
     from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
-    from airflow_provider_cirrus.delivery.policy import Policy
-    from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+    from airflow_provider_cirrus.delivery.rules.policy import Policy
+    from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
     from airflow_provider_cirrus.operators.rules import Rules
 
 
@@ -123,14 +123,14 @@ class SendingOperator(RulesOperator):
 
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
-        from airflow_provider_cirrus.delivery.audience import MESSAGE_FIELDS, TEMPLATE_FIELDS
+        from airflow_provider_cirrus.delivery.audience.messages import MESSAGE_FIELDS, TEMPLATE_FIELDS
 
         names = [name for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS) if name != "message_key"]
         return {name: getattr(self, name) for name in names}
 
     def _check_literals(self, needs_template: bool) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
-        from airflow_provider_cirrus.delivery.audience import check_common
+        from airflow_provider_cirrus.delivery.audience.messages import check_common
 
         self._check_options(only_literals=True)
         literal = {name: value for name, value in self._common().items() if value is not None and is_literal(value)}
@@ -141,7 +141,7 @@ class SendingOperator(RulesOperator):
 
     def _check_options(self, only_literals: bool = False) -> None:
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.rejects import RejectSink
+        from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
 
         def known(name: str) -> bool:
             return not only_literals or is_literal(getattr(self, name))
@@ -192,7 +192,7 @@ class SendingOperator(RulesOperator):
     ) -> dict[str, Any]:
         """Send an audience; return the summary, or fail the task where the outcomes call for it."""
         from airflow_provider_cirrus.api.errors import CirrusError
-        from airflow_provider_cirrus.delivery import report
+        from airflow_provider_cirrus.delivery.report import summary as report
         from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
         from airflow_provider_cirrus.operators.metrics import Metrics
 
@@ -263,7 +263,7 @@ class SendingOperator(RulesOperator):
         """Return the report file as a context manager, or one that is None."""
         if not self.report_path:
             return nullcontext()
-        from airflow_provider_cirrus.delivery.report_file import ReportFile
+        from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
         return ReportFile(
             self.report_path,
@@ -272,12 +272,12 @@ class SendingOperator(RulesOperator):
         )
 
     def _quiet_hours(self) -> QuietHours | None:
-        from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+        from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 
         return None if self.quiet_hours is None else QuietHours.of(self.quiet_hours)
 
     def _frequency_cap(self) -> FrequencyCap | None:
-        from airflow_provider_cirrus.delivery.caps import FrequencyCap
+        from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 
         return None if self.frequency_cap is None else FrequencyCap.of(self.frequency_cap)
 
@@ -285,7 +285,7 @@ class SendingOperator(RulesOperator):
     def _policy(self, context: Context, rules: Rules, ledger: Ledger | None) -> Iterator[Policy]:
         """Return the rules of this delivery, opened."""
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.policy import Policy
+        from airflow_provider_cirrus.delivery.rules.policy import Policy
 
         quiet_hours, cap = self._quiet_hours(), self._frequency_cap()
         if quiet_hours is not None:
@@ -339,7 +339,7 @@ class SendingOperator(RulesOperator):
 
     def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
         """Fail the task where the outcomes call for it, after everybody else was served."""
-        from airflow_provider_cirrus.delivery import report
+        from airflow_provider_cirrus.delivery.report import summary as report
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
 
         counts = delivery.counts if not self._is_dry() else {**delivery.counts, "unsent": 0}

@@ -122,7 +122,7 @@ class SqlToCirrusOperator(RowsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the query and send its rows; return what became of them."""
         from airflow_provider_cirrus.api.errors import CirrusError
-        from airflow_provider_cirrus.delivery.sql_rows import Query
+        from airflow_provider_cirrus.delivery.audience.sql_rows import Query
 
         with ExitStack() as opened:
             try:

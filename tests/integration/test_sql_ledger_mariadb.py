@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, LedgerError, LedgerUnavailable
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, opened, scoped

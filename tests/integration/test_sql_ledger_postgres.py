@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery import sql_store
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.sql import store as sql_store
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, LedgerUnavailable
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.postgres import postgres, server  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, everywhere, opened, scoped

@@ -12,9 +12,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.audience import in_shard
-from airflow_provider_cirrus.delivery.cap_store import CapStore
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.audience.messages import in_shard
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger import (
     CUT_OFF,
     NOBODY,

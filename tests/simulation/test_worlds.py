@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.mariadb import mariadb as mariadb
 from tests.postgres import postgres as postgres
 from tests.simulation.choices import Choices, shrink

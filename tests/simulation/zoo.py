@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery import cap_store
-from airflow_provider_cirrus.delivery.cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules import frequency_cap_store as cap_store
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from airflow_provider_cirrus.delivery.engine import machine as engine
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch

@@ -19,7 +19,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
-from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.audience.messages import Refused
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
@@ -29,7 +29,7 @@ from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
 from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
 from airflow_provider_cirrus.delivery.ledger import Ledger, LedgerFull
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.policy import NO_RULES, Policy
+from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Policy
 
 log = logging.getLogger(__name__)
 

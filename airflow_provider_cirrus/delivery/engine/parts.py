@@ -12,8 +12,8 @@ from airflow_provider_cirrus.api.wire import MAX_BATCH
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
 from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
-from airflow_provider_cirrus.delivery.policy import Timing
+from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.rules.policy import Timing
 
 
 @dataclass(slots=True, eq=False)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.audience import Refused
+from airflow_provider_cirrus.delivery.audience.messages import Refused
 from airflow_provider_cirrus.delivery.engine.parts import Item
 from airflow_provider_cirrus.delivery.ledger.base import Ledger, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.policy import Policy
+from airflow_provider_cirrus.delivery.rules.policy import Policy
 
 log = logging.getLogger(__name__)
 

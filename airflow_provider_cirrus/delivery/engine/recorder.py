@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.engine.parts import Commit
 from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry, Ledger, person_of
-from airflow_provider_cirrus.delivery.policy import Policy
+from airflow_provider_cirrus.delivery.rules.policy import Policy
 
 _NOTHING_HELD: Mapping[bytes, Entry] = {}
 

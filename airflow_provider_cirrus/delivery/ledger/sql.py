@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
-from airflow_provider_cirrus.delivery.sql_store import (
+from airflow_provider_cirrus.delivery.sql.store import (
     MYSQL,
     SqlStore,
     Tables,
@@ -24,7 +24,7 @@ from airflow_provider_cirrus.delivery.sql_store import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_cirrus.delivery.cap_store import CapStore
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 
 _INTENT = "intent"
 # Nobody knows yet, or ever will, whether it was sent.
@@ -144,7 +144,7 @@ class SqlLedger(SqlStore):
         :raises LedgerUnavailable: as the ledger itself
         :raises LedgerError: as the ledger itself
         """
-        from airflow_provider_cirrus.delivery.cap_store import CapStore
+        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 
         return CapStore(self._engine, self._fence, create=self._create, clock=self._clock, is_global=self._is_global)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_cirrus.delivery.consent import OptIn
+from airflow_provider_cirrus.delivery.rules.consent import OptIn
 from airflow_provider_cirrus.operators import SendTemplateOperator
 
 COMMON: dict[str, Any] = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "catchup": False}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cirrus.cli.__main__ import main
-from airflow_provider_cirrus.delivery.check_store import CheckStore
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 NUMBER, STREAM = "447700900177", "hNyRN_fLUy7rrOrN9jLpipA=="
 

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.delivery.campaign import HandedOver, campaign_key, hand_over
+from airflow_provider_cirrus.delivery.campaign.submission import HandedOver, campaign_key, hand_over
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable, is_global
 from tests.unit.delivery.stores import Store, opened
 

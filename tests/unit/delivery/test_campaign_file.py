@@ -14,9 +14,9 @@ import openpyxl
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.campaign_file import CampaignFile, open_campaign_file
-from airflow_provider_cirrus.delivery.consent import Consent
-from airflow_provider_cirrus.delivery.policy import Policy
+from airflow_provider_cirrus.delivery.campaign.audience_file import CampaignFile, open_campaign_file
+from airflow_provider_cirrus.delivery.rules.consent import Consent
+from airflow_provider_cirrus.delivery.rules.policy import Policy
 
 Write = Callable[[str], Path]
 
@@ -250,7 +250,7 @@ def test_what_only_calls_itself_a_workbook_is_refused(tmp_path: Path) -> None:
 
 OPENING = """
 import sys
-from airflow_provider_cirrus.delivery.campaign_file import open_campaign_file
+from airflow_provider_cirrus.delivery.campaign.audience_file import open_campaign_file
 with open_campaign_file(sys.argv[1]) as found:
     print(found.file.read(5), flush=True)
     sys.stdin.read()

@@ -16,11 +16,11 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.cap_store import CapStore, ddl
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore, ddl
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, LedgerSuperseded, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 WEEKLY = FrequencyCap(3, days=7)
 DAY = 86_400
@@ -319,10 +319,10 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
 
 PROGRAM = """
 import sys
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 engine = engine_for(sys.argv[1])
 people = [person_of(f"4477009{number:05d}") for number in range(200)]
 print("ready", flush=True)

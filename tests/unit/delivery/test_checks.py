@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput, NoAnswer, Throttled
-from airflow_provider_cirrus.delivery import check_store
-from airflow_provider_cirrus.delivery.check_store import CheckStore, ddl
-from airflow_provider_cirrus.delivery.checks import NotAsked, age_of, require_opt_in
+from airflow_provider_cirrus.delivery.contact_checks import store as check_store
+from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore, ddl
+from airflow_provider_cirrus.delivery.contact_checks.guard import NotAsked, age_of, require_opt_in
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 STREAM, OTHER_STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hAbCdEfGhIjKlMnOpQrStUv%3d%3d"
 ANN, BEN, CLEO = "447700900101", "447700900102", "447700900103"
@@ -211,9 +211,9 @@ def test_one_that_wants_a_number_that_is_being_asked_for_waits_for_the_answer(
 
 PROGRAM = """
 import sys
-from airflow_provider_cirrus.delivery.check_store import CheckStore
-from airflow_provider_cirrus.delivery.checks import NotAsked
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
+from airflow_provider_cirrus.delivery.contact_checks.guard import NotAsked
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 engine = engine_for(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

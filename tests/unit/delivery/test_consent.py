@@ -25,17 +25,17 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
-from airflow_provider_cirrus.delivery.consent import Consent, OptIn, Suppression
-from airflow_provider_cirrus.delivery.numbers import (
+from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn, Suppression
+from airflow_provider_cirrus.delivery.contact_lists.spec import (
     FileNumbers,
     LookupFailed,
     Proof,
     SqlNumbers,
     numbers_of,
 )
-from airflow_provider_cirrus.delivery.rejects import RejectSink
-from airflow_provider_cirrus.delivery.sql_rows import QueryFailed, QueryRefused
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
+from airflow_provider_cirrus.delivery.audience.sql_rows import QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.postgres import postgres  # noqa: F401
 
@@ -345,7 +345,7 @@ def test_a_column_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 GROWTH = """
 import sys, random
-from airflow_provider_cirrus.delivery.consent import Consent
+from airflow_provider_cirrus.delivery.rules.consent import Consent
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 asked = [(f"4477{n:08d}", {}) for n in range(0, 600_000, 20)]
@@ -573,7 +573,7 @@ def test_a_list_of_other_columns_is_not_added_to(tmp_path: Path) -> None:
 
 ADDING = """
 import sys
-from airflow_provider_cirrus.delivery.rejects import RejectSink
+from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
 sink = RejectSink.of(sys.argv[1]).open()
 for number in range(200):
     sink.add([(f"4477{int(sys.argv[2]):04d}{number:04d}", 131050, "stopped, " + "x" * 100)] * 2)
@@ -619,8 +619,8 @@ def test_what_cirrus_refuses_is_not_sent_again(sandbox: Sandbox, tmp_path: Path)
 def test_naming_sources_in_a_dag_file_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
-        "from airflow_provider_cirrus.delivery.consent import OptIn, Suppression\n"
-        "from airflow_provider_cirrus.delivery.rejects import RejectSink\n"
+        "from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression\n"
+        "from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink\n"
         "OptIn.of({'sql': 'SELECT phone FROM c', 'conn_id': 'crm'}); Suppression.of('a.csv'); RejectSink.of('a.csv')\n"
         "print([name for name in ('sqlalchemy', 'phonenumbers', 'pyarrow', 'airflow') if name in sys.modules])"
     )

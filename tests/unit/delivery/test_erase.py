@@ -11,12 +11,12 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.check_store import CheckStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
 from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError
-from airflow_provider_cirrus.delivery.notices import (
+from airflow_provider_cirrus.delivery.alert_dedupe import (
     FileNotices,
     Notices,
     SqlNotices,
@@ -20,7 +20,7 @@ from airflow_provider_cirrus.delivery.notices import (
     default_folder,
     notice_key,
 )
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 KEY, OTHER = notice_key(["dag", "447700900123"]), notice_key(["dag", "447700900124"])
 
@@ -99,8 +99,8 @@ def test_of_many_processes_one_gets_it(kind: str, tmp_path: Path, uri: str) -> N
     program = f"""
 import sys
 from pathlib import Path
-from airflow_provider_cirrus.delivery.notices import FileNotices, SqlNotices
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.alert_dedupe import FileNotices, SqlNotices
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 print("ready", flush=True)
 sys.stdin.readline()
 notices = FileNotices(Path({str(tmp_path / "notices")!r})) if {kind!r} == "files" else SqlNotices(engine_for({uri!r}))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.policy import Policy, screen_of
-from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.rules.policy import Policy, screen_of
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from phonenumbers.timezone import time_zones_for_number
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.quiet_hours import QuietHours, zones_of
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours, zones_of
 
 LONDON, NEW_YORK, TOLL_FREE = "447700900123", "12125550123", "18005550123"
 # Of a satellite network: it is nowhere.
@@ -271,7 +271,7 @@ def test_quiet_hours_are_values() -> None:
 
 def test_a_dag_file_pays_for_no_library() -> None:
     program = (
-        "import sys; from airflow_provider_cirrus.delivery.quiet_hours import QuietHours;"
+        "import sys; from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours;"
         "QuietHours.us(zone='Europe/London'); QuietHours('21:00', '08:00', holidays='US');"
         "print({'phonenumbers', 'pendulum', 'holidays', 'airflow', 'requests'} & set(sys.modules))"
     )

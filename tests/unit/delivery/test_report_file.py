@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.report_file import FIELDS, Line, ReportError, ReportFile
+from airflow_provider_cirrus.delivery.report.writer import FIELDS, Line, ReportError, ReportFile
 
 ROOT = Path(__file__).parents[3]
 ENDINGS = ["jsonl", "ndjson", "csv", "parquet"]
@@ -26,7 +26,7 @@ ENDINGS = ["jsonl", "ndjson", "csv", "parquet"]
 CHILD = """
 import resource, sys, time
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.report_file import Line, ReportFile
+from airflow_provider_cirrus.delivery.report.writer import Line, ReportFile
 
 def lines(start, count):
     return [Line(n, f"4477009{n % 100000:05d}", f"{n:024x}", Outcome.ACCEPTED, f"m{n}", f"o{n}", None, None, 1,

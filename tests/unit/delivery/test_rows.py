@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.rows import BadRow, count_hint, open_rows
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, count_hint, open_rows
 
 ROWS = [{"to": "+44 7700 900123", "name": 'Ann, "A"\nSmith'}, {"to": "447700900124", "name": "Zoë"}]
 CSV = '\ufeffto,name\r\n+44 7700 900123,"Ann, ""A""\nSmith"\r\n\r\n447700900124,Zoë\r\n'.encode()
@@ -143,7 +143,7 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
 
 _PEAK = r"""
 import re, sys
-from airflow_provider_cirrus.delivery.audience import Columns, read_audience
+from airflow_provider_cirrus.delivery.audience.messages import Columns, read_audience
 found = read_audience(sys.argv[1], Columns(body=["name"]), {"template": "t", "language": "en"})
 count = sum(1 for _ in found)
 # Not ru_maxrss: a child begins with its parent's, and pytest is larger than all that is measured here.

@@ -14,16 +14,16 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.consent import Consent, Suppression
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.consent import Consent, Suppression
 from airflow_provider_cirrus.delivery.engine import dispatcher
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import Delivery
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.policy import Policy
-from airflow_provider_cirrus.delivery.quiet_hours import QuietHours
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.rules.policy import Policy
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store, left_in, next_try
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery import sql_store
+from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.ledger.base import (
     CUT_OFF,
     Entry,
@@ -29,7 +29,7 @@ from airflow_provider_cirrus.delivery.ledger.base import (
     person_of,
 )
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, _ledger, ddl
-from airflow_provider_cirrus.delivery.sql_store import engine_for, insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.store import engine_for, insert_or_ignore, upsert
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)
 UNSENT = Entry(Outcome.UNSENT, reason="stopped", attempt=1, time=1.0)
@@ -331,7 +331,7 @@ PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 ledger = SqlLedger(engine_for(sys.argv[1]), "dag/run/task", "killed")
 ledger.open(TaskTry())
 for number in range(1_000_000):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_cirrus.delivery import sql_store
+from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql_store import engine_for, may_pass
+from airflow_provider_cirrus.delivery.sql.store import engine_for, may_pass
 from tests.unit.delivery.test_sql_ledger import opened, scoped
 
 

@@ -14,15 +14,15 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.audience import shard_of
-from airflow_provider_cirrus.delivery.campaign import campaign_key
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
-from airflow_provider_cirrus.delivery.check_store import CheckStore
+from airflow_provider_cirrus.delivery.audience.messages import shard_of
+from airflow_provider_cirrus.delivery.campaign.submission import campaign_key
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.notices import SqlNotices, notice_key
-from airflow_provider_cirrus.delivery.sql_store import engine_for, scope_of, stored_key
+from airflow_provider_cirrus.delivery.alert_dedupe import SqlNotices, notice_key
+from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
 
 STREAM = "hSandboxStream"
 TASK = "dag/run/task"

@@ -18,7 +18,7 @@ from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerSuperseded, LedgerUnavailable
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.policy import NO_RULES, Timing
+from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Timing
 
 WALL = 1_800_000_000.0
 EN = {"name": "order_update", "language": "en"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import whole
-from airflow_provider_cirrus.delivery.consent import CATEGORIES
+from airflow_provider_cirrus.delivery.rules.consent import CATEGORIES
 
 _SECONDS = {"days": 86_400, "hours": 3_600, "minutes": 60}
 _NAMES = ("most", *_SECONDS, "category")
@@ -110,7 +110,7 @@ def check_category(value: Any, field: str = "category") -> str:
     """
     Return a category of templates as it is compared.
 
-    :param value: one of :data:`~.consent.CATEGORIES`, whatever the case
+    :param value: one of :data:`~.rules.consent.CATEGORIES`, whatever the case
     :param field: how errors name it
     :raises InvalidInput: there is no such category
     """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.text import cut
-from airflow_provider_cirrus.delivery.numbers import (
+from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NOTHING_KNOWN,
     FileNumbers,
     Numbers,
@@ -52,7 +52,7 @@ class OptIn:
         OptIn(SqlNumbers("SELECT phone, agreed_at FROM consents", "crm", time_column="agreed_at"), source="web form")
         OptIn(by_category={"marketing": "s3://shop/newsletter.csv", "utility": OptIn(column="agreed")})
 
-    :param numbers: who agreed, as :func:`~.numbers.given_numbers` takes it
+    :param numbers: who agreed, as :func:`~.contact_lists.spec.given_numbers` takes it
     :param column: column of the audience's rows that says it instead; see :data:`YES` and :data:`NO`. A date or time
         is a yes, and the time of the proof
     :param by_category: category of template to where it is recorded for that one
@@ -131,7 +131,7 @@ class Suppression:
     """
     Who gets nothing.
 
-    :param numbers: as :func:`~.numbers.given_numbers` takes it
+    :param numbers: as :func:`~.contact_lists.spec.given_numbers` takes it
     :param column: column of the audience's rows that says it instead, as that of an opt-in does; what says neither
         yes nor no holds the message back, a blank does not
     :param strict: whether an entry of a file or database that is no number is an error: whoever is meant there would
@@ -180,7 +180,7 @@ class Consent:
     Says of recipients whether they may be messaged: opt-in and suppression of one send, opened.
 
     Its files are read and its databases asked for their columns when it is made, before anything is sent. One thread
-    uses it. Where a list is also what refusals are written to (:class:`~.rejects.RejectSink`), open that first: it
+    uses it. Where a list is also what refusals are written to (:class:`~.contact_lists.rejects.RejectSink`), open that first: it
     makes what is missing.
 
     :param opt_in: as :meth:`OptIn.of` takes it; None: everybody agreed, as far as is known here

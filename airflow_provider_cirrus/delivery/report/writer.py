@@ -26,8 +26,8 @@ from typing import IO, Any, Literal, Protocol, TypeAlias
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.numbers import NOTHING_KNOWN, Proof
-from airflow_provider_cirrus.delivery.report_place import Place, place_of
+from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.report.destination import Place, place_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.engine.result import KEPT, Delivery, Settled
 
 if TYPE_CHECKING:
-    from airflow_provider_cirrus.delivery.report_file import ReportFile
+    from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 # Enough to see the pattern, few enough to be read.
 _SHOWN = 5
@@ -62,7 +62,7 @@ def complaints(delivery: Delivery) -> str:
 
 def lines_to(report_file: ReportFile) -> Callable[[Sequence[Settled]], None]:
     """Return a listener for a dispatcher that writes every outcome to a report file."""
-    from airflow_provider_cirrus.delivery.report_file import Line
+    from airflow_provider_cirrus.delivery.report.writer import Line
 
     def listener(settled: Sequence[Settled]) -> None:
         # By place, in the order of the fields: a third of the time.

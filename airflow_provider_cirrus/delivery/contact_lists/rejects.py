@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.text import clean_text
-from airflow_provider_cirrus.delivery.numbers import REJECT_FIELDS
+from airflow_provider_cirrus.delivery.contact_lists.spec import REJECT_FIELDS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -34,7 +34,7 @@ _REASON = 160
 
 #: Number, Meta's code and the reason.
 Rejected = tuple[str, int | None, str | None]
-#: A line of a sink: :data:`~.numbers.REJECT_FIELDS`.
+#: A line of a sink: :data:`~.spec.REJECT_FIELDS`.
 Row = tuple[str, int, str, str]
 
 
@@ -134,7 +134,7 @@ class RejectSink:
         if connect is None:
             raise InvalidInput("on_reject", "is a table, which cannot be had here.", hint="Give a local path.")
         # Late, as a DAG file that names a sink must not import SQLAlchemy.
-        from airflow_provider_cirrus.delivery.sql_rejects import SqlSink
+        from airflow_provider_cirrus.delivery.contact_lists.reject_table import SqlSink
 
         return SqlSink(connect(self.conn_id), self.table, clock)
 

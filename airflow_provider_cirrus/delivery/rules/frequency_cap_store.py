@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from airflow_provider_cirrus.delivery.caps import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import may_have_been_sent
-from airflow_provider_cirrus.delivery.sql_store import (
+from airflow_provider_cirrus.delivery.sql.store import (
     MYSQL,
     SqlStore,
     Tables,
@@ -71,7 +71,7 @@ class CapStore(SqlStore):
 
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
-    :param engine: such as :func:`~.sql_store.engine_for` returns
+    :param engine: such as :func:`~.sql.store.engine_for` returns
     :param fence: of the task's ledger, whose tables are in the same database: a try that was superseded can neither
         take a place nor give one back; None: of no task, which can only :meth:`purge`
     :param create: create the tables where they are missing

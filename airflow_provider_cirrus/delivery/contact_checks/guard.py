@@ -39,7 +39,7 @@ def check_opt_in(opt_in: Any) -> None:
     :param opt_in: as :func:`require_opt_in` takes it
     :raises InvalidInput: None, False, or something that is no source
     """
-    from airflow_provider_cirrus.delivery.consent import OptIn
+    from airflow_provider_cirrus.delivery.rules.consent import OptIn
 
     if opt_in is None or opt_in is False:
         raise InvalidInput(
@@ -60,14 +60,14 @@ def require_opt_in(opt_in: Any, digits: str, connect: Callable[[str], Engine] | 
     """
     Refuse a number whose owner did not agree.
 
-    :param opt_in: where consent is on record, as :class:`~.consent.OptIn` takes it, except by column or category; or
+    :param opt_in: where consent is on record, as :class:`~.rules.consent.OptIn` takes it, except by column or category; or
         True: the caller has made sure
     :param digits: the number
     :param connect: returns the engine of a connection, for SQL
     :raises InvalidInput: no source of opt-ins, or no opt-in of this number
     :raises CirrusError: the source does not answer
     """
-    from airflow_provider_cirrus.delivery.consent import Consent
+    from airflow_provider_cirrus.delivery.rules.consent import Consent
 
     check_opt_in(opt_in)
     if opt_in is True:

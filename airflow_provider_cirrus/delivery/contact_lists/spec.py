@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, spellings_of, to_digits
 from airflow_provider_cirrus.api.text import as_text
-from airflow_provider_cirrus.delivery.rows import BadRow, Row, is_path, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, is_path, open_rows, value_of
 from airflow_provider_cirrus.delivery.storage import object_path
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def numbers_of(
         if connect is None:
             raise InvalidInput(field, "is SQL, which cannot be had here.", hint="Give a list, a file or a function.")
         # Late, as a DAG file that names a source must not import SQLAlchemy.
-        from airflow_provider_cirrus.delivery.sql_numbers import SqlLookup
+        from airflow_provider_cirrus.delivery.contact_lists.sql import SqlLookup
 
         return SqlLookup(given, field, connect(given.conn_id), strict=strict)
     return _Asked(given, field)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.delivery.ledger.base import LedgerError
-from airflow_provider_cirrus.delivery.sql_store import cause_of, insert_or_ignore
+from airflow_provider_cirrus.delivery.sql.store import cause_of, insert_or_ignore
 
 _notices = sa.Table(
     "cirrus_notices",
@@ -138,7 +138,7 @@ class SqlNotices:
 
     Their clocks are compared: one that is ahead lengthens its windows for the others by as much.
 
-    :param engine: such as :func:`~.sql_store.engine_for` returns; closed with this
+    :param engine: such as :func:`~.sql.store.engine_for` returns; closed with this
     :param clock: Unix seconds
     :raises LedgerError: no table and no right to create it (with the DDL), or no database
     """

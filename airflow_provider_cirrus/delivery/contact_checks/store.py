@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.phone import mask
 from airflow_provider_cirrus.api.wire import encode_id
-from airflow_provider_cirrus.delivery.checks import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD, NotAsked
+from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD, NotAsked
 from airflow_provider_cirrus.delivery.ledger.base import person_of
-from airflow_provider_cirrus.delivery.sql_store import MYSQL, SqlStore, Tables, insert_or_ignore, scope_of, upsert
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, insert_or_ignore, scope_of, upsert
 
 _DAY = 86_400
 # Seconds to wait for another task that is asking for the same number, and between two looks.
@@ -63,7 +63,7 @@ class CheckStore(SqlStore):
     """
     What was asked of numbers on a stream, and what was answered. Numbers are kept as hashes.
 
-    :param engine: such as :func:`~.sql_store.engine_for` returns
+    :param engine: such as :func:`~.sql.store.engine_for` returns
     :param create: create the tables where they are missing
     :param clock: Unix seconds
     :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database

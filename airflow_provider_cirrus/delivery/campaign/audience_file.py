@@ -23,9 +23,9 @@ from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.numbers import Proof
-from airflow_provider_cirrus.delivery.policy import NO_RULES
-from airflow_provider_cirrus.delivery.rows import BadRow, Row, csv_rows, value_of
+from airflow_provider_cirrus.delivery.contact_lists.spec import Proof
+from airflow_provider_cirrus.delivery.rules.policy import NO_RULES
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, csv_rows, value_of
 from airflow_provider_cirrus.delivery.storage import object_path
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
@@ -101,7 +101,7 @@ def open_campaign_file(
 
     :param source: local path, ``ObjectStoragePath`` or URI of one; ends in ``.csv`` or ``.xlsx`` and has a column
         ``phone1``
-    :param look: the rules, such as :meth:`~.policy.Policy.look_at`; asked for many rows at once
+    :param look: the rules, such as :meth:`~.rules.policy.Policy.look_at`; asked for many rows at once
     :param needed: the columns that they go by, by the argument that names them
     :param drop_bad_rows: leave out rows without a number and accounts that stand there twice, instead of refusing
     :raises InvalidInput: no such file, no such column, no row, or bad rows that are not to be dropped

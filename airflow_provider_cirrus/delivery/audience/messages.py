@@ -14,8 +14,8 @@ from airflow_provider_cirrus.api.parts import unknown
 from airflow_provider_cirrus.api.phone import account_of, mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
 from airflow_provider_cirrus.api.text import as_text
-from airflow_provider_cirrus.delivery.rows import BadRow, Columns, open_rows, value_of
-from airflow_provider_cirrus.delivery.rows import count_hint as count_hint
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, Columns, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 
 Row = TypeVar("Row")
 
@@ -58,7 +58,7 @@ def read_audience(
     """
     Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
 
-    :param source: a file or an iterable of dicts; see :func:`~.rows.open_rows`
+    :param source: a file or an iterable of dicts; see :func:`~.audience.rows.open_rows`
     :param columns: which column fills what
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: returns Unix seconds, before which no schedule may lie

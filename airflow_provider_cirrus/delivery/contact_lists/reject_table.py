@@ -13,9 +13,9 @@ from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
-from airflow_provider_cirrus.delivery.numbers import REJECT_FIELDS
-from airflow_provider_cirrus.delivery.rejects import Rejected, SinkFailed, rows_of
-from airflow_provider_cirrus.delivery.sql_numbers import words_of
+from airflow_provider_cirrus.delivery.contact_lists.spec import REJECT_FIELDS
+from airflow_provider_cirrus.delivery.contact_lists.rejects import Rejected, SinkFailed, rows_of
+from airflow_provider_cirrus.delivery.contact_lists.sql import words_of
 
 # Rows in a transaction; each number has up to four forms, and SQLite takes 999 parameters.
 _CHUNK = 200
