@@ -16,11 +16,11 @@ from typing import Any
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, Result, SendResult
+from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.audience.messages import read_audience
 from airflow_provider_cirrus.delivery.ledger.base import Entry, Ledger, TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
-from airflow_provider_cirrus.delivery.audience.rows import Columns
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox.settings import DEFAULT_STREAM_ID, DEFAULT_TOKEN
 

@@ -21,10 +21,10 @@ from _common import COMMON, STREAM, fill, sql_ledger, write_audience
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.audience.messages import read_audience
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.base import key_of
-from airflow_provider_cirrus.delivery.audience.rows import Columns
 
 TARGET = 20_000
 # With a message_key, by which other tasks hold a message, and without one.

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from _common import LEDGERS, LIMIT_MB, STREAM, UNLIMITED, accept_all, grows_too_much, peak_megabytes, read
 
+from airflow_provider_cirrus.delivery.audience.sql_rows import Query
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.report.summary import lines_to
 from airflow_provider_cirrus.delivery.report.writer import ReportFile
-from airflow_provider_cirrus.delivery.audience.sql_rows import Query
 
 # Airflow's PostgreSQL hook uses psycopg with SQLAlchemy 2, psycopg2 with SQLAlchemy 1.4.
 DRIVERS = ("psycopg", "psycopg2")

@@ -19,8 +19,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
-from airflow_provider_cirrus.delivery.sql.store import cause_of, insert_or_ignore
+from airflow_provider_cirrus.delivery.errors import LedgerError
+from airflow_provider_cirrus.delivery.sql.errors import cause_of
+from airflow_provider_cirrus.delivery.sql.store import insert_or_ignore
 
 _notices = sa.Table(
     "cirrus_notices",

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.phone import to_digits
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import erase_places
 from airflow_provider_cirrus.delivery.contact_checks.store import erase_checks
 from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_of_nobody, erase_messages
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import erase_places
 from airflow_provider_cirrus.delivery.sql.store import transaction
 
 _ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
     from airflow_provider_cirrus.delivery.rules.policy import Screen
 
 DEFAULT_MESSAGES_PER_SECOND = 80
@@ -211,6 +211,7 @@ class CirrusHook(BaseHook):
         """
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 
         if not isinstance(ledger, SqlLedger):
             raise InvalidInput(
@@ -218,7 +219,7 @@ class CirrusHook(BaseHook):
                 "needs a database that remembers across runs and DAGs.",
                 hint="Give the task a ledger_conn_id.",
             )
-        return ledger.places()
+        return CapStore.beside(ledger)
 
     def check_opt_in(self, opt_in: Any) -> None:
         """
@@ -284,8 +285,8 @@ class CirrusHook(BaseHook):
         :raises CirrusError: no answer, or no ledger
         """
         from airflow_provider_cirrus.api.phone import to_digits
-        from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
         from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_MAX_AGE, age_of, require_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 
         digits = to_digits(number, "phone_number")
         age = DEFAULT_MAX_AGE if max_age is None else age_of(max_age)

@@ -346,8 +346,8 @@ class CirrusNotifier(BaseNotifier):
         """Return what makes the engines of opt-in and suppression; their connections are looked up here."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression
         from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
+        from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression
         from airflow_provider_cirrus.delivery.sql.store import engine_for
         from airflow_provider_cirrus.hooks.cirrus import database_url
 

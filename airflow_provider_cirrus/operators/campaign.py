@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cirrus.api.campaign import Campaign
-    from airflow_provider_cirrus.delivery.campaign.submission import HandedOver
     from airflow_provider_cirrus.delivery.campaign.audience_file import CampaignFile
+    from airflow_provider_cirrus.delivery.campaign.submission import HandedOver
 
 
 class CampaignOperator(RulesOperator):

@@ -179,8 +179,9 @@ class SendTemplateOperator(RowsOperator):
 
     def _audience(self, first_try: bool) -> tuple[Any, int | None]:
         """Return the audience as a stream of places and messages, and its length where it is known."""
-        from airflow_provider_cirrus.delivery.audience.messages import in_shard, read_messages
+        from airflow_provider_cirrus.delivery.audience.messages import read_messages
         from airflow_provider_cirrus.delivery.audience.rows import count_hint
+        from airflow_provider_cirrus.delivery.audience.shards import in_shard
 
         shard = self._shard()
         if self.audience is not None:

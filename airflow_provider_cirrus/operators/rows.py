@@ -11,8 +11,8 @@ from airflow_provider_cirrus.operators.sending import SendingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.audience.messages import Refused
-    from airflow_provider_cirrus.delivery.audience.rows import Columns
+    from airflow_provider_cirrus.delivery.audience.columns import Columns
+    from airflow_provider_cirrus.delivery.audience.rows import Refused
 
 
 class RowsOperator(SendingOperator):
@@ -70,7 +70,7 @@ class RowsOperator(SendingOperator):
 
     def _columns(self, with_facts: bool = True) -> Columns:
         """Return which column fills what, and which the rules go by."""
-        from airflow_provider_cirrus.delivery.audience.rows import Columns
+        from airflow_provider_cirrus.delivery.audience.columns import Columns
 
         facts = self._fact_columns() if with_facts else {}
         if self.zone_column is not None:

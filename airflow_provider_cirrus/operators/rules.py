@@ -15,10 +15,10 @@ from airflow_provider_cirrus.operators.base import LedgerOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cirrus.delivery.rules.consent import Consent
-    from airflow_provider_cirrus.delivery.engine.result import Settled
-    from airflow_provider_cirrus.delivery.rules.policy import Screen
     from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink
+    from airflow_provider_cirrus.delivery.engine.result import Settled
+    from airflow_provider_cirrus.delivery.rules.consent import Consent
+    from airflow_provider_cirrus.delivery.rules.policy import Screen
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,16 @@ class RulesOperator(LedgerOperator):
         :raises InvalidInput: a source that cannot be used, or none where the connection requires an opt-in
         :raises CirrusError: a source does not answer
         """
-        from airflow_provider_cirrus.delivery.rules.consent import Consent
+        from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
         from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
+        from airflow_provider_cirrus.delivery.rules.consent import Consent
 
         self.hook.check_opt_in(self.opt_in)
         with ExitStack() as opened:
             sink = None
             # First, as it makes what is missing, and may be a suppression list as well.
             if on_reject is not None and not self._is_dry():
-                sink = opened.enter_context(closing(RejectSink.of(on_reject).open(self.hook.source_engine)))
+                sink = opened.enter_context(closing(open_rejects(RejectSink.of(on_reject), self.hook.source_engine)))
             consent = None
             if self.opt_in is not None or self.suppression is not None:
                 consent = opened.enter_context(

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.audience.messages import Refused
-    from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+    from airflow_provider_cirrus.delivery.audience.rows import Refused
     from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
+    from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
     from airflow_provider_cirrus.delivery.rules.policy import Policy
     from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
     from airflow_provider_cirrus.operators.rules import Rules
@@ -192,8 +192,8 @@ class SendingOperator(RulesOperator):
     ) -> dict[str, Any]:
         """Send an audience; return the summary, or fail the task where the outcomes call for it."""
         from airflow_provider_cirrus.api.errors import CirrusError
-        from airflow_provider_cirrus.delivery.report import summary as report
         from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
+        from airflow_provider_cirrus.delivery.report import summary as report
         from airflow_provider_cirrus.operators.metrics import Metrics
 
         try:
@@ -339,8 +339,8 @@ class SendingOperator(RulesOperator):
 
     def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
         """Fail the task where the outcomes call for it, after everybody else was served."""
-        from airflow_provider_cirrus.delivery.report import summary as report
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
+        from airflow_provider_cirrus.delivery.report import summary as report
 
         counts = delivery.counts if not self._is_dry() else {**delivery.counts, "unsent": 0}
         # A task that was told to end did not read its audience to the end: what is left is in no count.

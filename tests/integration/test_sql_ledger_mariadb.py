@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
@@ -43,7 +45,7 @@ def dropped(uri: str) -> None:
 def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
     engine = engine_for(uri)
     ledger = opened(engine)
-    places = ledger.places()
+    places = CapStore.beside(ledger)
     ledger.commit([scoped(1)], [])
     is_first = [True]
 

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.sql import store as sql_store
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.postgres import postgres, server  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
@@ -79,7 +81,7 @@ def dropped(uri: str) -> None:
 def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
     engine = engine_for(uri)
     ledger = opened(engine)
-    places = ledger.places()
+    places = CapStore.beside(ledger)
     ledger.commit([scoped(1)], [])
     is_first = [True]
 

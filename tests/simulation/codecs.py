@@ -12,9 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.audience.messages import in_shard
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.ledger import (
     CUT_OFF,
     NOBODY,
@@ -27,6 +25,8 @@ from airflow_provider_cirrus.delivery.ledger import (
 )
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from tests.simulation.store import Killed, Shelf, SimulatedStore
 from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World, pool
 
@@ -213,7 +213,7 @@ class _Faulty:
         return False
 
     def places(self) -> Any:
-        return _FaultyPlaces(self._ledger.places(), self._call)
+        return _FaultyPlaces(CapStore.beside(self._ledger), self._call)
 
 
 class _FaultyPlaces:
@@ -319,7 +319,7 @@ class SqlCodec(Codec):
     def rules(self, world: World, ledger: Any) -> Rules:
         if self._cap is None:
             return Rules(world)
-        return Rules(world, cap=self._cap, places=ledger.places())
+        return Rules(world, cap=self._cap, places=CapStore.beside(ledger))
 
     def judge(self, world: World) -> None:
         if self._cap is not None and not any(task.generation for task in world.tasks):

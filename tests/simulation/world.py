@@ -16,7 +16,8 @@ from typing import Any
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery.audience.messages import Refused
+from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
@@ -25,7 +26,6 @@ from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
 from airflow_provider_cirrus.delivery.ledger import LedgerError, LedgerSuperseded, TaskTry, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.rules.policy import Policy, Timing
 from tests.simulation.choices import Choices
 from tests.simulation.cirrus import POISON_ENDING, STREAM, UNTRANSLATED, SimulatedCirrus

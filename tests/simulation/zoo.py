@@ -18,8 +18,6 @@ import sqlalchemy as sa
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.rules import frequency_cap_store as cap_store
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from airflow_provider_cirrus.delivery.engine import machine as engine
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch
@@ -36,6 +34,8 @@ from airflow_provider_cirrus.delivery.ledger import (
     task_state,
 )
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.rules import frequency_cap_store as cap_store
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from tests.simulation.codecs import IdealCodec, IdealLedger, ShardsCodec, SqlCodec, TaskStateCodec
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Codec, Process

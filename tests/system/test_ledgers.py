@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_cirrus.delivery.audience.messages import shard_of
+from airflow_provider_cirrus.delivery.audience.shards import shard_of
 from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.local_airflow import LOOPBACK, PARSE_ONCE, LocalAirflow
 from scripts.processes import free_ports

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
 from airflow_provider_cirrus.api.parts import unknown
-from airflow_provider_cirrus.api.phone import account_of, mask_all, to_digits
+from airflow_provider_cirrus.api.phone import mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
 from airflow_provider_cirrus.api.text import as_text
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, Columns, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, Refused, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
+from airflow_provider_cirrus.delivery.audience.shards import in_shard
 
 Row = TypeVar("Row")
 
@@ -29,21 +29,6 @@ _SHOWN = 5
 _STAND_IN = "447700900000"
 # What a column fills in a button of each kind.
 _MAIN_VALUE = {"url": "text", "quick_reply": "payload", "copy_code": "coupon_code"}
-
-
-@dataclass(frozen=True)
-class Refused:
-    """
-    A row that cannot become a message.
-
-    :ivar index: its position in the audience, from 0
-    :ivar recipient: digits if they could be read, else empty
-    :ivar reason: row number (from 1), column and problem; never a whole phone number
-    """
-
-    index: int
-    recipient: str
-    reason: str
 
 
 def read_audience(
@@ -77,37 +62,6 @@ def read_audience(
     rows = open_rows(source, needed=needed, delimiter=delimiter)
     found = _read_rows(rows, filled, now)
     return found if shard is None else in_shard(found, shard)
-
-
-def in_shard(
-    messages: Iterable[tuple[int, Message | Refused]], shard: tuple[int, int]
-) -> Iterator[tuple[int, Message | Refused]]:
-    """
-    Return the messages of one shard, each with the index that it came with.
-
-    :param messages: of :func:`read_audience`, or ``enumerate(read_messages(...))``
-    :param shard: a number from 0, and how many shards there are; a refused row is in ``index % shards``
-    :raises InvalidInput: there is no such shard
-    """
-    mine, shards = shard
-    if not 0 <= mine < shards:
-        raise InvalidInput("shard", f"is {mine}, of {shards} shards.", hint="Shards count from 0.")
-
-    def of(index: int, found: Message | Refused) -> int:
-        return index % shards if isinstance(found, Refused) else shard_of(found.to, shards)
-
-    return ((index, found) for index, found in messages if of(index, found) == mine)
-
-
-def shard_of(digits: str, shards: int) -> int:
-    """
-    Return the shard of a recipient: the same on every machine, and for both spellings of an account.
-
-    :param digits: as :func:`~.phone.to_digits` returns them
-    :param shards: how many there are
-    """
-    hashed = hashlib.blake2b(account_of(digits).encode(), digest_size=8).digest()
-    return int.from_bytes(hashed, "big") % shards
 
 
 class _Filling:

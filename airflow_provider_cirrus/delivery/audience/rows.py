@@ -10,7 +10,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
@@ -56,66 +56,6 @@ class Table(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Row]:
         """Return the rows as a stream."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """
-    Which columns of an audience fill what; they overrule what all messages share.
-
-    :ivar to: the recipient
-    :ivar body: columns in the order of the parameters, or parameter name to column
-    :ivar header: a text; or, where the common header is a dict with a media type, its link or id
-    :ivar buttons: the values of the common buttons, by place; without those, of url buttons
-    :ivar key: the ``message_key``
-    :ivar schedule: when the message is to leave
-    :ivar language: such as ``pt_BR``
-    :ivar template: its name
-    :ivar facts: further columns by the argument that names them: they fill nothing, and stay with the message
-    """
-
-    to: str = "to"
-    body: Sequence[str] | Mapping[str, str] = ()
-    header: str | None = None
-    buttons: Sequence[str] = ()
-    key: str | None = None
-    schedule: str | None = None
-    language: str | None = None
-    template: str | None = None
-    facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    def needed(self) -> dict[str, list[str]]:
-        """
-        Return the columns by the argument that names them.
-
-        :raises InvalidInput: a text where a list belongs
-        """
-        found: dict[str, list[str]] = {}
-        for argument, value in (("body_columns", self.body), ("button_columns", self.buttons)):
-            if isinstance(value, str):
-                raise InvalidInput(argument, "is a text.", hint="Give a list of columns, even of one.")
-            found[argument] = list(value.values() if isinstance(value, Mapping) else value)
-        for name in ("to", "header", "key", "schedule", "language", "template"):
-            if (column := getattr(self, name)) is not None:
-                found[f"{name}_column"] = [column]
-        return {**found, **{argument: list(names) for argument, names in self.facts.items()}}
-
-    @property
-    def kept(self) -> list[str]:
-        """The columns that stay with a message as its facts."""
-        return list(dict.fromkeys(name for names in self.facts.values() for name in names))
-
-    def of(self, field: str) -> str | None:
-        """Return the column that fills a field, by the name that errors give it: ``body[1]``; None where none does."""
-        name, _, rest = field.replace("[", ".").replace("]", "").partition(".")
-        place = rest.partition(".")[0]
-        if name == "body" and isinstance(self.body, Mapping):
-            return self.body.get(rest)
-        if name in ("body", "buttons"):
-            columns = list(self.body if name == "body" else self.buttons)
-            return columns[int(place)] if place.isdecimal() and int(place) < len(columns) else None
-        found = getattr(self, "key" if name == "message_key" else name, None)
-        return found if isinstance(found, str) else None
 
 
 def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ",") -> Iterator[Row]:
@@ -369,3 +309,18 @@ def _open(source: Any, *, packed: bool = False) -> Any:
     except PermissionError:
         raise InvalidInput("audience", f"{str(source)!r} may not be read.") from None
     return gzip.GzipFile(fileobj=file) if packed else file
+
+
+@dataclass(frozen=True)
+class Refused:
+    """
+    A row that cannot become a message.
+
+    :ivar index: its position in the audience, from 0
+    :ivar recipient: digits if they could be read, else empty
+    :ivar reason: row number (from 1), column and problem; never a whole phone number
+    """
+
+    index: int
+    recipient: str
+    reason: str

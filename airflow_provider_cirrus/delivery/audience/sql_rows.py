@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
-from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
 from airflow_provider_cirrus.delivery.audience.rows import Row, Table
+from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
 
 # Rows that are in memory at a time.
 _BATCH = 1000
@@ -23,18 +24,6 @@ _SQLITE_ERROR = 1
 _NUMBER = re.compile(r"\+?\(?\d(?:[\s.()\-]{0,2}\d){7,}")
 # Most characters of a database's own words.
 _SHOWN = 500
-
-
-class QueryFailed(CirrusError):
-    """The database broke off; the next try runs the query anew."""
-
-    passing = True
-
-
-class QueryRefused(QueryFailed):
-    """The database does not take the query, or cannot work out its rows."""
-
-    passing = False
 
 
 class Query(Table):

@@ -21,11 +21,11 @@ from airflow_provider_cirrus.api.campaign import RECIPIENT_COLUMN
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, csv_rows, value_of
+from airflow_provider_cirrus.delivery.contact_lists.spec import Proof
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
-from airflow_provider_cirrus.delivery.contact_lists.spec import Proof
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, csv_rows, value_of
 from airflow_provider_cirrus.delivery.storage import object_path
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.

@@ -12,7 +12,8 @@ from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import encode_id, outcome_of
-from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, LedgerUnavailable, is_global
+from airflow_provider_cirrus.delivery.errors import LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES, Entry, Ledger, is_global
 
 _SENT = (Outcome.ACCEPTED, Outcome.UNKNOWN)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ DEFAULT_BUDGET = 50
 
 #: What is better than to ask.
 SEND_INSTEAD = "A send says with a reason who is not on WhatsApp, and harms nobody's standing."
-
-
-class NotAsked(CirrusError):
-    """Cirrus was not asked whether a number is on WhatsApp, so as not to ask too often."""
-
-    had_no_effect = True
 
 
 def check_opt_in(opt_in: Any) -> None:
@@ -60,8 +54,8 @@ def require_opt_in(opt_in: Any, digits: str, connect: Callable[[str], Engine] | 
     """
     Refuse a number whose owner did not agree.
 
-    :param opt_in: where consent is on record, as :class:`~.rules.consent.OptIn` takes it, except by column or category; or
-        True: the caller has made sure
+    :param opt_in: where consent is on record, as :class:`~.rules.consent.OptIn` takes it, except by column or
+        category; or True: the caller has made sure
     :param digits: the number
     :param connect: returns the engine of a connection, for SQL
     :raises InvalidInput: no source of opt-ins, or no opt-in of this number

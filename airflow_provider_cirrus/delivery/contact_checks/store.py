@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.phone import mask
 from airflow_provider_cirrus.api.wire import encode_id
-from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD, NotAsked
+from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD
+from airflow_provider_cirrus.delivery.errors import ContactCheckRefused
 from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, insert_or_ignore, scope_of, upsert
 
@@ -95,7 +96,7 @@ class CheckStore(SqlStore):
         :param owner: the same for all tries of one task and no other
         :param max_age: seconds for which an answer, or a question whose answer was lost, holds
         :param budget: numbers that may be asked for on the stream in a day (UTC)
-        :raises NotAsked: the day's budget is used up, or the answer was lost
+        :raises ContactCheckRefused: the day's budget is used up, or the answer was lost
         :raises LedgerError: it cannot be known who was asked for, so nobody is
         :raises CirrusError: as ``ask`` does
         """
@@ -114,7 +115,9 @@ class CheckStore(SqlStore):
             raise
         if said is None:
             self._record(stream, person, owner, _LOST)
-            raise NotAsked(f"Cirrus did not decide whether {mask(digits)} is on WhatsApp.", hint=SEND_INSTEAD)
+            raise ContactCheckRefused(
+                f"Cirrus did not decide whether {mask(digits)} is on WhatsApp.", hint=SEND_INSTEAD
+            )
         self._record(stream, person, owner, int(said))
         return said
 
@@ -164,7 +167,7 @@ class CheckStore(SqlStore):
                 # An earlier try of the same task has ended; one that was killed anywhere can say nothing.
                 is_lost = found.is_lost or found.owner == owner or found.at <= self._clock() - _PATIENCE
                 if is_lost or time.monotonic() > deadline:
-                    raise NotAsked(
+                    raise ContactCheckRefused(
                         f"{mask(digits)} was asked for at {_moment(found.at)}, and the answer is lost: it is not asked "
                         f"for again before {_moment(found.at + max_age)}.",
                         hint=SEND_INSTEAD,
@@ -190,7 +193,7 @@ class CheckStore(SqlStore):
         # A clock that is ahead may have begun the next day already; one that is further ahead is wrong.
         day, taken = (found.day, found.taken) if today <= found.day <= today + 1 else (today, 0)
         if taken >= budget:
-            raise NotAsked(
+            raise ContactCheckRefused(
                 f"No more numbers may be asked for on this stream today: its {budget} a day are used up.",
                 hint=f"More from {_moment((day + 1) * _DAY)} on. {SEND_INSTEAD} The limit is validations_per_day of "
                 "the connection.",

@@ -13,16 +13,17 @@ from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
+from airflow_provider_cirrus.delivery.contact_lists.rejects import Rejected, rows_of
 from airflow_provider_cirrus.delivery.contact_lists.spec import REJECT_FIELDS
-from airflow_provider_cirrus.delivery.contact_lists.rejects import Rejected, SinkFailed, rows_of
 from airflow_provider_cirrus.delivery.contact_lists.sql import words_of
+from airflow_provider_cirrus.delivery.errors import SinkFailed
 
 # Rows in a transaction; each number has up to four forms, and SQLite takes 999 parameters.
 _CHUNK = 200
 _TRIES = 8
 
 
-class SqlSink:
+class RejectTable:
     """
     A table with one row per account. Several tasks may add to it at the same time.
 

@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
+from airflow_provider_cirrus.delivery.audience.sql_rows import one_statement
 from airflow_provider_cirrus.delivery.contact_lists.spec import Proof, SqlNumbers, choose_columns, proof_text
-from airflow_provider_cirrus.delivery.audience.sql_rows import QueryFailed, QueryRefused, one_statement
-from airflow_provider_cirrus.delivery.sql.store import cause_of
+from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.sql.errors import cause_of
 
 # SQLite before 3.32 takes 999 parameters in a statement.
 _MOST = 900

@@ -19,7 +19,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
-from airflow_provider_cirrus.delivery.audience.messages import Refused
+from airflow_provider_cirrus.delivery.audience.rows import Refused
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress

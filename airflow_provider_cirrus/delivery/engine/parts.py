@@ -9,10 +9,10 @@ from typing import TypeAlias
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.api.wire import MAX_BATCH
+from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
 from airflow_provider_cirrus.delivery.engine.result import Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
 from airflow_provider_cirrus.delivery.rules.policy import Timing
 
 

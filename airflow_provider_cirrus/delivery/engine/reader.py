@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.audience.messages import Refused
+from airflow_provider_cirrus.delivery.audience.rows import Refused
 from airflow_provider_cirrus.delivery.engine.parts import Item
 from airflow_provider_cirrus.delivery.ledger.base import Ledger, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex

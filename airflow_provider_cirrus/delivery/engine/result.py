@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 #: Up to so many messages the results themselves are kept.
 KEPT = 100

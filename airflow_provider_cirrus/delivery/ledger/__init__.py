@@ -5,22 +5,24 @@ To add a kind, write a class with the methods of :class:`~.base.Ledger` in a mod
 ``operators/base.py`` choose it. The SQL ledger is not imported here, as SQLAlchemy takes its time.
 """
 
+from airflow_provider_cirrus.delivery.errors import (
+    LedgerError,
+    LedgerFull,
+    LedgerIncomplete,
+    LedgerSuperseded,
+    LedgerUnavailable,
+)
 from airflow_provider_cirrus.delivery.ledger.base import (
     CUT_OFF,
     KEY_BYTES,
     NOBODY,
     Entry,
     Ledger,
-    LedgerError,
-    LedgerIncomplete,
-    LedgerSuperseded,
-    LedgerUnavailable,
     TaskTry,
     is_global,
     key_of,
     person_of,
 )
-from airflow_provider_cirrus.delivery.ledger.large import LedgerFull
 
 __all__ = [
     "CUT_OFF",

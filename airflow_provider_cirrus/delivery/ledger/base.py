@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome, Result
@@ -33,28 +32,6 @@ _MARKED = [[bytes([byte & ~1 | with_key]) for byte in range(256)] for with_key i
 
 # Characters of a reason that are kept: enough for what Cirrus says, little enough for a million of them.
 _REASON = 160
-
-
-class LedgerError(CirrusError):
-    """The ledger cannot be used; to send without it could message people twice."""
-
-
-class LedgerUnavailable(LedgerError):
-    """
-    The ledger did not answer: it may be back in a moment. What it was asked to do may have been done.
-
-    Every write may be repeated as it was: the second of two that are the same changes nothing.
-    """
-
-    passing = True
-
-
-class LedgerSuperseded(LedgerError):
-    """A newer try of the task has taken the ledger over: this one may write nothing, so it may send nothing."""
-
-
-class LedgerIncomplete(LedgerError):
-    """Part of what earlier tries recorded is gone, so it is not known who was messaged."""
 
 
 @dataclass(frozen=True)

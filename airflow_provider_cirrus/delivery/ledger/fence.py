@@ -8,7 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerSuperseded
+from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, insert_or_ignore, scope_of
 
 #: One row for each task, a mapped one of each part. In the tables of an earlier version the scope of what it holds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
+from airflow_provider_cirrus.delivery.errors import LedgerError
 
 #: Messages of one task that the task state store takes without ``allow_large_state``.
 MOST = 200_000
@@ -17,10 +17,6 @@ WAY_OUT = (
     "split the audience by shards. To keep it in Airflow's own database all the same, set allow_large_state on the "
     "connection."
 )
-
-
-class LedgerFull(LedgerError):
-    """No more messages may be recorded; outcomes of those that are recorded still can be."""
 
 
 def most_in_state(allow_large_state: bool) -> int | None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerIncomplete, TaskTry
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplete
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 
 FORMAT = 2
 

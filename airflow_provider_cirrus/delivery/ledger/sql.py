@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -22,9 +22,6 @@ from airflow_provider_cirrus.delivery.sql.store import (
     stored_key,
     upsert,
 )
-
-if TYPE_CHECKING:
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 
 _INTENT = "intent"
 # Nobody knows yet, or ever will, whether it was sent.
@@ -113,11 +110,11 @@ class SqlLedger(SqlStore):
         is_global: Callable[[bytes], bool] = lambda key: False,
     ) -> None:
         super().__init__(engine, create=create)
-        self._fence = Fence(task, owner, map_index, clock)
-        self._scope = self._fence.scope
-        self._create = create
-        self._clock = clock
-        self._is_global = is_global
+        self.fence = Fence(task, owner, map_index, clock)
+        self._scope = self.fence.scope
+        self.creates_tables = create
+        self.clock = clock
+        self.is_global = is_global
         # Whether no other mapped task can have the same message, so what another has left is this message's outcome.
         self._is_sharded = False
         # What load() has shown as unknown of other mapped tasks: only of these, to be asked for means to be repeated.
@@ -128,25 +125,13 @@ class SqlLedger(SqlStore):
             state=_constant(_INTENT),
             attempt=sa.literal_column("0"),
             part=sa.literal_column(str(int(map_index))),
-            fence=_constant(self._fence.row),
+            fence=_constant(self.fence.row),
         )
         self._upsert = upsert(_ledger, self._dialect, keep=_OF_THE_INTENT, rule=_forward).values(
             scope=_constant(self._scope),
             part=sa.literal_column(str(int(map_index))),
-            fence=_constant(self._fence.row),
+            fence=_constant(self.fence.row),
         )
-
-    def places(self) -> CapStore:
-        """
-        Return where this task's places under frequency caps are kept: in the same database, for as long as this try
-        may write to the ledger.
-
-        :raises LedgerUnavailable: as the ledger itself
-        :raises LedgerError: as the ledger itself
-        """
-        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
-
-        return CapStore(self._engine, self._fence, create=self._create, clock=self._clock, is_global=self._is_global)
 
     def open(self, task: TaskTry) -> None:
         """
@@ -160,12 +145,12 @@ class SqlLedger(SqlStore):
         self._is_sharded = task.audience.get("shards") is not None
 
         def work(connection: Connection) -> None:
-            self._fence.take_over(connection)
+            self.fence.take_over(connection)
             if task.resend and task.clear:
                 self._forget(connection, task.clear)
 
         self._transaction(work)
-        while self._fence.row != self._scope and self._transaction(self._adopt):
+        while self.fence.row != self._scope and self._transaction(self._adopt):
             pass
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
@@ -178,7 +163,7 @@ class SqlLedger(SqlStore):
         :raises LedgerUnavailable: the database does not answer; it may be called again, and begins anew
         """
         columns = _ledger.c
-        last, mine = "", self._fence.row
+        last, mine = "", self.fence.row
         self._left_open.clear()
         while True:
             query = (
@@ -209,8 +194,8 @@ class SqlLedger(SqlStore):
         :raises LedgerUnavailable: the database does not answer; may be repeated
         """
         # Without a message_key, only mapped tasks can have the same message, and load() tells of those of a shard.
-        everything = self._fence.map_index >= 0 and not self._is_sharded
-        named = {self._stored(key): key for key in keys if everything or self._is_global(key)}
+        everything = self.fence.map_index >= 0 and not self._is_sharded
+        named = {self._stored(key): key for key in keys if everything or self.is_global(key)}
         held: dict[bytes, Entry] = {}
         for chunk in chunks(list(named)):
             query = sa.select(*_SAID).where(_ledger.c.key.in_(chunk))
@@ -245,7 +230,7 @@ class SqlLedger(SqlStore):
         """
 
         def work(connection: Connection) -> dict[bytes, Entry]:
-            self._fence.hold(connection)
+            self.fence.hold(connection)
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
@@ -264,7 +249,7 @@ class SqlLedger(SqlStore):
         named = {self._stored(key): key for key in intents}
         # One order for everybody, so that two tasks that want the same keys wait rather than deadlock.
         wanted = sorted(named)
-        now = self._clock()
+        now = self.clock()
         rows = [self._intent(key, named[key], persons.get(named[key]), now) for key in wanted]
         inserted = execute_many(connection, self._insert, rows)
         if self._dialect == "sqlite" and inserted == len(wanted):
@@ -287,16 +272,16 @@ class SqlLedger(SqlStore):
 
     def _is_new(self, row: Any) -> bool:
         """Return whether a row is the intent of this very try; also of a commit whose answer was lost."""
-        return bool(row.state == _INTENT and row.owner == self._fence.owner and self._is_own(row))
+        return bool(row.state == _INTENT and row.owner == self.fence.owner and self._is_own(row))
 
     def _is_own(self, row: Any) -> bool:
         """Return whether a row is this task's, of whichever try, and of no other mapped task."""
-        return bool(row.scope == self._scope and (row.fence or row.scope) == self._fence.row)
+        return bool(row.scope == self._scope and (row.fence or row.scope) == self.fence.row)
 
     def _is_over(self, row: Any, holders: Mapping[str, str]) -> bool:
         """Return whether whoever holds a row will certainly, or in all likelihood, not say what became of it."""
         is_shut_out = holders.get(row.fence or row.scope) != row.owner
-        return bool(is_shut_out or row.time <= self._clock() - _PATIENCE)
+        return bool(is_shut_out or row.time <= self.clock() - _PATIENCE)
 
     def _may_take(self, key: bytes, row: Any, holders: Mapping[str, str]) -> bool:
         if row.state == Outcome.UNSENT or row.state not in _OPEN:
@@ -338,7 +323,7 @@ class SqlLedger(SqlStore):
         """Take rows as they were found; the conditions decide between those that found them at the same time."""
         columns = _ledger.c
         is_open = columns.state.in_(_OPEN)
-        mine = sa.and_(columns.scope == self._scope, sa.func.coalesce(columns.fence, columns.scope) == self._fence.row)
+        mine = sa.and_(columns.scope == self._scope, sa.func.coalesce(columns.fence, columns.scope) == self.fence.row)
         groups: dict[tuple[str, str], list[Any]] = {}
         for row in rows:
             what = "unsent" if row.state == Outcome.UNSENT else "mine" if self._is_own(row) else "left"
@@ -356,11 +341,11 @@ class SqlLedger(SqlStore):
             values = [
                 (columns.was_unknown, sa.case((is_open, 1), else_=columns.was_unknown)),
                 (columns.scope, self._scope),
-                (columns.part, self._fence.map_index),
-                (columns.fence, self._fence.row),
-                (columns.owner, self._fence.owner),
+                (columns.part, self.fence.map_index),
+                (columns.fence, self.fence.row),
+                (columns.owner, self.fence.owner),
                 (columns.state, _INTENT),
-                (columns.time, self._clock()),
+                (columns.time, self.clock()),
                 (columns.attempt, 0),
                 *((columns[name], None) for name in ("message_id", "object_id", "code", "reason")),
             ]
@@ -370,47 +355,47 @@ class SqlLedger(SqlStore):
     def _forget(self, connection: Connection, clear: int) -> None:
         """Forget what this task, not another mapped one, has sent, unless that was done for this clear."""
         first = sa.update(runs).where(
-            runs.c.scope == self._fence.row, sa.or_(runs.c.resent.is_(None), runs.c.resent < clear)
+            runs.c.scope == self.fence.row, sa.or_(runs.c.resent.is_(None), runs.c.resent < clear)
         )
         if connection.execute(first.values(resent=clear)).rowcount:
             columns = _ledger.c
             fence = sa.func.coalesce(columns.fence, columns.scope)
             connection.execute(
-                sa.delete(_ledger).where(columns.scope.in_([self._scope, self._fence.row]), fence == self._fence.row)
+                sa.delete(_ledger).where(columns.scope.in_([self._scope, self.fence.row]), fence == self.fence.row)
             )
 
     def _adopt(self, connection: Connection) -> bool:
         """Bring a part of what an earlier version wrote of this mapped task into the common scope; False: none."""
-        self._fence.hold(connection)
+        self.fence.hold(connection)
         columns = _ledger.c
-        rows = list(connection.execute(sa.select(_ledger).where(columns.scope == self._fence.row).limit(_ADOPTED)))
+        rows = list(connection.execute(sa.select(_ledger).where(columns.scope == self.fence.row).limit(_ADOPTED)))
         if not rows:
             return False
-        ours = {"scope": self._scope, "part": self._fence.map_index, "fence": self._fence.row}
+        ours = {"scope": self._scope, "part": self.fence.map_index, "fence": self.fence.row}
         moved = [
             {**row._mapping, **ours, "key": stored_key(key, self._scope)}
             for row in rows
-            if not self._is_global(key := bytes.fromhex(row.message_key))
+            if not self.is_global(key := bytes.fromhex(row.message_key))
         ]
         if moved:
             moved.sort(key=lambda row: str(row["key"]))
             execute_many(connection, upsert(_ledger, self._dialect, rule=_further), moved)
-            old = sorted(row.key for row in rows if not self._is_global(bytes.fromhex(row.message_key)))
+            old = sorted(row.key for row in rows if not self.is_global(bytes.fromhex(row.message_key)))
             connection.execute(sa.delete(_ledger).where(columns.key.in_(old)))
-        everywhere = sorted(row.key for row in rows if self._is_global(bytes.fromhex(row.message_key)))
+        everywhere = sorted(row.key for row in rows if self.is_global(bytes.fromhex(row.message_key)))
         if everywhere:
             connection.execute(sa.update(_ledger).where(columns.key.in_(everywhere)).values(**ours))
         return True
 
     def _stored(self, key: bytes) -> str:
-        return stored_key(key, "" if self._is_global(key) else self._scope)
+        return stored_key(key, "" if self.is_global(key) else self._scope)
 
     def _intent(self, stored: str, key: bytes, person: bytes | None, now: float) -> dict[str, Any]:
         return {
             "key": stored,
             "message_key": key.hex(),
             "time": now,
-            "owner": self._fence.owner,
+            "owner": self.fence.owner,
             "person": None if person is None else person.hex(),
         }
 
@@ -425,7 +410,7 @@ class SqlLedger(SqlStore):
             "reason": _text(entry.reason),
             "attempt": entry.attempt,
             "time": entry.time,
-            "owner": self._fence.owner,
+            "owner": self.fence.owner,
         }
 
 

@@ -7,7 +7,7 @@ from errno import EBADF, ENOTCONN
 from typing import Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import CirrusError
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerSuperseded, LedgerUnavailable
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded, LedgerUnavailable
 
 _T = TypeVar("_T")
 

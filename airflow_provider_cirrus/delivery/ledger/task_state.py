@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.errors import LedgerFull
 from airflow_provider_cirrus.delivery.ledger import state_format_1
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
-from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, LedgerFull, word_of_size
+from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
 from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, pack, unpack

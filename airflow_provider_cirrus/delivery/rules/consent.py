@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.text import cut
+from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NOTHING_KNOWN,
     FileNumbers,
@@ -19,7 +20,6 @@ from airflow_provider_cirrus.delivery.contact_lists.spec import (
     Proof,
     SqlNumbers,
     given_numbers,
-    numbers_of,
     proof_text,
 )
 
@@ -180,8 +180,8 @@ class Consent:
     Says of recipients whether they may be messaged: opt-in and suppression of one send, opened.
 
     Its files are read and its databases asked for their columns when it is made, before anything is sent. One thread
-    uses it. Where a list is also what refusals are written to (:class:`~.contact_lists.rejects.RejectSink`), open that first: it
-    makes what is missing.
+    uses it. Where a list is also what refusals are written to (:class:`~.contact_lists.rejects.RejectSink`), open that
+    first: it makes what is missing.
 
     :param opt_in: as :meth:`OptIn.of` takes it; None: everybody agreed, as far as is known here
     :param suppression: as :meth:`Suppression.of` takes it; None: nobody
@@ -205,10 +205,10 @@ class Consent:
         self._lists: list[Numbers] = []
         try:
             if self._opt_in is not None and self._opt_in.numbers is not None:
-                self._agreed = numbers_of(self._opt_in.numbers, "opt_in", connect=connect)
+                self._agreed = open_numbers(self._opt_in.numbers, "opt_in", connect=connect)
             for one in self._suppressions:
                 if one.numbers is not None:
-                    self._lists.append(numbers_of(one.numbers, "suppression", connect=connect, strict=one.strict))
+                    self._lists.append(open_numbers(one.numbers, "suppression", connect=connect, strict=one.strict))
         except BaseException:
             self.close()
             raise

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
+from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
-from airflow_provider_cirrus.delivery.ledger.sql import may_have_been_sent
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.sql.store import (
     MYSQL,
     SqlStore,
@@ -101,6 +101,18 @@ class CapStore(SqlStore):
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_persons, self._dialect)
         self._take = upsert(_places, self._dialect)
+
+    @classmethod
+    def beside(cls, ledger: SqlLedger) -> Self:
+        """
+        Return where a task's places are kept: in the database of its ledger, for as long as this try may write there.
+
+        :raises LedgerUnavailable: as the ledger itself
+        :raises LedgerError: as the ledger itself
+        """
+        return cls(
+            ledger.engine, ledger.fence, create=ledger.creates_tables, clock=ledger.clock, is_global=ledger.is_global
+        )
 
     def claim(
         self, cap: FrequencyCap, wanted: Sequence[tuple[bytes, bytes]], category: str | None = None
@@ -246,7 +258,7 @@ class CapStore(SqlStore):
         if self._fence is None:
             raise LedgerError(
                 "A store of places that belongs to no task can only purge.",
-                hint="Take the places of a task from its ledger: SqlLedger.places().",
+                hint="Take the places of a task from its ledger: CapStore.beside(ledger).",
             )
         return self._fence
 

@@ -13,14 +13,14 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
-    from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
     from airflow_provider_cirrus.delivery.rules.consent import Consent
+    from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
     from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 
 #: Says of a recipient's digits why they get nothing, or None where no rule is against it.

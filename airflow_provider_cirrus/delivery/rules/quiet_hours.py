@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import mask, mask_all, spellings_of
+from airflow_provider_cirrus.api.phone import mask
+from airflow_provider_cirrus.delivery.rules.time_zones import zone_named, zones_of
+from airflow_provider_cirrus.delivery.rules.values import shown
 
 OnQuiet = Literal["defer", "schedule", "suppress"]
 Window = tuple[str, str]
@@ -27,8 +28,6 @@ _MINUTE, _DAY = 60, 86_400
 _HORIZON = 31 * _DAY
 # Sets of zones whose next moment is remembered. The numbers of all countries have a few hundred.
 _REMEMBERED = 4096
-# What the files of zones hold beside zones of the IANA: it depends on the machine, or counts leap seconds.
-_NO_ZONES = frozenset({"localtime", "posixrules", "Factory", "posix", "right"})
 
 
 class NeverAllowedError(InvalidInput):
@@ -106,10 +105,10 @@ class QuietHours:
     ) -> None:
         if on_quiet not in _ON_QUIET:
             raise InvalidInput(
-                "quiet_hours.on_quiet", f"is {_shown(on_quiet)}.", hint=f"It is one of {', '.join(_ON_QUIET)}."
+                "quiet_hours.on_quiet", f"is {shown(on_quiet)}.", hint=f"It is one of {', '.join(_ON_QUIET)}."
             )
         if zone is not None:
-            _zone(zone, "quiet_hours.zone")
+            zone_named(zone, "quiet_hours.zone")
         usual = _window((start, end), "quiet_hours")
         others = _other_days(days)
         week = tuple(_quiet_parts(others.get(day, usual)) for day in _DAYS)
@@ -174,7 +173,7 @@ class QuietHours:
             )
         if strange := [name for name in value if name not in _NAMES]:
             raise InvalidInput(
-                "quiet_hours", f"has no {_shown(strange[0])}.", hint=f"The names are {', '.join(_NAMES)}."
+                "quiet_hours", f"has no {shown(strange[0])}.", hint=f"The names are {', '.join(_NAMES)}."
             )
         if missing := [name for name in ("start", "end") if name not in value]:
             raise InvalidInput("quiet_hours", f"lacks {missing[0]!r}.", hint="Write it as HH:MM.")
@@ -227,7 +226,7 @@ class QuietHours:
         if zone is None or zone == "":
             zones = zones_of(digits) or ((self.zone,) if self.zone else ())
         else:
-            zones = (_zone(zone, field).key,)
+            zones = (zone_named(zone, field).key,)
         if not zones:
             raise InvalidInput(
                 field,
@@ -270,7 +269,7 @@ class QuietHours:
 
     def _work_out(self, zones: tuple[str, ...], now: int, on_its_way: int) -> Decision | None:
         """Return what holds from the beginning of a minute; None: nothing is allowed before the horizon."""
-        places = [_zone(zone, "zone") for zone in zones]
+        places = [zone_named(zone, "zone") for zone in zones]
         horizon = now + _HORIZON
         moment = self._end_of_all(places, now, horizon)
         # Who would arrive in quiet hours leaves after them. Nothing that would do is passed over where the way is no
@@ -317,74 +316,6 @@ class QuietHours:
         return day in self._dates
 
 
-def zones_of(digits: str) -> tuple[str, ...]:
-    """
-    Return the IANA zones in which the owner of a number may be; nothing where the number tells none.
-
-    A number of an area is in the zones of that area, any other (most mobile and all toll-free numbers, and those that
-    phonenumbers does not know) in all zones of its country code. Both spellings of an account have the same zones.
-
-    :param digits: as :func:`~airflow_provider_cirrus.api.phone.to_digits` returns them
-    """
-    everywhere = _zones_of_prefix(_country_code(digits))
-    spellings = spellings_of(digits)
-    # Nearly all countries: no kind of number tells more than the country does.
-    if len(everywhere) < 2 or (len(spellings) == 1 and _zones_of_prefix(digits) == everywhere):
-        return everywhere
-    found = [zones for spelling in spellings if (zones := _zones_of_area(spelling))]
-    if len(found) == 1:
-        return found[0]
-    return tuple(sorted({zone for zones in found for zone in zones})) or everywhere
-
-
-def _zones_of_prefix(digits: str) -> tuple[str, ...]:
-    from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
-
-    prefixes = (digits[:width] for width in range(TIMEZONE_LONGEST_PREFIX, 0, -1))
-    return next((TIMEZONE_DATA[prefix] for prefix in prefixes if prefix in TIMEZONE_DATA), ())
-
-
-def _zones_of_area(digits: str) -> tuple[str, ...]:
-    """Return the zones of the area that a number belongs to; nothing where it is not known to belong to one."""
-    import phonenumbers
-    from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
-
-    code = _country_code(digits)
-    national = digits[len(code) :]
-    # Two short cuts, as asking for the kind of a number costs ten times as much. In +1 all that looks like a fixed
-    # line belongs to its area; elsewhere nothing else does, but for the few countries where mobile numbers do.
-    looks_fixed = _fixed_lines(code).fullmatch(national)
-    if code == "1" and looks_fixed:
-        return _zones_of_prefix(digits)
-    if not looks_fixed and not phonenumbers.is_number_type_geographical(phonenumbers.PhoneNumberType.MOBILE, int(code)):
-        return ()
-    number = phonenumbers.PhoneNumber(country_code=int(code), national_number=int(national or 0))
-    if zeros := len(national) - len(national.lstrip("0")):
-        number.italian_leading_zero, number.number_of_leading_zeros = True, zeros
-    zones = time_zones_for_number(number)
-    return () if UNKNOWN_TIMEZONE in zones else zones
-
-
-@cache
-def _fixed_lines(code: str) -> re.Pattern[str]:
-    """Return what the numbers of fixed lines match, in all the regions of a country code."""
-    import phonenumbers
-
-    patterns = []
-    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]:
-        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-        if metadata is not None and metadata.fixed_line is not None:
-            patterns.append(f"(?:{metadata.fixed_line.national_number_pattern})")
-    return re.compile("|".join(patterns))
-
-
-def _country_code(digits: str) -> str:
-    import phonenumbers
-
-    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-    return next((digits[:width] for width in (1, 2, 3) if int(digits[:width] or 0) in codes), "")
-
-
 def _next_change(place: ZoneInfo, begin: int, end: int) -> int:
     """Return when the clock is changed between two moments at most a day apart; the later one where it is not."""
 
@@ -402,36 +333,6 @@ def _next_change(place: ZoneInfo, begin: int, end: int) -> int:
         else:
             end = middle
     return end
-
-
-def _zone(name: Any, field: str) -> ZoneInfo:
-    hint = "Write a name of the IANA, such as Europe/London."
-    if not isinstance(name, str):
-        raise InvalidInput(field, f"is of type {type(name).__name__}, not a time zone.", hint=hint)
-    if (found := _load_zone(name)) is None:
-        close = _close_zone(name)
-        raise InvalidInput(
-            field, f"there is no time zone {_shown(name)}.", hint=f"Did you mean {close}?" if close else hint
-        )
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _load_zone(name: str) -> ZoneInfo | None:
-    if name.partition("/")[0] in _NO_ZONES:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # A folder, or no name of a file at all, is no zone either.
-        return None
-
-
-@lru_cache(maxsize=256)
-def _close_zone(name: str) -> str:
-    known = {zone.lower(): zone for zone in available_timezones()}
-    close = get_close_matches(name.lower().replace(" ", "_"), known, n=1, cutoff=0.8)
-    return known[close[0]] if close else ""
 
 
 @cache
@@ -461,14 +362,14 @@ def _country(value: str) -> str:
         return value
     raise InvalidInput(
         "quiet_hours.holidays",
-        f"is {_shown(value)}, which is no country code.",
+        f"is {shown(value)}, which is no country code.",
         hint="Write a country such as US or US-TX, or a list of dates.",
     )
 
 
 def _dates(values: Any) -> tuple[str, ...]:
     if values is not None and not isinstance(values, Iterable):
-        raise InvalidInput("quiet_hours.holidays", f"is {_shown(values)}.", hint="Give a country, or a list of dates.")
+        raise InvalidInput("quiet_hours.holidays", f"is {shown(values)}.", hint="Give a country, or a list of dates.")
     found = set()
     for place, value in enumerate(values or ()):
         try:
@@ -478,7 +379,7 @@ def _dates(values: Any) -> tuple[str, ...]:
         except (TypeError, ValueError):
             raise InvalidInput(
                 f"quiet_hours.holidays[{place}]",
-                f"is {_shown(value)}, not a date.",
+                f"is {shown(value)}, not a date.",
                 hint="Write it as 2027-12-25.",
             ) from None
     return tuple(sorted(found))
@@ -486,25 +387,25 @@ def _dates(values: Any) -> tuple[str, ...]:
 
 def _other_days(days: Any) -> dict[str, Window | Literal["all"]]:
     if days is not None and not isinstance(days, Mapping):
-        raise InvalidInput("quiet_hours.days", f"is {_shown(days)}.", hint="Write {'sunday': ('21:00', '12:00')}.")
+        raise InvalidInput("quiet_hours.days", f"is {shown(days)}.", hint="Write {'sunday': ('21:00', '12:00')}.")
     found: dict[str, Window | Literal["all"]] = {}
     for day, value in (days or {}).items():
         if day not in _DAYS:
-            raise InvalidInput("quiet_hours.days", f"has no {_shown(day)}.", hint=f"The days are {', '.join(_DAYS)}.")
+            raise InvalidInput("quiet_hours.days", f"has no {shown(day)}.", hint=f"The days are {', '.join(_DAYS)}.")
         found[day] = "all" if value == "all" else _window(value, f"quiet_hours.days[{day!r}]")
     return found
 
 
 def _window(value: Any, field: str) -> Window:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-        raise InvalidInput(field, f"is {_shown(value)}.", hint="Give a start and an end, or 'all' for the whole day.")
+        raise InvalidInput(field, f"is {shown(value)}.", hint="Give a start and an end, or 'all' for the whole day.")
     for name, time in zip(("start", "end"), value, strict=True):
         if not (isinstance(time, str) and _TIME.fullmatch(time)):
             # YAML reads an unquoted 21:00 as the number 1260.
             quotes = " In YAML, put it in quotes." if isinstance(time, int) else ""
             raise InvalidInput(
                 f"{field}.{name}",
-                f"is {_shown(time)}, not a time of day.",
+                f"is {shown(time)}, not a time of day.",
                 hint=f"Write HH:MM from 00:00 to 23:59, such as 08:00.{quotes}",
             )
     start, end = value
@@ -525,9 +426,3 @@ def _quiet_parts(window: Window | Literal["all"]) -> tuple[tuple[int, int], ...]
     if start < end:
         return ((start, end),)
     return ((0, end), (start, _DAY)) if end else ((start, _DAY),)
-
-
-def _shown(value: Any) -> str:
-    """Return a value for an error: short, and without the number that stands in the wrong column."""
-    text = mask_all(repr(value))
-    return text if len(text) <= 60 else f"{text[:60]}…"

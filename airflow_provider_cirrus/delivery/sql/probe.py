@@ -7,8 +7,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
-from airflow_provider_cirrus.delivery.sql.store import cause_of, engine_for
+from airflow_provider_cirrus.delivery.errors import LedgerError
+from airflow_provider_cirrus.delivery.sql.errors import cause_of
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 
 def look_at(url: str) -> None:

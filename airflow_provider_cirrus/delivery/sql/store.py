@@ -16,11 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.url import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.errors import LedgerError
+from airflow_provider_cirrus.delivery.sql.errors import cause_of, may_pass, store_error, was_rolled_back
 
 # SQLite before 3.32 takes no more in a statement.
 _PARAMETERS = 999
@@ -33,24 +33,6 @@ _DRIVERS = {
     "postgresql": {"psycopg2": "psycopg2", "psycopg": "psycopg"},
     "mysql": {"MySQLdb": "mysqldb", "pymysql": "pymysql"},
 }
-# The server rolled it back because of others, so it may be repeated: PostgreSQL's states, MySQL's numbers.
-_ROLLED_BACK = {"40P01", "40001", 1213, 1205}
-# What time alone may mend, by the beginning of PostgreSQL's states: connections, lost races, resources, locks that are
-# not to be had, cancelled or shut down by its administrator, the machine. Read-only: a standby, before a failover.
-_PASSING_STATES = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03")
-# The same as numbers of MySQL and MariaDB, those of their clients included: too many connections, shut down, out of
-# memory or disk, a broken network, lock waits, killed, read-only before a failover, a cluster that is not ready.
-_PASSING_NUMBERS = {
-    *(1021, 1037, 1038, 1040, 1041, 1047, 1053, 1077, 1078, 1079, 1080, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1184),
-    *(1203, 1205, 1213, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3032, 3100, 3101, 3572, 4031),
-    *(2002, 2003, 2006, 2012, 2013, 2014, 2055),
-}
-# The same as codes of SQLite: busy, locked, out of memory, interrupted, the disk, a folder that cannot be opened.
-_PASSING_CODES = {5, 6, 7, 9, 10, 13, 14, 15}
-# A PostgreSQL that refuses a log-in gives no state, only words.
-_REFUSED_LOGIN = re.compile(
-    r"authentication failed|pg_hba\.conf|does not exist|no password supplied|not permitted to log in"
-)
 #: Of every table, for MySQL.
 MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 _meta = sa.Table(
@@ -173,7 +155,7 @@ class Tables:
                     missing = self._missing_columns(engine)
             except SQLAlchemyError as error:
                 trouble = error
-                if may_pass(error) and not _was_rolled_back(error):
+                if may_pass(error) and not was_rolled_back(error):
                     # Others who make the tables are over in a moment, a server that is away is not.
                     break
                 time.sleep(0.05 * attempt)
@@ -188,7 +170,7 @@ class Tables:
                 )
         if trouble is not None and may_pass(trouble):
             engine.dispose()
-            raise _failed(trouble, "nothing can be looked up or recorded") from trouble
+            raise store_error(trouble, "nothing can be looked up or recorded") from trouble
         why = "" if trouble is None else f" ({cause_of(trouble)})"
         statements = ";\n".join([*missing, ""]) if missing else self.ddl(engine.dialect.name)
         raise LedgerError(
@@ -243,17 +225,17 @@ class SqlStore:
         self._dialect = engine.dialect.name
         _dialect(self._dialect)
         # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
-        self._engine = (
+        self.engine = (
             engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
         )
-        self.TABLES.open(self._engine, create)
+        self.TABLES.open(self.engine, create)
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _transaction(self, work: Callable[[Connection], _T]) -> _T:
-        return transaction(self._engine, work, self.CONSEQUENCE)
+        return transaction(self.engine, work, self.CONSEQUENCE)
 
 
 def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: str) -> _T:
@@ -274,13 +256,13 @@ def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: s
                 return work(connection)
         except SQLAlchemyError as error:
             may_repeat = attempt < _TRIES - 1 and time.monotonic() - begun < _LOCK_WAIT
-            if may_repeat and _was_rolled_back(error):
+            if may_repeat and was_rolled_back(error):
                 time.sleep(0.02 * 2**attempt)
                 continue
             if may_pass(error):
                 # The others in the pool lead to the same server, which may be gone, or a standby by now.
                 engine.dispose()
-            raise _failed(error, consequence) from error
+            raise store_error(error, consequence) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -378,56 +360,6 @@ def _dialect(dialect_name: str) -> Any:
 def _indexes(table: sa.Table) -> list[sa.Index]:
     # A set, which has another order in every process.
     return sorted(table.indexes, key=lambda index: str(index.name))
-
-
-def may_pass(error: SQLAlchemyError) -> bool:
-    """
-    Return whether time alone may mend what a database refused, such as its restart, and not what is asked of it.
-
-    It errs towards yes: to be asked again costs little.
-    """
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, PoolTimeout)
-    cause: Any = error.orig
-    state, number = _state_and_number(error)
-    if state is not None:
-        return state.startswith(_PASSING_STATES)
-    if isinstance(cause, sqlite3.Error):
-        return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _PASSING_CODES or "locked" in str(cause)
-    if number is not None and number != 0:
-        return number in _PASSING_NUMBERS
-    # Without a number the driver speaks, not the server: there is no connection.
-    is_away = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return is_away and not _REFUSED_LOGIN.search(str(cause))
-
-
-def _state_and_number(error: DBAPIError) -> tuple[str | None, int | None]:
-    """Return PostgreSQL's state of an error, and MySQL's number."""
-    cause: Any = error.orig
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    first = cause.args[0] if cause is not None and cause.args else None
-    return (state if isinstance(state, str) else None), (first if isinstance(first, int) else None)
-
-
-def _was_rolled_back(error: SQLAlchemyError) -> bool:
-    if not isinstance(error, DBAPIError):
-        return False
-    locked = isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
-    return locked or not _ROLLED_BACK.isdisjoint(_state_and_number(error))
-
-
-def _failed(error: SQLAlchemyError, consequence: str) -> LedgerError:
-    passes = may_pass(error)
-    return (LedgerUnavailable if passes else LedgerError)(
-        f"The ledger's database {'does not answer' if passes else 'failed'} ({cause_of(error)}), so {consequence}.",
-        hint="See that the database of ledger_conn_id can be reached and written to, then let the task retry.",
-    )
-
-
-def cause_of(error: SQLAlchemyError) -> str:
-    """Say what a database's error was: its first line only, as what follows may quote the statement."""
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0][:200]}"
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

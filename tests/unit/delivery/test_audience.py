@@ -7,7 +7,9 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.audience.messages import Columns, Refused, read_audience, read_messages, shard_of
+from airflow_provider_cirrus.delivery.audience.messages import Columns, read_audience, read_messages
+from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.shards import shard_of
 
 COMMON = {"template": "order_update", "language": "en"}
 NOON = 1906545600

@@ -10,7 +10,8 @@ from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.delivery.campaign.submission import HandedOver, campaign_key, hand_over
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable, is_global
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import is_global
 from tests.unit.delivery.stores import Store, opened
 
 KEY, OTHER = bytes(12), bytes([2] * 12)

@@ -16,10 +16,11 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore, ddl
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, LedgerSuperseded, TaskTry, person_of
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
+from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore, ddl
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 WEEKLY = FrequencyCap(3, days=7)
@@ -61,7 +62,7 @@ def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **re
     """The places of a try that has opened its ledger."""
     ledger = SqlLedger(engine, task, owner, is_global=lambda key: key[0] == 1, **rest)
     ledger.open(TaskTry())
-    return ledger.places()
+    return CapStore.beside(ledger)
 
 
 def rows(engine: Engine, table: str) -> int:
@@ -152,11 +153,11 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
 
     once, unsent = FrequencyCap(1, days=7), Entry(Outcome.UNSENT, reason="no connection")
     first = ledger("try1")
-    assert first.places().claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    assert CapStore.beside(first).claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
     first.commit([key(1), key(2)], [])
     first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
     again = ledger("try2")
-    places = again.places()
+    places = CapStore.beside(again)
     assert places.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
     again.commit([key(1), key(2)], [])
     again.commit([], [(key(1), unsent), (key(2), unsent)])
@@ -329,7 +330,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 ledger = SqlLedger(engine, sys.argv[2], "try1")
 ledger.open(TaskTry())
-caps = ledger.places()
+caps = CapStore.beside(ledger)
 sent = 0
 for start in range(0, 200, 20):
     wanted = [(person, bytes([start]) + person[:11]) for person in people[start : start + 20]]

@@ -15,9 +15,9 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput, NoAnswer, Throttled
 from airflow_provider_cirrus.delivery.contact_checks import store as check_store
+from airflow_provider_cirrus.delivery.contact_checks.guard import age_of, require_opt_in
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore, ddl
-from airflow_provider_cirrus.delivery.contact_checks.guard import NotAsked, age_of, require_opt_in
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
+from airflow_provider_cirrus.delivery.errors import ContactCheckRefused, LedgerError
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 STREAM, OTHER_STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d", "hAbCdEfGhIjKlMnOpQrStUv%3d%3d"
@@ -111,7 +111,9 @@ def test_a_days_budget_is_kept_for_each_stream_and_renews_at_midnight(
 ) -> None:
     ask(ANN, budget=2)
     ask(BEN, budget=2)
-    with pytest.raises(NotAsked, match=r"its 2 a day are used up\. .*T00:00:00Z on\..*validations_per_day") as caught:
+    with pytest.raises(
+        ContactCheckRefused, match=r"its 2 a day are used up\. .*T00:00:00Z on\..*validations_per_day"
+    ) as caught:
         ask(CLEO, budget=2)
     assert caught.value.had_no_effect
     assert ask(ANN, budget=2), "what is known costs nothing"
@@ -121,7 +123,7 @@ def test_a_days_budget_is_kept_for_each_stream_and_renews_at_midnight(
     assert CheckStore(engine, clock=clock).left(STREAM, 2) == 2
     assert ask(CLEO, budget=2)
     assert cirrus.asked == 4
-    with pytest.raises(NotAsked, match="its 0 a day"):
+    with pytest.raises(ContactCheckRefused, match="its 0 a day"):
         ask("447700900104", budget=0)
 
 
@@ -133,7 +135,7 @@ def test_a_clock_that_was_wrong_does_not_use_up_the_budget_of_years(
     ask(ANN, budget=1)
     clock.now -= years * 366 * DAY
     assert ask(BEN, budget=1)
-    with pytest.raises(NotAsked):
+    with pytest.raises(ContactCheckRefused):
         ask(CLEO, budget=1)
 
 
@@ -142,7 +144,9 @@ def test_a_lost_answer_is_not_asked_for_again(ask: Callable[..., bool], cirrus: 
     with pytest.raises(NoAnswer):
         ask(ANN)
     for run in ("run1", "another run"):
-        with pytest.raises(NotAsked, match=r"\+44\*{6}0101 was asked for at .*, and the answer is lost.* before"):
+        with pytest.raises(
+            ContactCheckRefused, match=r"\+44\*{6}0101 was asked for at .*, and the answer is lost.* before"
+        ):
             ask(ANN, run)
     assert cirrus.asked == 1
     clock.now += 30 * DAY
@@ -154,10 +158,10 @@ def test_who_was_killed_while_asking_is_not_waited_for_for_ever(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         ask(ANN, "run1", ask=_killed)
-    with pytest.raises(NotAsked, match="the answer is lost"):
+    with pytest.raises(ContactCheckRefused, match="the answer is lost"):
         ask(ANN, "run1")
     clock.now += 61
-    with pytest.raises(NotAsked, match="the answer is lost"):
+    with pytest.raises(ContactCheckRefused, match="the answer is lost"):
         ask(ANN, "another run")
     assert cirrus.asked == 0
 
@@ -180,7 +184,7 @@ def test_an_answer_that_decides_nothing_is_an_error_and_counts_as_asked(
 ) -> None:
     cirrus.answers = [None]
     for problem in ("did not decide", "the answer is lost"):
-        with pytest.raises(NotAsked, match=problem):
+        with pytest.raises(ContactCheckRefused, match=problem):
             ask(ANN)
     assert cirrus.asked == 1
 
@@ -212,7 +216,7 @@ def test_one_that_wants_a_number_that_is_being_asked_for_waits_for_the_answer(
 PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
-from airflow_provider_cirrus.delivery.contact_checks.guard import NotAsked
+from airflow_provider_cirrus.delivery.contact_checks.guard import ContactCheckRefused
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 engine = engine_for(sys.argv[1])
 print("ready", flush=True)
@@ -223,7 +227,7 @@ for number in range(40):
     try:
         store.once("hNyRN_fLUy7rrOrN9jLpipA==", f"4477009001{number:02d}", lambda: asked.append(number) or True,
                    owner=sys.argv[2], budget=25)
-    except NotAsked:
+    except ContactCheckRefused:
         pass
 print(*asked)
 """

@@ -25,16 +25,11 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
-from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn, Suppression
-from airflow_provider_cirrus.delivery.contact_lists.spec import (
-    FileNumbers,
-    LookupFailed,
-    Proof,
-    SqlNumbers,
-    numbers_of,
-)
+from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers, open_rejects
 from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
-from airflow_provider_cirrus.delivery.audience.sql_rows import QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.contact_lists.spec import FileNumbers, Proof, SqlNumbers
+from airflow_provider_cirrus.delivery.errors import LookupFailed, QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn, Suppression
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.postgres import postgres  # noqa: F401
@@ -111,8 +106,8 @@ def test_all_spellings_are_one_account_and_no_other(prefix: str, rest: int) -> N
 def test_a_list_a_file_and_a_function_hold_the_same_accounts(held: list[str], asked: list[str]) -> None:
     accounts = {account_of(number) for number in held}
     expected = {number for number in asked if account_of(number) in accounts}
-    assert set(numbers_of(held, "x").find(asked)) == expected
-    assert set(numbers_of(lambda digits: digits in held, "x").find(asked)) == expected
+    assert set(open_numbers(held, "x").find(asked)) == expected
+    assert set(open_numbers(lambda digits: digits in held, "x").find(asked)) == expected
 
 
 @pytest.mark.parametrize(("one", "other"), [*TWO_SPELLINGS, *[pair[::-1] for pair in TWO_SPELLINGS]])
@@ -501,7 +496,7 @@ REFUSED = [
 def test_who_refused_is_left_alone_by_the_next_run(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for _ in range(2):
-        sink = RejectSink.of(path).open(clock=lambda: 1_772_000_000)
+        sink = open_rejects(RejectSink.of(path), clock=lambda: 1_772_000_000)
         assert checked(Consent(suppression=path), CAT) == [Proof()]
         assert sink.add(REFUSED) == 3
         sink.close()
@@ -519,7 +514,7 @@ def test_who_refused_is_left_alone_by_the_next_run(tmp_path: Path, name: str) ->
 def test_who_refused_is_left_alone_by_the_next_run_with_a_table(connect: Connect) -> None:
     given = {"conn_id": "crm", "table": "do_not_message"}
     for spelling in MEXICO:
-        sink = RejectSink.of(given).open(connect)
+        sink = open_rejects(RejectSink.of(given), connect)
         assert sink.add([*REFUSED[:3], (spelling, None, REFUSED[3][2])]) == 3
         sink.close()
     with connect("crm").connect() as connection:
@@ -537,14 +532,14 @@ def test_a_table_of_ones_own_is_taken_if_it_has_the_columns(connect: Connect) ->
             sa.text("CREATE TABLE do_not_message (number bigint, code int, reason text, time timestamp, more text)")
         )
     given = {"conn_id": "crm", "table": "do_not_message"}
-    sink = RejectSink.of(given).open(connect)
+    sink = open_rejects(RejectSink.of(given), connect)
     assert [sink.add(REFUSED) for _ in range(2)] == [3, 3]
     sink.close()
     with connect("crm").connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM do_not_message")).scalar() == 3
     assert checked(Consent(suppression=given, connect=connect), CAT, MEXICO[1])[0] == Proof()
     with pytest.raises(InvalidInput, match="'people' has no column number, code, reason, time"):
-        RejectSink.of({"conn_id": "crm", "table": "people"}).open(connect)
+        open_rejects(RejectSink.of({"conn_id": "crm", "table": "people"}), connect)
 
 
 @pytest.mark.parametrize(
@@ -566,15 +561,16 @@ def test_a_value_that_is_no_sink(value: Any, problem: str) -> None:
 def test_a_list_of_other_columns_is_not_added_to(tmp_path: Path) -> None:
     path = written(tmp_path / "list.csv", "phone", ANN)
     with pytest.raises(InvalidInput, match="other columns than number, code, reason, time"):
-        RejectSink.of(path).open()
+        open_rejects(RejectSink.of(path))
     with pytest.raises(InvalidInput, match="cannot be written"):
-        RejectSink.of(tmp_path / "nowhere" / "list.csv").open()
+        open_rejects(RejectSink.of(tmp_path / "nowhere" / "list.csv"))
 
 
 ADDING = """
 import sys
+from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
 from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
-sink = RejectSink.of(sys.argv[1]).open()
+sink = open_rejects(RejectSink.of(sys.argv[1]))
 for number in range(200):
     sink.add([(f"4477{int(sys.argv[2]):04d}{number:04d}", 131050, "stopped, " + "x" * 100)] * 2)
 """
@@ -595,7 +591,7 @@ def test_several_processes_may_add_to_a_file(tmp_path: Path) -> None:
 def test_a_line_that_a_killed_process_left_is_not_added_to(tmp_path: Path) -> None:
     path = tmp_path / "gone.jsonl"
     path.write_text('{"number": "4477')
-    sink = RejectSink.of(path).open()
+    sink = open_rejects(RejectSink.of(path))
     sink.add(REFUSED[:1])
     sink.close()
     with pytest.raises(InvalidInput, match=r"1 rows of .* row 1 is not JSON"):
@@ -607,7 +603,7 @@ def test_what_cirrus_refuses_is_not_sent_again(sandbox: Sandbox, tmp_path: Path)
     ends = {"90": True, "91": True, "92": True, "94": False, "01": False}
     numbers = [f"4477009001{end}" for end in ends]
     template = Template(name="order_update", language="en", body=["7"])
-    sink = RejectSink.of(tmp_path / "gone.csv").open()
+    sink = open_rejects(RejectSink.of(tmp_path / "gone.csv"))
     with CirrusClient(token=sandbox.token, stream_id=sandbox.stream_id, base_url=sandbox.base_url) as client:
         sent = client.send([Message.build(number, template) for number in numbers])
     sink.add([(one.recipient, one.code, one.reason) for one in sent.results if one.reason])

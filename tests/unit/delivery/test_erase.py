@@ -11,11 +11,13 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
-from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerError, TaskTry, is_global, key_of, person_of
+from airflow_provider_cirrus.delivery.errors import LedgerError
+from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
@@ -45,7 +47,7 @@ def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
     """Claim a message as a task does; return whether cap and ledger let it through, and settle it."""
     key = key_of(message(to, order), STREAM)
     ledger = opened(engine, is_global=is_global)
-    caps = ledger.places()
+    caps = CapStore.beside(ledger)
     refused = caps.claim(FrequencyCap(2, days=7), [(person_of(to), key)])
     held = ledger.commit([key], [], {key: person_of(to)})
     if not refused and not held:

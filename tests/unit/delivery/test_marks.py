@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerIncomplete, TaskTry
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplete
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, next_mark
 
 SHARDS = {"shards": 2, "shard": 0}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError
 from airflow_provider_cirrus.delivery.alert_dedupe import (
     FileNotices,
     Notices,
@@ -20,6 +19,7 @@ from airflow_provider_cirrus.delivery.alert_dedupe import (
     default_folder,
     notice_key,
 )
+from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 KEY, OTHER = notice_key(["dag", "447700900123"]), notice_key(["dag", "447700900124"])

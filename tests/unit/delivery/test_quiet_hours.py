@@ -20,7 +20,8 @@ from phonenumbers.timezone import time_zones_for_number
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours, zones_of
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.rules.time_zones import zones_of
 
 LONDON, NEW_YORK, TOLL_FREE = "447700900123", "12125550123", "18005550123"
 # Of a satellite network: it is nowhere.

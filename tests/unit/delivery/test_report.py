@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.report import summary as report
 from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
 from airflow_provider_cirrus.delivery.ledger.base import Entry
+from airflow_provider_cirrus.delivery.report import summary as report
 
 
 def delivery(accepted: int, rejected: int = 0) -> Delivery:

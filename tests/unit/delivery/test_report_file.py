@@ -17,7 +17,9 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.report.writer import FIELDS, Line, ReportError, ReportFile
+from airflow_provider_cirrus.delivery.errors import ReportError
+from airflow_provider_cirrus.delivery.report.formats import FIELDS, Line
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 ROOT = Path(__file__).parents[3]
 ENDINGS = ["jsonl", "ndjson", "csv", "parquet"]

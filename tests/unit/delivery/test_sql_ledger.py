@@ -19,16 +19,10 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.sql import store as sql_store
-from airflow_provider_cirrus.delivery.ledger.base import (
-    CUT_OFF,
-    Entry,
-    LedgerError,
-    LedgerSuperseded,
-    TaskTry,
-    person_of,
-)
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, _ledger, ddl
+from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for, insert_or_ignore, upsert
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.audience.messages import read_audience
-from airflow_provider_cirrus.delivery.audience.rows import Columns, count_hint
-from airflow_provider_cirrus.delivery.audience.sql_rows import Query, QueryFailed, QueryRefused
+from airflow_provider_cirrus.delivery.audience.rows import count_hint
+from airflow_provider_cirrus.delivery.audience.sql_rows import Query
+from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
 from tests.postgres import postgres  # noqa: F401
 
 COMMON = {"template": "order_update", "language": "en"}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_cirrus.delivery.sql import store as sql_store
-from airflow_provider_cirrus.delivery.ledger.base import LedgerError, LedgerUnavailable
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.sql.store import engine_for, may_pass
+from airflow_provider_cirrus.delivery.sql import store as sql_store
+from airflow_provider_cirrus.delivery.sql.errors import may_pass
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.unit.delivery.test_sql_ledger import opened, scoped
 
 

@@ -16,17 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger import task_state
-from airflow_provider_cirrus.delivery.ledger.base import (
-    CUT_OFF,
-    Entry,
+from airflow_provider_cirrus.delivery.errors import (
     LedgerError,
+    LedgerFull,
     LedgerIncomplete,
     LedgerSuperseded,
     LedgerUnavailable,
-    TaskTry,
 )
-from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, LedgerFull, most_in_state, word_of_size
+from airflow_provider_cirrus.delivery.ledger import task_state
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, most_in_state, word_of_size
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.unit.delivery.stores import Store, opened
 

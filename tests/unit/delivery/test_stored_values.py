@@ -14,14 +14,15 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.audience.messages import shard_of
+from airflow_provider_cirrus.delivery.alert_dedupe import SqlNotices, notice_key
+from airflow_provider_cirrus.delivery.audience.shards import shard_of
 from airflow_provider_cirrus.delivery.campaign.submission import campaign_key
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.alert_dedupe import SqlNotices, notice_key
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
 
 STREAM = "hSandboxStream"
@@ -85,7 +86,7 @@ def test_the_tables_that_are_made_are_those_that_are_stored(stored: Engine, tmp_
         return {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names()}
 
     new = engine_for(f"sqlite:///{tmp_path}/new.db")
-    opened(new).places()
+    CapStore.beside(opened(new))
     CheckStore(new)
     SqlNotices(new)
     assert tables(new) == tables(stored)
@@ -111,7 +112,7 @@ def test_what_a_stored_ledger_says_is_known(stored: Engine) -> None:
 
 
 def test_stored_places_count(stored: Engine) -> None:
-    places = opened(stored).places()
+    places = CapStore.beside(opened(stored))
     cap = FrequencyCap(1, days=7)
     wanted = [(person_of(f"44770090010{place}"), bytes([place] * 12)) for place in (1, 2, 3)]
     assert places.claim(cap, wanted) == {wanted[0][1], wanted[2][1]}

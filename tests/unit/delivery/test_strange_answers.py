@@ -16,7 +16,8 @@ from airflow_provider_cirrus.api.results import Result
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
-from airflow_provider_cirrus.delivery.report.writer import Line, ReportFile
+from airflow_provider_cirrus.delivery.report.formats import Line
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store

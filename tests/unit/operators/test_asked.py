@@ -11,7 +11,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api import errors
-from airflow_provider_cirrus.delivery.ledger.base import LedgerUnavailable, TaskTry
+from airflow_provider_cirrus.delivery.errors import LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 from airflow_provider_cirrus.operators.asked import AskedNumbers
 from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator
 from airflow_provider_cirrus.sandbox import Sandbox

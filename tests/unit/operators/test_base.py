@@ -12,14 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.delivery.ledger.base import (
-    CUT_OFF,
-    LedgerError,
-    LedgerIncomplete,
-    LedgerSuperseded,
-    LedgerUnavailable,
-    TaskTry,
-)
+from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplete, LedgerSuperseded, LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.operators.base import LedgerOperator, fail, fingerprint

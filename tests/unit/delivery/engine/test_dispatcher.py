@@ -11,11 +11,12 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery.audience.messages import Refused
+from airflow_provider_cirrus.delivery.audience.rows import Refused
 from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
-from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerSuperseded, key_of
+from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
+from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store, left_in, next_try

@@ -16,7 +16,8 @@ from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.result import Settled
-from airflow_provider_cirrus.delivery.ledger.base import Entry, LedgerSuperseded, LedgerUnavailable
+from airflow_provider_cirrus.delivery.errors import LedgerSuperseded, LedgerUnavailable
+from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Timing
 
