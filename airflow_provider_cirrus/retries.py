@@ -44,7 +44,7 @@ class CirrusRetryPolicy(RetryPolicy):
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.api.wire import LONGEST_RETRY_AFTER
 
-        if isinstance(exception, CirrusError) and not exception.passing:
+        if isinstance(exception, CirrusError) and not exception.retryable:
             return RetryDecision.fail(reason="no retry would mend this")
         asked = getattr(exception, "retry_after", None)
         if asked is None:

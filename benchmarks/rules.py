@@ -48,7 +48,7 @@ from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.consent import Consent
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Policy
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -79,7 +79,7 @@ def all_rules(folder: Path, ledger: SqlLedger) -> Any:
                 connect=lambda conn_id: engine_for(f"sqlite:///{folder / conn_id}.db", is_ours=False),
             )
         )
-        places = CapStore.beside(ledger)
+        places = FrequencyCapStore.beside(ledger)
         opened.callback(places.close)
         # Twelve hours from now, wherever in Britain a number is: decided for everybody, and never quiet.
         quiet = QuietHours(f"{(now.tm_hour + 11) % 24:02d}:00", f"{(now.tm_hour + 13) % 24:02d}:00")

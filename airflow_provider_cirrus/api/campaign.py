@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from airflow_provider_cirrus.api.models import Template, Whole, build
-from airflow_provider_cirrus.api.parts import Identifier, Part
 from airflow_provider_cirrus.api.schedule import check_ahead, to_unix
+from airflow_provider_cirrus.api.template_parts import Identifier, Part
 
 #: What users give beside template, language and file.
 CAMPAIGN_FIELDS = (

@@ -129,7 +129,7 @@ class CirrusClient:
         :param file: the audience with a column ``phone1``, open for reading in binary, seekable; read in chunks
         :param filename: ends in ``.csv`` or ``.xlsx``
         :param media_type: of the file
-        :raises CirrusError: Cirrus did not take it, or no answer came; ``had_no_effect`` says which
+        :raises CirrusError: Cirrus did not take it, or no answer came; ``not_sent`` says which
         """
         request = wire.campaign_request(self.endpoint.stream_id, campaign, file, filename, media_type)
         wire.read_campaign(self._exchange(request), hide=self.endpoint.secrets)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_cirrus.api import text
-from airflow_provider_cirrus.api.parts import (
+from airflow_provider_cirrus.api.template_parts import (
     BUTTON_TYPES,
     COMPONENT_TYPES,
     MAX_BUTTONS,

@@ -36,9 +36,9 @@ class CirrusError(Exception):
     """
 
     #: True only where the request certainly had no effect.
-    had_no_effect = False
+    not_sent = False
     #: True where the same request may succeed later without anybody changing anything.
-    passing = False
+    retryable = False
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class InvalidInput(CirrusError, ValueError):
     :param hint: the remedy
     """
 
-    had_no_effect = True
+    not_sent = True
 
     def __init__(self, field: str, problem: str, *, hint: str = "") -> None:
         super().__init__(f"{field}: {problem}", hint=hint)
@@ -75,20 +75,20 @@ class InvalidInput(CirrusError, ValueError):
 class NotConnected(CirrusError):
     """No connection came about, so nothing was sent."""
 
-    had_no_effect = True
-    passing = True
+    not_sent = True
+    retryable = True
 
 
 class TlsFailed(NotConnected):
     """The TLS handshake failed: wrong host, plain HTTP, or a certificate that is not trusted."""
 
-    passing = False
+    retryable = False
 
 
 class Refused(CirrusError):
     """The server refused the request as a whole and did nothing."""
 
-    had_no_effect = True
+    not_sent = True
 
 
 class BadRequest(Refused):
@@ -116,7 +116,7 @@ class NotFound(Refused):
 class Throttled(Refused):
     """429: too fast. ``retry_after`` is set where the server said how long to wait."""
 
-    passing = True
+    retryable = True
 
 
 class Ambiguous(CirrusError):
@@ -126,13 +126,13 @@ class Ambiguous(CirrusError):
 class NoAnswer(Ambiguous):
     """The request left, and no answer came: time-out or dropped connection."""
 
-    passing = True
+    retryable = True
 
 
 class ServerError(Ambiguous):
     """5xx: whether it did anything is not documented."""
 
-    passing = True
+    retryable = True
 
 
 class UnreadableAnswer(Ambiguous):

@@ -26,7 +26,9 @@ from pydantic import (
 
 from airflow_provider_cirrus.api import components as raw
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.parts import (
+from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.api.schedule import to_unix
+from airflow_provider_cirrus.api.template_parts import (
     BUTTON_TYPES,
     BodyText,
     Button,
@@ -36,8 +38,6 @@ from airflow_provider_cirrus.api.parts import (
     UrlButton,
     unknown,
 )
-from airflow_provider_cirrus.api.phone import to_digits
-from airflow_provider_cirrus.api.schedule import to_unix
 from airflow_provider_cirrus.api.text import BODY_LIMIT, COUPON_LIMIT, as_text, check_text
 
 Model = TypeVar("Model", bound=Part)
@@ -79,7 +79,7 @@ class Template(Part):
     :param language: such as ``en`` or ``pt_BR``
     :param header: a text, or a dict with ``type`` and ``link`` or ``id``
     :param body: the parameters: a list in order, or a dict by name
-    :param buttons: dicts with ``type`` and what that type takes; see :mod:`~airflow_provider_cirrus.api.parts`
+    :param buttons: dicts with ``type`` and what that type takes; see :mod:`~airflow_provider_cirrus.api.template_parts`
     :param components: raw components for what Meta documents and the others do not cover
     :param authentication_code: the code of an authentication template, at most 15 characters; it fills body
         and button and goes alone
@@ -250,7 +250,7 @@ class Message(Part):
     :param object_data: the conversation that it opens
     :param message_key: the user's own name for this message, such as an order number; it tells apart
         messages that are otherwise the same
-    :param facts: what is known of the recipient and is never sent: what the rules of a delivery go by
+    :param row_context: what is known of the recipient and is never sent: what the rules of a delivery go by
     """
 
     to: Annotated[str, BeforeValidator(to_digits)]
@@ -258,7 +258,7 @@ class Message(Part):
     schedule: Annotated[int, BeforeValidator(to_unix)] | None = None
     object_data: ObjectData | None = None
     message_key: Identifier | None = None
-    facts: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    row_context: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
 
     @classmethod
     def build(cls, to: Any, template: Template | Mapping[str, Any], **rest: Any) -> Message:
@@ -267,7 +267,7 @@ class Message(Part):
 
         :param to: the recipient
         :param template: a :class:`Template`, or its fields
-        :param rest: ``schedule``, ``object_data``, ``message_key``, ``facts``
+        :param rest: ``schedule``, ``object_data``, ``message_key``, ``row_context``
         :raises InvalidInput: names the first field that is wrong
         """
         if not isinstance(template, Template):
@@ -280,7 +280,7 @@ class Message(Part):
 
         :param to: digits, as :func:`~.phone.to_digits` returns them
         :param template: takes the place of the template
-        :param rest: ``schedule`` in Unix seconds, ``message_key``, ``facts``
+        :param rest: ``schedule`` in Unix seconds, ``message_key``, ``row_context``
         """
         return self._changed(to=to, template=template, **rest)
 

@@ -83,7 +83,7 @@ def failure(error: Exception, request: Request, body: WatchedBody | None, base_u
         return _not_connected(cause, base_url)
     timed_out = isinstance(cause, TimeoutError) or "Timeout" in type(error).__name__
     what = "did not answer in time" if timed_out else "dropped the connection without an answer"
-    left = "Whether it did anything cannot be known from here; look in the console." if request.has_effect else ""
+    left = "Whether it did anything cannot be known from here; look in the console." if request.side_effect else ""
     return NoAnswer(f"{base_url} {what}.", hint=left or "Try again.")
 
 
@@ -100,8 +100,8 @@ def retrying_options(
     def request_did_nothing(error: BaseException) -> bool:
         return (
             isinstance(error, CirrusError)
-            and error.passing
-            and (error.had_no_effect or not request.has_effect)
+            and error.retryable
+            and (error.not_sent or not request.side_effect)
             and (error.retry_after or 0) <= longest_wait
         )
 
@@ -131,7 +131,7 @@ def raise_if_repeatable(request: Request, response: Response, secrets: Iterable[
 
     :raises CirrusError: 429, or for a read a 5xx
     """
-    if response.status == 429 or (response.status >= 500 and not request.has_effect):
+    if response.status == 429 or (response.status >= 500 and not request.side_effect):
         raise error_for(response, hide=tuple(secrets))
 
 

@@ -62,7 +62,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | MultipartFile | None = None
     #: True where the server counts or sends something: never repeated once it may have arrived.
-    has_effect: bool = False
+    side_effect: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def send_request(messages: Sequence[Message], stream_id: str, api_version: str =
         f"{prefix}/whatsapp/sendtemplatedmessage/{encode_id(stream_id)}",
         headers={"Content-Type": "application/json"},
         body=f'{{"data": [{", ".join(map(wire_entry, messages))}]}}'.encode(),
-        has_effect=True,
+        side_effect=True,
     )
 
 
@@ -162,7 +162,7 @@ def outcome_of(error: CirrusError) -> Outcome:
     """Return what became of all that was in a request which failed as a whole."""
     if isinstance(error, errors.BadRequest) and not isinstance(error, errors.WrongVersion):
         return Outcome.REJECTED
-    return Outcome.UNSENT if error.had_no_effect else Outcome.UNKNOWN
+    return Outcome.UNSENT if error.not_sent else Outcome.UNKNOWN
 
 
 def _has_entries(envelope: Envelope) -> bool:
@@ -280,7 +280,7 @@ def upload_request(stream_id: str, file: BinaryIO, filename: str, media_type: st
         f"/whatsapp/uploadmedia/{encode_id(stream_id)}",
         headers={"Content-Type": f"multipart/form-data; boundary={body.boundary}"},
         body=body,
-        has_effect=True,
+        side_effect=True,
     )
 
 
@@ -318,7 +318,7 @@ def campaign_request(stream_id: str, campaign: Campaign, file: BinaryIO, filenam
         "/whatsapp/campaign",
         headers={"Content-Type": f"multipart/form-data; boundary={body.boundary}"},
         body=body,
-        has_effect=True,
+        side_effect=True,
     )
 
 
@@ -340,7 +340,9 @@ def read_campaign(response: Response, *, hide: Sequence[str] = ()) -> None:
 
 def validate_request(stream_id: str, number: str) -> Request:
     """Return the request that asks whether a number is on WhatsApp; asking too often gets a business banned."""
-    return Request("GET", f"/whatsapp/validatecontact/{encode_id(stream_id)}/{quote(number, safe='')}", has_effect=True)
+    return Request(
+        "GET", f"/whatsapp/validatecontact/{encode_id(stream_id)}/{quote(number, safe='')}", side_effect=True
+    )
 
 
 def read_validate(response: Response, *, hide: Sequence[str] = ()) -> ContactCheck:

@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
     except (CirrusError, AirflowException) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    if stay := found["messages_of_nobody"]:
+    if stay := found["unattributed_messages"]:
         sys.stderr.write(f"{stay} messages stay, as they do not say whose they are: delete them by their age.\n")
     sys.stdout.write(f"{json.dumps(found)}\n")
     return 0

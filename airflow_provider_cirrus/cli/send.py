@@ -92,7 +92,7 @@ def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Nam
     from airflow_provider_cirrus.api.results import Outcome, Result
 
     _show(message, client, options)
-    refusal = hook.screening()(message.to)
+    refusal = hook.allowlist()(message.to)
     if refusal:
         return _tell(Result(message.to, Outcome.SUPPRESSED, reason=refusal))
     if options.dry_run:

@@ -33,19 +33,19 @@ _notices = sa.Table(
 )
 
 
-def notice_key(parts: Sequence[Any]) -> str:
+def dedupe_name(parts: Sequence[Any]) -> str:
     """Return the name of a notice: a hash, from which no phone number can be read."""
     return hashlib.blake2b(json.dumps(parts, ensure_ascii=False).encode(), digest_size=16).hexdigest()
 
 
-class Notices(Protocol):
+class AlertDedupe(Protocol):
     """Remembers when a notice was last claimed; of those who claim one at the same time, one gets it."""
 
     def claim(self, key: str, window: float) -> float | None:
         """
         Claim a notice before it is sent.
 
-        :param key: of :func:`notice_key`
+        :param key: of :func:`dedupe_name`
         :param window: seconds for which a claim holds
         :return: the time of the claim, Unix seconds; None where another one holds
         :raises LedgerError: it cannot be known; without knowing, nothing may be sent
@@ -63,7 +63,7 @@ class Notices(Protocol):
         """Let go of files and connections."""
 
 
-class FileNotices:
+class FileAlertDedupe:
     """
     Remembers in files: for the processes of one user on one machine, as long as its temporary files last.
 
@@ -90,12 +90,12 @@ class FileNotices:
             )
 
     def claim(self, key: str, window: float) -> float | None:
-        """Claim a notice; see :meth:`Notices.claim`."""
+        """Claim a notice; see :meth:`AlertDedupe.claim`."""
         claimed: float | None = self._locked(key, lambda file: self._take(file, window))
         return claimed
 
     def release(self, key: str, claimed: float) -> None:
-        """Give a claim back; see :meth:`Notices.release`."""
+        """Give a claim back; see :meth:`AlertDedupe.release`."""
 
         def forget(file: int) -> None:
             if _read(file) == claimed:
@@ -133,7 +133,7 @@ class FileNotices:
         )
 
 
-class SqlNotices:
+class SqlAlertDedupe:
     """
     Remembers in a SQL table: for all processes that reach the database.
 
@@ -153,7 +153,7 @@ class SqlNotices:
             raise _failed(error) from error
 
     def claim(self, key: str, window: float) -> float | None:
-        """Claim a notice; see :meth:`Notices.claim`."""
+        """Claim a notice; see :meth:`AlertDedupe.claim`."""
         now = self._clock()
         at = _notices.c.at
         first = insert_or_ignore(_notices, self._engine.dialect.name)
@@ -166,7 +166,7 @@ class SqlNotices:
         return now if took else None
 
     def release(self, key: str, claimed: float) -> None:
-        """Give a claim back; see :meth:`Notices.release`."""
+        """Give a claim back; see :meth:`AlertDedupe.release`."""
         self._write(sa.delete(_notices).where(_notices.c.key == key, _notices.c.at == claimed))
 
     def close(self) -> None:

@@ -11,13 +11,13 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.delivery.contact_checks.store import erase_checks
 from airflow_provider_cirrus.delivery.ledger.base import person_of
-from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_of_nobody, erase_messages
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import erase_places
+from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_unattributed, erase_messages
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import erase_slots
 from airflow_provider_cirrus.delivery.sql.store import transaction
 
 _ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {
     "messages": ("cirrus_ledger", erase_messages),
-    "places": ("cirrus_cap_places", erase_places),
+    "places": ("cirrus_cap_places", erase_slots),
     "checks": ("cirrus_checks", erase_checks),
 }
 
@@ -33,7 +33,7 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
     :param number: the person's number, as :func:`~airflow_provider_cirrus.api.phone.to_digits` reads it; both
         spellings of one account are found
     :return: the numbers of rows that were deleted, as ``messages``, ``places`` and ``checks``; and, as
-        ``messages_of_nobody``, the messages that stay as they do not say whose they are
+        ``unattributed_messages``, the messages that stay as they do not say whose they are
     :raises InvalidInput: no number
     :raises LedgerError: nothing was deleted, or it is not known to be
     """
@@ -49,6 +49,6 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
         erased = {
             name: delete(connection, person) if table in there else 0 for name, (table, delete) in _ERASED.items()
         }
-        return {**erased, "messages_of_nobody": count_of_nobody(connection) if "cirrus_ledger" in there else 0}
+        return {**erased, "unattributed_messages": count_unattributed(connection) if "cirrus_ledger" in there else 0}
 
     return transaction(engine, work, consequence)

@@ -16,7 +16,7 @@ class LedgerUnavailable(LedgerError):
     Every write may be repeated as it was: the second of two that are the same changes nothing.
     """
 
-    passing = True
+    retryable = True
 
 
 class LedgerSuperseded(LedgerError):
@@ -34,34 +34,34 @@ class LedgerFull(LedgerError):
 class ReportError(CirrusError):
     """The report cannot be written any further; the ledger still knows what was sent, and a retry goes on."""
 
-    passing = True
+    retryable = True
 
 
 class ContactCheckRefused(CirrusError):
     """Cirrus was not asked whether a number is on WhatsApp, so as not to ask too often."""
 
-    had_no_effect = True
+    not_sent = True
 
 
 class QueryFailed(CirrusError):
     """The database broke off; the next try runs the query anew."""
 
-    passing = True
+    retryable = True
 
 
 class QueryRefused(QueryFailed):
     """The database does not take the query, or cannot work out its rows."""
 
-    passing = False
+    retryable = False
 
 
 class LookupFailed(CirrusError):
     """A source of numbers broke off: who may be messaged is not known, so nobody is."""
 
-    passing = True
+    retryable = True
 
 
 class SinkFailed(CirrusError):
     """Who refused messages cannot be written down; what was sent is in the ledger, and a retry goes on."""
 
-    passing = True
+    retryable = True

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
-    from airflow_provider_cirrus.delivery.rules.policy import Screen
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+    from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 DEFAULT_MESSAGES_PER_SECOND = 80
 
@@ -119,24 +119,24 @@ class CirrusHook(BaseHook):
         extra = await get_async_extra_dejson(connection)
         return AsyncCirrusClient(**self._client_options(connection, extra))
 
-    def screening(self) -> Screen:
+    def allowlist(self) -> Allowlist:
         """
         Return what says of a recipient's digits why they get nothing: the connection's ``allowed_recipients``.
 
         :raises InvalidInput: something in it is no number
         """
-        from airflow_provider_cirrus.delivery.rules.policy import screen_of
+        from airflow_provider_cirrus.delivery.rules.policy import allowlist_of
 
-        return screen_of(self._extra(self._connection).get("allowed_recipients"))
+        return allowlist_of(self._extra(self._connection).get("allowed_recipients"))
 
-    async def ascreening(self) -> Screen:
+    async def aallowlist(self) -> Allowlist:
         """Return the same on an event loop; see :meth:`aget_conn`."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_cirrus.delivery.rules.policy import screen_of
+        from airflow_provider_cirrus.delivery.rules.policy import allowlist_of
 
         extra = await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id))
-        return screen_of(extra.get("allowed_recipients"))
+        return allowlist_of(extra.get("allowed_recipients"))
 
     def close(self) -> None:
         """Close the client's connections, if one was made."""
@@ -200,7 +200,7 @@ class CirrusHook(BaseHook):
         engine = self.sql_engine(ledger_conn_id)
         return SqlLedger(engine, task, uuid4().hex, map_index=map_index, is_global=is_global)
 
-    def places(self, ledger: Ledger | None) -> CapStore:
+    def places(self, ledger: Ledger | None) -> FrequencyCapStore:
         """
         Return where a task's places under frequency caps are kept: in the database of its ledger, as the same try.
 
@@ -211,7 +211,7 @@ class CirrusHook(BaseHook):
         """
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 
         if not isinstance(ledger, SqlLedger):
             raise InvalidInput(
@@ -219,7 +219,7 @@ class CirrusHook(BaseHook):
                 "needs a database that remembers across runs and DAGs.",
                 hint="Give the task a ledger_conn_id.",
             )
-        return CapStore.beside(ledger)
+        return FrequencyCapStore.beside(ledger)
 
     def check_opt_in(self, opt_in: Any) -> None:
         """
@@ -312,7 +312,7 @@ class CirrusHook(BaseHook):
         :param number: the person's number
         :param ledger_conn_id: connection of the database
         :return: how many rows are gone: ``messages``, ``places`` (of frequency caps) and ``checks``; and, as
-            ``messages_of_nobody``, how many stay as they do not say whose they are
+            ``unattributed_messages``, how many stay as they do not say whose they are
         :raises InvalidInput: no number, or a connection of another type
         :raises LedgerError: nothing was erased, or it is not known to be
         """
@@ -382,7 +382,7 @@ class CirrusHook(BaseHook):
         try:
             # What a send, a check or a link would stumble over later is told here.
             self.conversation_url(0)
-            self.screening()
+            self.allowlist()
             self.check_opt_in(True)
             _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state)
             self.get_conn().stream_availability()
@@ -396,13 +396,13 @@ class CirrusHook(BaseHook):
         if (conn_id := self.ledger_conn_id) is None:
             return ""
         from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.sql.probe import look_at
+        from airflow_provider_cirrus.delivery.sql.probe import check_database
 
         try:
             connection = self.get_connection(conn_id)
         except AirflowException as error:
             raise InvalidInput("ledger_conn_id", f"names a connection that is not there: {error}.") from error
-        look_at(database_url(connection))
+        check_database(database_url(connection))
         return f" The database of {conn_id!r} answers."
 
     @cached_property

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.api.results import SendResult
-    from airflow_provider_cirrus.delivery.alert_dedupe import Notices
-    from airflow_provider_cirrus.delivery.rules.policy import Screen
+    from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
+    from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
 MAX_PARAMETER_LENGTH = 400
@@ -177,7 +177,7 @@ class CirrusNotifier(BaseNotifier):
         hook = self._hook
         if self.opt_in is None:
             self._check_not_required(hook.get_connection(self.cirrus_conn_id).extra_dejson)
-        messages = self._messages(hook.screening(), hook.source_engine)
+        messages = self._messages(hook.allowlist(), hook.source_engine)
         if not messages:
             return
         client = hook.make_client(attempts=_ATTEMPTS, longest_wait=_LONGEST_WAIT, timeout=self.timeout)
@@ -199,7 +199,7 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
-        screen, connect = await hook.ascreening(), await self._aconnect()
+        screen, connect = await hook.aallowlist(), await self._aconnect()
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
         messages = await asyncio.to_thread(self._messages, screen, connect)
         if not messages:
@@ -316,7 +316,7 @@ class CirrusNotifier(BaseNotifier):
             ]
         return found
 
-    def _messages(self, screen: Screen, connect: Callable[[str], Engine]) -> list[Message]:
+    def _messages(self, screen: Allowlist, connect: Callable[[str], Engine]) -> list[Message]:
         """
         Return one message for each recipient who may get one; waits for files and databases.
 
@@ -330,7 +330,7 @@ class CirrusNotifier(BaseNotifier):
         self._check_rules(only_literals=False)
         everybody = list(read_messages(to=self.to, common=self._cleaned(self._common())))
         with Consent(self.opt_in, self.suppression, connect=connect) as consent:
-            looks = Policy(screen, consent=consent).look(everybody)
+            looks = Policy(screen, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
         for message, look in zip(everybody, looks, strict=True):
             if isinstance(look, str):
@@ -382,11 +382,11 @@ class CirrusNotifier(BaseNotifier):
     def _key(self, context: Context, messages: Sequence[Message]) -> str:
         """Return the name of the window: who is told by which template, and of what."""
         from airflow_provider_cirrus.api.phone import account_of
-        from airflow_provider_cirrus.delivery.alert_dedupe import notice_key
+        from airflow_provider_cirrus.delivery.alert_dedupe import dedupe_name
 
         shared = _dag_id(context) if self.dedupe_key is None else str(self.dedupe_key)
         accounts = sorted(account_of(message.to) for message in messages)
-        return notice_key([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
+        return dedupe_name([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
 
     def _say_held_back(self) -> None:
         self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
@@ -401,7 +401,7 @@ class CirrusNotifier(BaseNotifier):
 class _Window:
     """The window of one notice, in whatever remembers it; without a memory it is always open."""
 
-    def __init__(self, notices: Notices | None = None, key: str = "", seconds: float = 0.0) -> None:
+    def __init__(self, notices: AlertDedupe | None = None, key: str = "", seconds: float = 0.0) -> None:
         self._notices = notices
         self._key = key
         self._seconds = seconds
@@ -467,13 +467,13 @@ class _Sending:
         return f"{len(bad)} of {len(self.results)} notices were not accepted: {shown}{more}. {self._hint}".rstrip()
 
 
-def _memory(connection: Any) -> Notices:
+def _memory(connection: Any) -> AlertDedupe:
     """Return what remembers windows: the database of a connection, or files where there is none."""
-    from airflow_provider_cirrus.delivery.alert_dedupe import FileNotices, SqlNotices
+    from airflow_provider_cirrus.delivery.alert_dedupe import FileAlertDedupe, SqlAlertDedupe
     from airflow_provider_cirrus.delivery.sql.store import engine_for
     from airflow_provider_cirrus.hooks.cirrus import database_url
 
-    return FileNotices() if connection is None else SqlNotices(engine_for(database_url(connection)))
+    return FileAlertDedupe() if connection is None else SqlAlertDedupe(engine_for(database_url(connection)))
 
 
 def _dag_id(context: Context) -> str:

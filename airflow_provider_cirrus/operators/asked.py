@@ -70,7 +70,7 @@ class AskedNumbers:
             try:
                 said = ask()
             except CirrusError as error:
-                if error.had_no_effect:
+                if error.not_sent:
                     # Certainly not asked: the next try, or another task, may.
                     self._note(name, _NOT_ASKED)
                     self._tell("", None)

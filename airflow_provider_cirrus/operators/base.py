@@ -216,7 +216,7 @@ def _plain(value: Any) -> Any:
 
 def fail(error: CirrusError) -> NoReturn:
     """Raise Airflow's exception for ours: retryable only where time alone may mend it."""
-    if not error.passing:
+    if not error.retryable:
         raise AirflowFailException(str(error)) from error
     failure = AirflowException(str(error))
     # For the retry policy.

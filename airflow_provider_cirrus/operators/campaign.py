@@ -151,8 +151,8 @@ class CampaignOperator(RulesOperator):
                 self._opened_rules() as rules,
                 open_campaign_file(
                     self.audience_file,
-                    look=Policy(rules.screen, consent=rules.consent).look_at,
-                    needed=self._fact_columns(),
+                    look=Policy(rules.screen, consent=rules.consent).evaluate_rows,
+                    needed=self._row_context_columns(),
                     drop_bad_rows=self._drops_bad_rows(),
                 ) as audience,
             ):

@@ -164,18 +164,20 @@ class SendTemplateOperator(RowsOperator):
         if self.to is not None and is_literal(self.to):
             check_recipients(self.to)
         if all(is_literal(value) for value in (self.category, self.opt_in, self.suppression)):
-            self._facts()
+            self._row_context()
 
-    def _facts(self) -> list[str]:
+    def _row_context(self) -> list[str]:
         """Return the columns that the rules go by, which recipients alone do not have."""
         from airflow_provider_cirrus.api.errors import InvalidInput
 
-        facts = self._columns().kept
-        if facts and self.to is not None:
+        row_context = self._columns().kept
+        if row_context and self.to is not None:
             raise InvalidInput(
-                "to", f"has no columns, and the rules go by {', '.join(facts)}.", hint="Give messages or an audience."
+                "to",
+                f"has no columns, and the rules go by {', '.join(row_context)}.",
+                hint="Give messages or an audience.",
             )
-        return facts
+        return row_context
 
     def _audience(self, first_try: bool) -> tuple[Any, int | None]:
         """Return the audience as a stream of places and messages, and its length where it is known."""
@@ -187,8 +189,8 @@ class SendTemplateOperator(RowsOperator):
         if self.audience is not None:
             total = None if shard else count_hint(self.audience)
             return self._read_rows(self.audience, first_try), total
-        facts = self._facts()
-        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try), facts)
+        row_context = self._row_context()
+        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try), row_context)
         for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
             self.log.warning(remark)
         if shard is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.api.results import SendResult
-    from airflow_provider_cirrus.delivery.engine.result import Settled
+    from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 
 
 class Metrics:
@@ -35,10 +35,12 @@ class Metrics:
 
         return timed_send
 
-    def counted(self, listener: Callable[[Sequence[Settled]], None] | None) -> Callable[[Sequence[Settled]], None]:
+    def counted(
+        self, listener: Callable[[Sequence[MessageOutcome]], None] | None
+    ) -> Callable[[Sequence[MessageOutcome]], None]:
         """Return the listener with a counter for each outcome; what earlier tries brought was counted by them."""
 
-        def count(settled: Sequence[Settled]) -> None:
+        def count(settled: Sequence[MessageOutcome]) -> None:
             if listener is not None:
                 listener(settled)
             mine = Counter(one.entry.outcome.value for one in settled if one.entry.attempt == self._attempt)

@@ -12,7 +12,7 @@ from airflow_provider_cirrus.operators.sending import SendingOperator
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.delivery.audience.columns import Columns
-    from airflow_provider_cirrus.delivery.audience.rows import Refused
+    from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 
 
 class RowsOperator(SendingOperator):
@@ -63,18 +63,18 @@ class RowsOperator(SendingOperator):
         self.template_column = template_column
         self.zone_column = zone_column
         if is_literal(body_columns) and is_literal(button_columns):
-            self._columns(with_facts=False).needed()
+            self._columns(with_row_context=False).needed()
 
     def _zone_column(self) -> str | None:
         return self.zone_column
 
-    def _columns(self, with_facts: bool = True) -> Columns:
+    def _columns(self, with_row_context: bool = True) -> Columns:
         """Return which column fills what, and which the rules go by."""
         from airflow_provider_cirrus.delivery.audience.columns import Columns
 
-        facts = self._fact_columns() if with_facts else {}
+        row_context = self._row_context_columns() if with_row_context else {}
         if self.zone_column is not None:
-            facts["zone_column"] = [self.zone_column]
+            row_context["zone_column"] = [self.zone_column]
         return Columns(
             to=self.to_column,
             body=self.body_columns or (),
@@ -84,14 +84,14 @@ class RowsOperator(SendingOperator):
             schedule=self.schedule_column,
             language=self.language_column,
             template=self.template_column,
-            facts=facts,
+            row_context=row_context,
         )
 
     def _brings_template(self) -> bool:
         """Return whether the rows themselves name the template or its language."""
         return self.template_column is not None or self.language_column is not None
 
-    def _read_rows(self, source: Any, first_try: bool) -> Iterator[tuple[int, Message | Refused]]:
+    def _read_rows(self, source: Any, first_try: bool) -> Iterator[tuple[int, Message | RejectedRow]]:
         """Return the rows of this task's shard as a stream of places and messages."""
         from airflow_provider_cirrus.delivery.audience.messages import read_audience
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink
-    from airflow_provider_cirrus.delivery.engine.result import Settled
+    from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
     from airflow_provider_cirrus.delivery.rules.consent import Consent
-    from airflow_provider_cirrus.delivery.rules.policy import Screen
+    from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Rules:
     :ivar sink: where numbers are written that Meta refuses for good
     """
 
-    screen: Screen
+    screen: Allowlist
     consent: Consent | None
     sink: OpenSink | None
 
     def noting(
-        self, listener: Callable[[Sequence[Settled]], None] | None, attempt: int
-    ) -> Callable[[Sequence[Settled]], None] | None:
+        self, listener: Callable[[Sequence[MessageOutcome]], None] | None, attempt: int
+    ) -> Callable[[Sequence[MessageOutcome]], None] | None:
         """Return the listener with the sink after it, which learns of what this try brought."""
         sink = self.sink
         if sink is None:
             return listener
 
-        def note(settled: Sequence[Settled]) -> None:
+        def note(settled: Sequence[MessageOutcome]) -> None:
             from airflow_provider_cirrus.api.results import Outcome
 
             if listener is not None:
@@ -88,7 +88,7 @@ class RulesOperator(LedgerOperator):
 
         return check_category(self.category) if self.category else None
 
-    def _fact_columns(self) -> dict[str, list[str]]:
+    def _row_context_columns(self) -> dict[str, list[str]]:
         """Return the columns of the rows that the rules go by, by the argument that names them."""
         from airflow_provider_cirrus.delivery.rules.consent import columns_of
 
@@ -105,7 +105,7 @@ class RulesOperator(LedgerOperator):
             return not only_literals or all(is_literal(getattr(self, name)) for name in names)
 
         if known("category", "opt_in", "suppression"):
-            self._fact_columns()
+            self._row_context_columns()
         if known("max_suppressed") and self.max_suppressed is not None:
             allowance(self.max_suppressed, 1, "max_suppressed")
 
@@ -133,7 +133,7 @@ class RulesOperator(LedgerOperator):
                 consent = opened.enter_context(
                     Consent(self.opt_in, self.suppression, category=self._category(), connect=self.hook.source_engine)
                 )
-            yield Rules(self.hook.screening(), consent, sink)
+            yield Rules(self.hook.allowlist(), consent, sink)
 
     def _check_suppressed(self, found: dict[str, Any], context: Context) -> None:
         """

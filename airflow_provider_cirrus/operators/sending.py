@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.audience.rows import Refused
+    from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
     from airflow_provider_cirrus.delivery.engine.result import Delivery
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
@@ -187,7 +187,7 @@ class SendingOperator(RulesOperator):
         self,
         context: Context,
         client: CirrusClient,
-        audience: Iterable[tuple[int, Message | Refused]],
+        audience: Iterable[tuple[int, Message | RejectedRow]],
         total: int | None,
     ) -> dict[str, Any]:
         """Send an audience; return the summary, or fail the task where the outcomes call for it."""
@@ -268,7 +268,7 @@ class SendingOperator(RulesOperator):
         return ReportFile(
             self.report_path,
             recipients=self.report_recipients,  # type: ignore[arg-type]
-            proofs=self.opt_in is not None,
+            consent_records=self.opt_in is not None,
         )
 
     def _quiet_hours(self) -> QuietHours | None:
@@ -326,12 +326,12 @@ class SendingOperator(RulesOperator):
 
     def _wait_for_the_end_of_quiet_hours(self, delivery: Delivery) -> None:
         """Give the worker's slot back until the first of those who wait may be messaged."""
-        from airflow_provider_cirrus.triggers.moment import MomentTrigger
+        from airflow_provider_cirrus.triggers.date_time import DateTimeTrigger
 
         assert delivery.resume_at is not None
         until = datetime.fromtimestamp(delivery.resume_at, UTC).isoformat(timespec="seconds")
         self.log.info("%d messages wait for the end of quiet hours; going on at %s.", delivery.deferred, until)
-        self.defer(trigger=MomentTrigger(delivery.resume_at), method_name="resume")
+        self.defer(trigger=DateTimeTrigger(delivery.resume_at), method_name="resume")
 
     def _is_first_run(self, context: Context) -> bool:
         """Return whether nothing of this task can have been sent yet."""

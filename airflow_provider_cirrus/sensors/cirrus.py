@@ -125,7 +125,7 @@ class ConversationSensor(BaseSensorOperator):
             with self._hook.make_client(attempts=1) as client:
                 found = awaited.find(client.get_conversation(object_id))
         except CirrusError as error:
-            if not error.passing:
+            if not error.retryable:
                 fail(error)
             self._pace.failed(error)
             self.log.warning("%s Looking again in %.0f s.", error.message, self._pace.wait)

@@ -107,7 +107,7 @@ class ConversationTrigger(BaseTrigger):
                 try:
                     found = awaited.find(await client.get_conversation(self.object_id))
                 except CirrusError as error:
-                    if not error.passing:
+                    if not error.retryable:
                         raise
                     pace.failed(error)
                     self.log.warning("%s Looking again in %.0f s.", error.message, pace.wait)

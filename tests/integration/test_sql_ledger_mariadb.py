@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
@@ -45,7 +45,7 @@ def dropped(uri: str) -> None:
 def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
     engine = engine_for(uri)
     ledger = opened(engine)
-    places = CapStore.beside(ledger)
+    places = FrequencyCapStore.beside(ledger)
     ledger.commit([scoped(1)], [])
     is_first = [True]
 
@@ -59,7 +59,7 @@ def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri:
     with pytest.raises(LedgerUnavailable, match="nothing more is sent"):
         ledger.commit(*call)
     assert ledger.commit(*call) == {}
-    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
     is_first.append(True)
     claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
     with pytest.raises(LedgerUnavailable):
@@ -86,5 +86,5 @@ def test_a_standby_passes_and_a_missing_database_does_not(uri: str) -> None:
     assert ledger.commit([scoped(1)], []) == {}
     with pytest.raises(LedgerError, match="Unknown database") as caught:
         opened(engine_for(uri + "_missing"))
-    assert not caught.value.passing
+    assert not caught.value.retryable
     engine.dispose()

@@ -12,9 +12,9 @@ from sqlalchemy import event
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerUnavailable
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.postgres import postgres, server  # noqa: F401
@@ -59,7 +59,7 @@ def test_the_other_driver_serves_as_well(uri: str) -> None:
     accepted = Entry(Outcome.ACCEPTED, "m", attempt=1, time=5.0)
     assert ledger.commit([one, two], []) == {}
     assert ledger.commit([], [(one, accepted)]) == {}
-    assert dict(ledger.load()) == {one: accepted, two: CUT_OFF}
+    assert dict(ledger.load()) == {one: accepted, two: INTERRUPTED}
     again = opened(engine_for(uri.replace("+psycopg2", "+psycopg")), owner="two")
     assert again.commit([one], [])[one].outcome is Outcome.ACCEPTED
     with pytest.raises(LedgerError, match="taken over"):
@@ -81,7 +81,7 @@ def dropped(uri: str) -> None:
 def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
     engine = engine_for(uri)
     ledger = opened(engine)
-    places = CapStore.beside(ledger)
+    places = FrequencyCapStore.beside(ledger)
     ledger.commit([scoped(1)], [])
     is_first = [True]
 
@@ -94,10 +94,10 @@ def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri:
     call = ([scoped(2)], [(scoped(1), SENT)])
     with pytest.raises(LedgerUnavailable, match="nothing more is sent") as caught:
         ledger.commit(*call)
-    assert caught.value.passing
+    assert caught.value.retryable
     assert dict(opened(engine_for(uri), "another").load()) == {}
     assert ledger.commit(*call) == {}
-    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
     is_first.append(True)
     claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
     with pytest.raises(LedgerUnavailable):
@@ -136,7 +136,7 @@ def test_a_server_that_starts_again_is_found_again(driver: str) -> None:
         finally:
             one.start()
         assert ledger.commit([scoped(2)], [(scoped(1), SENT)]) == {}
-        assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+        assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
         engine.dispose()
 
 
@@ -156,7 +156,7 @@ def test_a_standby_passes_and_permissions_do_not(uri: str) -> None:
     assert ledger.commit([scoped(1)], []) == {}
     with pytest.raises(LedgerError, match="does not exist") as caught:
         opened(engine_for(uri + "_missing"))
-    assert not caught.value.passing
+    assert not caught.value.retryable
     for one in (base, engine, admin):
         one.dispose()
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.ledger import (
-    CUT_OFF,
+    INTERRUPTED,
     NOBODY,
     Entry,
     LedgerIncomplete,
@@ -26,7 +26,7 @@ from airflow_provider_cirrus.delivery.ledger import (
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from tests.simulation.store import Killed, Shelf, SimulatedStore
 from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World, pool
 
@@ -92,7 +92,7 @@ class IdealLedger:
             raise Killed
         entries = self._kept.setdefault("entries", {})
         entries.update(outcomes)
-        entries.update(dict.fromkeys(intents, CUT_OFF))
+        entries.update(dict.fromkeys(intents, INTERRUPTED))
         if world.strikes("store_answer_lost", 3):
             raise LedgerUnavailable("the answer was lost")
         if world.strikes("kill_after_write", 1):
@@ -213,7 +213,7 @@ class _Faulty:
         return False
 
     def places(self) -> Any:
-        return _FaultyPlaces(CapStore.beside(self._ledger), self._call)
+        return _FaultyPlaces(FrequencyCapStore.beside(self._ledger), self._call)
 
 
 class _FaultyPlaces:
@@ -272,7 +272,7 @@ class SqlCodec(Codec):
             # So that one has ended, or is about to, when the next begins.
             self.spread = 120.0
             # People are the same in all worlds, and what they got in one does not count in another.
-            CapStore(self._engine).purge(before=1e12)
+            FrequencyCapStore(self._engine).purge(before=1e12)
         return [
             Task(None, {"repeat_unknown": choices.below(12) == 11}, self.audience(world), number=number)
             for number in range(2 + choices.below(2))
@@ -319,7 +319,7 @@ class SqlCodec(Codec):
     def rules(self, world: World, ledger: Any) -> Rules:
         if self._cap is None:
             return Rules(world)
-        return Rules(world, cap=self._cap, places=CapStore.beside(ledger))
+        return Rules(world, cap=self._cap, places=FrequencyCapStore.beside(ledger))
 
     def judge(self, world: World) -> None:
         if self._cap is not None and not any(task.generation for task in world.tasks):

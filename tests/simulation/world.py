@@ -16,13 +16,13 @@ from typing import Any
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery.audience.rows import Refused
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
+from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
-from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
 from airflow_provider_cirrus.delivery.ledger import LedgerError, LedgerSuperseded, TaskTry, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
@@ -106,8 +106,8 @@ class Rules(Policy):
         self._world = world
         self.has_quiet_hours = bool(world.quiet)
 
-    def look(self, messages: Sequence[Message]) -> list[Proof | str]:
-        return ["suppressed by a list" if m.to.endswith(SUPPRESSED_ENDING) else NOTHING_KNOWN for m in messages]
+    def evaluate(self, messages: Sequence[Message]) -> list[ConsentRecord | str]:
+        return ["suppressed by a list" if m.to.endswith(SUPPRESSED_ENDING) else NO_RECORD for m in messages]
 
     def timing(self, message: Message, now: float | None = None) -> Timing:
         assert now is not None
@@ -128,7 +128,7 @@ class Task:
 
     shelf: Any
     options: dict[str, Any]
-    audience: list[tuple[int, Message | Refused]]
+    audience: list[tuple[int, Message | RejectedRow]]
     try_number: int = 0
     max_tries: int = RETRIES
     state: str = "scheduled"
@@ -152,7 +152,7 @@ class Process:
         self.world, self.task = world, task
         self.is_alive = True
         self.store = world.open_store(task)
-        self.told: dict[int, Settled] = {}
+        self.told: dict[int, MessageOutcome] = {}
         self.departures: list[tuple[float, int]] = []
         self.machine: Machine | None = None
         self._reading = False
@@ -195,11 +195,11 @@ class Process:
         except LedgerError as error:
             self.index.close()
             self.is_alive = False
-            if not error.passing:
+            if not error.retryable:
                 may_refuse = cleared or task.run_was_cleared or isinstance(error, LedgerSuperseded)
                 world.check(may_refuse, "it refused without a clear: %s", error)
                 world.refusals += 1
-            world.ended(self, "unavailable" if error.passing else "refused")
+            world.ended(self, "unavailable" if error.retryable else "refused")
             return
         self.recorder = Recorder(ledger, self.rules)
         timing = self.rules.timing if self.rules.has_quiet_hours else None
@@ -309,7 +309,7 @@ class Process:
             return
         except LedgerError as error:
             self.expose()
-            self.event(machine.write_failed, error, error.passing, world.now, world.wall)
+            self.event(machine.write_failed, error, error.retryable, world.now, world.wall)
             return
         if self.task.process is not self:
             # An orphan whom nothing stops yet: what it does, the next try knows as begun.
@@ -324,7 +324,7 @@ class Process:
         except Killed:
             self.die("killed while tidying up")
         except LedgerError as error:
-            if not error.passing and self.is_alive:
+            if not error.retryable and self.is_alive:
                 self._break_off(error)
 
     def _break_off(self, error: LedgerError) -> None:
@@ -398,7 +398,7 @@ class Process:
         self.index.close()
         broken = machine.broken
         if broken is not None:
-            passes = bool(getattr(broken, "passing", False))
+            passes = bool(getattr(broken, "retryable", False))
             self.world.ended(self, "unavailable" if passes else "superseded")
             return
         if not self._was_stopped:
@@ -756,12 +756,14 @@ class Codec:
             return message.at(int(WALL + world.choices.of([1, 3, 30, 90, 700])))
         return message
 
-    def audience(self, world: World) -> list[tuple[int, Message | Refused]]:
+    def audience(self, world: World) -> list[tuple[int, Message | RejectedRow]]:
         """Return an audience."""
         count = 1 + world.choices.below(world.choices.of([6, 14, 30]))
-        rows: list[Message | Refused] = [self.message(world, world.choices.below(len(pool()))) for _ in range(count)]
+        rows: list[Message | RejectedRow] = [
+            self.message(world, world.choices.below(len(pool()))) for _ in range(count)
+        ]
         if world.choices.below(6) == 5:
-            rows.append(Refused(len(rows), "", "row: to is empty"))
+            rows.append(RejectedRow(len(rows), "", "row: to is empty"))
         return list(enumerate(rows))
 
     def identity(self, task: Task) -> dict[str, Any]:

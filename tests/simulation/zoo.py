@@ -24,7 +24,7 @@ from airflow_provider_cirrus.delivery.engine.parts import Batch
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.ledger import (
-    CUT_OFF,
+    INTERRUPTED,
     NOBODY,
     Entry,
     LedgerSuperseded,
@@ -35,7 +35,7 @@ from airflow_provider_cirrus.delivery.ledger import (
 )
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules import frequency_cap_store as cap_store
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from tests.simulation.codecs import IdealCodec, IdealLedger, ShardsCodec, SqlCodec, TaskStateCodec
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Codec, Process
@@ -257,12 +257,12 @@ def one_failure_ends_a_run() -> Any:
 
 @planted(TaskStateCodec)
 def duplicates_are_sent() -> Any:
-    real = TempIndex.see
+    real = TempIndex.check_and_mark
 
-    def see(self: TempIndex, keys: Sequence[bytes], claims: Any = None) -> Any:
+    def check_and_mark(self: TempIndex, keys: Sequence[bytes], claims: Any = None) -> Any:
         return [True if known is False else known for known in real(self, keys, claims)]
 
-    return patch.object(TempIndex, "see", see)
+    return patch.object(TempIndex, "check_and_mark", check_and_mark)
 
 
 @planted(TaskStateCodec)
@@ -389,7 +389,7 @@ class _Rewriting(IdealLedger):
         if self._store.is_cut_off:
             raise LedgerSuperseded("a newer try has begun")
         self._all |= {key.hex(): (entry.outcome.value, entry.message_id) for key, entry in outcomes}
-        self._all |= {key.hex(): (CUT_OFF.outcome.value, None) for key in intents}
+        self._all |= {key.hex(): (INTERRUPTED.outcome.value, None) for key in intents}
         self._store.set("segment", self._all)
         return {}
 
@@ -436,7 +436,7 @@ def what_others_hold_is_sent_all_the_same() -> Any:
 
 @planted(SqlCodec)
 def a_place_is_given_back_to_whoever_asks_for_another() -> Any:
-    return patch.object(CapStore, "_taken", lambda self, connection, persons, cap, now: {})
+    return patch.object(FrequencyCapStore, "_taken", lambda self, connection, persons, cap, now: {})
 
 
 @planted(SqlCodec)

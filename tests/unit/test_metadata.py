@@ -84,7 +84,7 @@ def test_the_hook_takes_whatever_the_form_offers(name: str, value: Any, monkeypa
     monkeypatch.setenv("AIRFLOW_CONN_FORM", json.dumps(connection))
     hook = CirrusHook("form")
     hook.make_client().close()
-    hook.screening()
+    hook.allowlist()
     hook.check_opt_in(["447700900123"])
     hook.conversation_url(1)
     assert hook.messages_per_second >= 1

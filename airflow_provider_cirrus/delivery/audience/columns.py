@@ -21,7 +21,7 @@ class Columns:
     :ivar schedule: when the message is to leave
     :ivar language: such as ``pt_BR``
     :ivar template: its name
-    :ivar facts: further columns by the argument that names them: they fill nothing, and stay with the message
+    :ivar row_context: further columns by the argument that names them: they fill nothing, and stay with the message
     """
 
     to: str = "to"
@@ -32,7 +32,7 @@ class Columns:
     schedule: str | None = None
     language: str | None = None
     template: str | None = None
-    facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    row_context: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def needed(self) -> dict[str, list[str]]:
         """
@@ -48,12 +48,12 @@ class Columns:
         for name in ("to", "header", "key", "schedule", "language", "template"):
             if (column := getattr(self, name)) is not None:
                 found[f"{name}_column"] = [column]
-        return {**found, **{argument: list(names) for argument, names in self.facts.items()}}
+        return {**found, **{argument: list(names) for argument, names in self.row_context.items()}}
 
     @property
     def kept(self) -> list[str]:
-        """The columns that stay with a message as its facts."""
-        return list(dict.fromkeys(name for names in self.facts.values() for name in names))
+        """The columns that stay with a message as its row_context."""
+        return list(dict.fromkeys(name for names in self.row_context.values() for name in names))
 
     def of(self, field: str) -> str | None:
         """Return the column that fills a field, by the name that errors give it: ``body[1]``; None where none does."""

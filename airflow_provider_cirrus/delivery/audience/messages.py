@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
-from airflow_provider_cirrus.api.parts import unknown
 from airflow_provider_cirrus.api.phone import mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
+from airflow_provider_cirrus.api.template_parts import unknown
 from airflow_provider_cirrus.api.text import as_text
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, Refused, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import BadRow, RejectedRow, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 
@@ -39,7 +39,7 @@ def read_audience(
     now: Callable[[], float] = time.time,
     shard: tuple[int, int] | None = None,
     delimiter: str = ",",
-) -> Iterator[tuple[int, Message | Refused]]:
+) -> Iterator[tuple[int, Message | RejectedRow]]:
     """
     Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
 
@@ -125,14 +125,14 @@ class _Filling:
         return _template(fields)
 
     def rest(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return schedule, key and facts of a row, where columns hold them; raises InvalidInput."""
+        """Return schedule, key and row_context of a row, where columns hold them; raises InvalidInput."""
         found: dict[str, Any] = {}
         if self.columns.schedule is not None:
             found["schedule"] = value_of(row, self.columns.schedule, "schedule")
         if self.columns.key is not None:
             found["message_key"] = _text(value_of(row, self.columns.key, "message_key"), "message_key")
         if self._kept:
-            found["facts"] = {name: row[name] for name in self._kept if name in row}
+            found["row_context"] = {name: row[name] for name in self._kept if name in row}
         return found
 
     def _header(self, value: Any) -> Any:
@@ -162,10 +162,10 @@ def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mappin
 
 def _read_rows(
     rows: Iterable[Any], filled: _Filling, now: Callable[[], float]
-) -> Iterator[tuple[int, Message | Refused]]:
+) -> Iterator[tuple[int, Message | RejectedRow]]:
     for index, row in enumerate(rows):
         if isinstance(row, BadRow):
-            yield index, Refused(index, "", f"row {index + 1} {row.reason}")
+            yield index, RejectedRow(index, "", f"row {index + 1} {row.reason}")
             continue
         digits = ""
         try:
@@ -176,7 +176,7 @@ def _read_rows(
             _check_ahead(message, now())
             yield index, message
         except InvalidInput as error:
-            yield index, Refused(index, digits, _reason(index, row, filled.columns, error))
+            yield index, RejectedRow(index, digits, _reason(index, row, filled.columns, error))
 
 
 def _quickly(filled: _Filling, row: Mapping[str, Any]) -> Message | None:
@@ -211,7 +211,7 @@ def read_messages(
     messages: Any = None,
     common: Mapping[str, Any] | None = None,
     now: float | None = None,
-    facts: Sequence[str] = (),
+    row_context: Sequence[str] = (),
 ) -> list[Message]:
     """
     Return the messages for a list of recipients, or of a list of per-recipient dicts.
@@ -220,7 +220,7 @@ def read_messages(
     :param messages: dicts with ``to`` and whatever differs from ``common``
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: Unix seconds, before which no schedule may lie
-    :param facts: further keys that the dicts may have, which stay with the message
+    :param row_context: further keys that the dicts may have, which stay with the message
     :raises InvalidInput: names up to five of the messages that cannot be sent; then none is
     """
     moment = time.time() if now is None else now
@@ -229,7 +229,7 @@ def read_messages(
         raise InvalidInput("to", "and messages: give exactly one of them.")
     if to is not None:
         return _to_many(to, shared, moment)
-    return _each_its_own(messages, shared, moment, facts)
+    return _each_its_own(messages, shared, moment, row_context)
 
 
 def check_common(common: Mapping[str, Any]) -> None:
@@ -259,7 +259,7 @@ def _to_many(to: Any, shared: Mapping[str, Any], now: float) -> list[Message]:
     return _all_or_nothing(_recipients(to), lambda number: Message.build(number, model.template, **rest))
 
 
-def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, facts: Sequence[str]) -> list[Message]:
+def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, row_context: Sequence[str]) -> list[Message]:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
         raise InvalidInput("messages", f"is of type {type(messages).__name__}.", hint="Give a list of dicts.")
     common_template: list[Template] = []
@@ -269,7 +269,7 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, facts: S
             raise InvalidInput("", f"is of type {type(row).__name__}, not a dict.")
         known = ("to", *TEMPLATE_FIELDS, *MESSAGE_FIELDS)
         for name in row:
-            if name not in known and name not in facts:
+            if name not in known and name not in row_context:
                 raise InvalidInput("", unknown("key", str(name), known))
         fields = {**shared, **{name: value for name, value in row.items() if value is not None}}
         if any(row.get(name) is not None for name in TEMPLATE_FIELDS):
@@ -278,8 +278,8 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, facts: S
             if not common_template:
                 common_template.append(_template(fields))
             template = common_template[0]
-        kept = {name: row[name] for name in facts if name in row}
-        message = Message.build(fields.get("to", ""), template, **_rest(fields), facts=kept)
+        kept = {name: row[name] for name in row_context if name in row}
+        message = Message.build(fields.get("to", ""), template, **_rest(fields), row_context=kept)
         _check_ahead(message, now)
         return message
 

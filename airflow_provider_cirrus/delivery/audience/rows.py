@@ -312,7 +312,7 @@ def _open(source: Any, *, packed: bool = False) -> Any:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedRow:
     """
     A row that cannot become a message.
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
-from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 
 
 def in_shard(
-    messages: Iterable[tuple[int, Message | Refused]], shard: tuple[int, int]
-) -> Iterator[tuple[int, Message | Refused]]:
+    messages: Iterable[tuple[int, Message | RejectedRow]], shard: tuple[int, int]
+) -> Iterator[tuple[int, Message | RejectedRow]]:
     """
     Return the messages of one shard, each with the index that it came with.
 
@@ -25,8 +25,8 @@ def in_shard(
     if not 0 <= mine < shards:
         raise InvalidInput("shard", f"is {mine}, of {shards} shards.", hint="Shards count from 0.")
 
-    def of(index: int, found: Message | Refused) -> int:
-        return index % shards if isinstance(found, Refused) else shard_of(found.to, shards)
+    def of(index: int, found: Message | RejectedRow) -> int:
+        return index % shards if isinstance(found, RejectedRow) else shard_of(found.to, shards)
 
     return ((index, found) for index, found in messages if of(index, found) == mine)
 

@@ -22,14 +22,14 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
 from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, csv_rows, value_of
-from airflow_provider_cirrus.delivery.contact_lists.spec import Proof
+from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES
 from airflow_provider_cirrus.delivery.storage import object_path
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
-Look: TypeAlias = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], Sequence[Proof | str]]
+Look: TypeAlias = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], Sequence[ConsentRecord | str]]
 
 _MEDIA_TYPES = {".csv": "text/csv", ".xlsx": XLSX.mime}
 # Enough to see the pattern in a file that is wrong throughout.
@@ -88,7 +88,7 @@ class _Looked:
 def open_campaign_file(
     source: Any,
     *,
-    look: Look = NO_RULES.look_at,
+    look: Look = NO_RULES.evaluate_rows,
     needed: Mapping[str, Sequence[str]] | None = None,
     drop_bad_rows: bool = False,
 ) -> Iterator[CampaignFile]:
@@ -101,7 +101,7 @@ def open_campaign_file(
 
     :param source: local path, ``ObjectStoragePath`` or URI of one; ends in ``.csv`` or ``.xlsx`` and has a column
         ``phone1``
-    :param look: the rules, such as :meth:`~.rules.policy.Policy.look_at`; asked for many rows at once
+    :param look: the rules, such as :meth:`~.rules.policy.Policy.evaluate_rows`; asked for many rows at once
     :param needed: the columns that they go by, by the argument that names them
     :param drop_bad_rows: leave out rows without a number and accounts that stand there twice, instead of refusing
     :raises InvalidInput: no such file, no such column, no row, or bad rows that are not to be dropped
@@ -222,7 +222,7 @@ def _is_duplicate(account: bytes, is_held: bool, seen: TempIndex) -> bool:
     keys = [hashlib.blake2b(account, digest_size=KEY_BYTES).digest()]
     if is_held:
         keys.append(hashlib.blake2b(account, digest_size=KEY_BYTES, person=b"held").digest())
-    is_new, *is_first_held = seen.see(keys)
+    is_new, *is_first_held = seen.check_and_mark(keys)
     return not is_new and is_first_held != [False]
 
 

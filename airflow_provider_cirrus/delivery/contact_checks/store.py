@@ -107,7 +107,7 @@ class CheckStore(SqlStore):
         try:
             said = ask()
         except CirrusError as error:
-            if error.had_no_effect:
+            if error.not_sent:
                 # Certainly not asked: the next one may, and the day's budget has one more again.
                 self._withdraw(stream, person, owner)
             else:

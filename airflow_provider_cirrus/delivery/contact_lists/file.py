@@ -19,10 +19,10 @@ from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, open_row
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NUMBER_COLUMNS,
     PARTS,
+    ConsentRecord,
     FileNumbers,
-    Proof,
     choose_columns,
-    proof_text,
+    record_text,
 )
 from airflow_provider_cirrus.delivery.storage import object_path
 
@@ -66,9 +66,9 @@ class HeldNumbers:
         # Only now: to sort all at once is quicker than to keep them in order.
         self._rows.execute("CREATE INDEX held_key ON held (key)")
 
-    def find(self, numbers: Sequence[str]) -> Mapping[str, Proof]:
+    def find(self, numbers: Sequence[str]) -> Mapping[str, ConsentRecord]:
         """Return those that are held; see :meth:`~.spec.Numbers.find`."""
-        found: dict[str, Proof] = {}
+        found: dict[str, ConsentRecord] = {}
         for start in range(0, len(numbers), _ASKED):
             keys = {number: self._key(number) for number in numbers[start : start + _ASKED]}
             rows = self._rows.execute(
@@ -77,7 +77,7 @@ class HeldNumbers:
                 "ORDER BY rowid",
                 list(keys.values()),
             )
-            if held := {key: Proof(*known) for key, *known in rows}:
+            if held := {key: ConsentRecord(*known) for key, *known in rows}:
                 found |= {number: held[key] for number, key in keys.items() if key in held}
         return found
 
@@ -147,7 +147,7 @@ def _entries(given: FileNumbers, field: str, bad: _Bad) -> Iterator[tuple[str, s
             continue
         try:
             digits = to_digits(value_of(row, at, at), at)
-            known = [None if name is None else proof_text(row.get(name), name) for name in others]
+            known = [None if name is None else record_text(row.get(name), name) for name in others]
         except InvalidInput as error:
             bad.add(place, f"({error.field}) {error.problem}")
             continue

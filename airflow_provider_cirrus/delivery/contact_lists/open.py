@@ -13,14 +13,14 @@ from airflow_provider_cirrus.delivery.contact_lists.file import load_file
 from airflow_provider_cirrus.delivery.contact_lists.reject_file import RejectFile
 from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink, RejectSink
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
-    NOTHING_KNOWN,
+    NO_RECORD,
+    ConsentRecord,
     FileNumbers,
     ListedNumbers,
     Numbers,
-    Proof,
     SqlNumbers,
-    given_numbers,
-    proof_text,
+    parse_numbers,
+    record_text,
 )
 from airflow_provider_cirrus.delivery.errors import LookupFailed
 
@@ -34,14 +34,14 @@ def open_numbers(
     """
     Open a source of numbers; what is wrong with it is found at once.
 
-    :param value: as :func:`given_numbers` takes it
+    :param value: as :func:`parse_numbers` takes it
     :param field: how errors name it
     :param connect: returns the engine of a connection, which is closed with the source; needed for SQL
     :param strict: whether an entry that is no number is an error, rather than left out and logged
     :raises InvalidInput: the source cannot be used as it is
     :raises CirrusError: its database does not answer, or does not take the query
     """
-    given = given_numbers(value, field)
+    given = parse_numbers(value, field)
     if isinstance(given, ListedNumbers):
         return given
     if isinstance(given, FileNumbers):
@@ -63,8 +63,8 @@ class _NumbersOfFunction:
         self._ask = ask
         self._field = field
 
-    def find(self, numbers: Sequence[str]) -> Mapping[str, Proof]:
-        found: dict[str, Proof] = {}
+    def find(self, numbers: Sequence[str]) -> Mapping[str, ConsentRecord]:
+        found: dict[str, ConsentRecord] = {}
         for number in numbers:
             # As it is spelt first; a function that looks it up may know only the other spelling.
             for spelling in dict.fromkeys((number, *spellings_of(number))):
@@ -76,7 +76,7 @@ class _NumbersOfFunction:
     def close(self) -> None:
         pass
 
-    def _one(self, digits: str) -> Proof | None:
+    def _one(self, digits: str) -> ConsentRecord | None:
         try:
             answer = self._ask(digits)
         except Exception as error:  # noqa: BLE001  (the user's own, whatever it is; it is raised again)
@@ -87,12 +87,14 @@ class _NumbersOfFunction:
                 hint="Nobody is messaged as long as it fails.",
             ).with_traceback(error.__traceback__) from None
         if answer is None or isinstance(answer, bool):
-            return NOTHING_KNOWN if answer else None
-        if isinstance(answer, Proof):
+            return NO_RECORD if answer else None
+        if isinstance(answer, ConsentRecord):
             return answer
-        names = [one.name for one in fields(Proof)]
+        names = [one.name for one in fields(ConsentRecord)]
         if isinstance(answer, Mapping) and answer and set(answer) <= set(names):
-            return Proof(**{name: proof_text(value, f"{self._field}.{name}") for name, value in answer.items()})
+            return ConsentRecord(
+                **{name: record_text(value, f"{self._field}.{name}") for name, value in answer.items()}
+            )
         raise InvalidInput(
             self._field,
             f"the function returns a value of type {type(answer).__name__} for {mask(digits)}.",

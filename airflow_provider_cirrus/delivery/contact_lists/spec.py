@@ -22,7 +22,7 @@ NUMBER_COLUMNS = ("to", "phone", "phone1", "number", "msisdn")
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ConsentRecord:
     """
     What is known of an entry, for the report.
 
@@ -42,13 +42,13 @@ class Proof:
 
 
 #: An entry of which nothing more is known.
-NOTHING_KNOWN = Proof()
+NO_RECORD = ConsentRecord()
 
 
 class Numbers(Protocol):
     """A source of numbers that is open. One thread uses it."""
 
-    def find(self, numbers: Sequence[str]) -> Mapping[str, Proof]:
+    def find(self, numbers: Sequence[str]) -> Mapping[str, ConsentRecord]:
         """
         Return those of the numbers that the source holds, under any spelling, with what is known of each.
 
@@ -150,15 +150,15 @@ class ListedNumbers:
             )
         )
 
-    def find(self, numbers: Sequence[str]) -> Mapping[str, Proof]:
+    def find(self, numbers: Sequence[str]) -> Mapping[str, ConsentRecord]:
         """Return those that are held; see :meth:`Numbers.find`."""
-        return {number: NOTHING_KNOWN for number in numbers if account_of(number) in self.accounts}
+        return {number: NO_RECORD for number in numbers if account_of(number) in self.accounts}
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
 
-def given_numbers(value: Any, field: str) -> Any:
+def parse_numbers(value: Any, field: str) -> Any:
     """
     Return a source as one of the forms that :func:`open_numbers` opens; nothing is opened.
 
@@ -198,7 +198,7 @@ def given_numbers(value: Any, field: str) -> Any:
     )
 
 
-def proof_text(value: Any, field: str) -> str | None:
+def record_text(value: Any, field: str) -> str | None:
     """
     Return a part of a proof as text; None where there is none.
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
 from airflow_provider_cirrus.delivery.audience.sql_rows import one_statement
-from airflow_provider_cirrus.delivery.contact_lists.spec import Proof, SqlNumbers, choose_columns, proof_text
+from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord, SqlNumbers, choose_columns, record_text
 from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
 
@@ -63,19 +63,19 @@ class SqlLookup:
             engine.dispose()
             raise
 
-    def find(self, numbers: Sequence[str]) -> Mapping[str, Proof]:
+    def find(self, numbers: Sequence[str]) -> Mapping[str, ConsentRecord]:
         """Return those that are held; see :meth:`Numbers.find`."""
         if self._statement is None:
             # It held nothing when it was opened, so that the type of its numbers is not known yet.
             self._prepare()
         if self._statement is None:
             return {}
-        held: dict[str, Proof] = {}
+        held: dict[str, ConsentRecord] = {}
         for forms in self._forms(dict.fromkeys(account_of(number) for number in numbers)):
             for number, *known in self._run(self._statement, {"cirrus_forms": self._pack(forms)}):
                 account = account_of(str(number).strip().removeprefix("+"))
-                proof = Proof(
-                    **{part: proof_text(value, part) for part, value in zip(self._others, known, strict=True)}
+                proof = ConsentRecord(
+                    **{part: record_text(value, part) for part, value in zip(self._others, known, strict=True)}
                 )
                 # Of several entries the latest, whatever the order in which they come.
                 if account not in held or (held[account].time or "") < (proof.time or ""):

@@ -19,13 +19,13 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
-from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
-from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
 from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
 from airflow_provider_cirrus.delivery.ledger import Ledger, LedgerFull
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
@@ -83,13 +83,13 @@ class Dispatcher:
     repeat_unknown: bool = False
     stop: Event = field(default_factory=Event)
     concurrency: int = 16
-    listener: Callable[[Sequence[Settled]], None] | None = None
+    listener: Callable[[Sequence[MessageOutcome]], None] | None = None
     pause: float = 1.0
     policy: Policy = NO_RULES
     dry_run: bool = False
     start_after: float = 0.0
 
-    def run(self, audience: Iterable[tuple[int, Message | Refused]], total: int | None = None) -> Delivery:
+    def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> Delivery:
         """
         Send what was not sent before, and say what became of every message.
 
@@ -121,7 +121,7 @@ class _Run:
         self._progress = Progress(total)
         self._changed = Condition()
         self._senders = Threads("cirrus-send", given.concurrency)
-        self._teller: BatchWorker[Settled] = BatchWorker("cirrus-tell", self._tell_all, linger=_LINGER_TELLING)
+        self._teller: BatchWorker[MessageOutcome] = BatchWorker("cirrus-tell", self._tell_all, linger=_LINGER_TELLING)
         self._writer = Threads("cirrus-ledger", 1)
         self._may_tick = Event()
         self._tick_at: float | None = None
@@ -129,7 +129,7 @@ class _Run:
         self._tidying = Lock()
         self._has_ended = False
 
-    def through(self, audience: Iterable[tuple[int, Message | Refused]]) -> Delivery:
+    def through(self, audience: Iterable[tuple[int, Message | RejectedRow]]) -> Delivery:
         """Send the audience."""
         begun = time.monotonic()
         ticker = Thread(target=self._tick, name="cirrus-clock", daemon=True)
@@ -154,7 +154,7 @@ class _Run:
 
     # ---- the reading thread
 
-    def _read(self, audience: Iterable[tuple[int, Message | Refused]], reader: Reader) -> None:
+    def _read(self, audience: Iterable[tuple[int, Message | RejectedRow]], reader: Reader) -> None:
         for chunk in _chunks(audience):
             items = reader.items(chunk)
             time.sleep(0)
@@ -248,7 +248,7 @@ class _Run:
         except LedgerFull as error:
             self._event(lambda now, wall, error=error: self._machine.write_refused(error, now, wall))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
-            passes = isinstance(error, CirrusError) and error.passing
+            passes = isinstance(error, CirrusError) and error.retryable
             self._event(lambda now, wall, error=error: self._machine.write_failed(error, passes, now, wall))  # type: ignore[misc]
         else:
             self._wrote_at = time.monotonic()
@@ -263,7 +263,7 @@ class _Run:
                     # Not once the run has ended: what follows it has the ledger's connection to itself.
                     is_left = not self._has_ended and self._recorder.tidy()
         except BaseException as error:  # noqa: BLE001  (as above)
-            if isinstance(error, CirrusError) and error.passing:
+            if isinstance(error, CirrusError) and error.retryable:
                 # Whatever is left lying about harms nobody; the next write says whether the ledger is there.
                 log.debug("The ledger was not tidied up: %s", error)
                 return
@@ -293,7 +293,7 @@ class _Run:
 
     # ---- the telling thread
 
-    def _tell_all(self, settled: Sequence[Settled]) -> None:
+    def _tell_all(self, settled: Sequence[MessageOutcome]) -> None:
         for one in settled:
             self._delivery.add(one)
         self._progress.tell(self._delivery.counts)

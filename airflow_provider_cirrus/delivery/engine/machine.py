@@ -28,7 +28,7 @@ from airflow_provider_cirrus.api.wire import MAX_BATCH
 from airflow_provider_cirrus.delivery.engine.pair_limit import PairLimit
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Effects, Item, Options, Outcomes
 from airflow_provider_cirrus.delivery.engine.rate_limit import Frequency, RateLimit
-from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 log = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ class Machine:
         """Whether of a message without a schedule nothing is asked before it leaves."""
         return self._options.timing is None and not self._blocked
 
-    def _held_back(self, item: Item, wall: float) -> Settled | None:
+    def _held_back(self, item: Item, wall: float) -> MessageOutcome | None:
         """Return the outcome of a message that may not leave at this moment; it may be given another schedule."""
         if self._is_over:
             return self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall)
@@ -553,7 +553,7 @@ class Machine:
                 self._is_failing, self._unreached_since = False, None
                 self._lone_refusals += len(batch.items) == 1
                 give_up = give_up or self._lone_refusals >= _LONE_REFUSALS
-            elif error.had_no_effect:
+            elif error.not_sent:
                 self._unreached_since = now if self._unreached_since is None else self._unreached_since
                 give_up = give_up or now - self._unreached_since > _PATIENCE_CONNECTING
                 self._window = 1
@@ -582,11 +582,11 @@ class Machine:
         """Return the outcome of a message that this try did not send; what may have been sent stays unknown."""
         return self._entry(Outcome.UNKNOWN, _MAYBE_SENT, wall) if maybe else self._entry(outcome, reason, wall)
 
-    def _settled(self, item: Item, outcome: Outcome, reason: str, wall: float) -> Settled:
+    def _settled(self, item: Item, outcome: Outcome, reason: str, wall: float) -> MessageOutcome:
         return self._told(item, self._not_sent(outcome, reason, item.maybe, wall))
 
-    def _told(self, item: Item, entry: Entry) -> Settled:
-        return Settled(item.index, item.key, item.recipient, entry, item.proof)
+    def _told(self, item: Item, entry: Entry) -> MessageOutcome:
+        return MessageOutcome(item.index, item.key, item.recipient, entry, item.consent)
 
     def _record(self, entries: Sequence[tuple[Item, Entry]]) -> None:
         self._outcomes += [(item.key, entry) for item, entry in entries]

@@ -9,9 +9,9 @@ from typing import TypeAlias
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.api.wire import MAX_BATCH
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
-from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.rules.policy import Timing
 
@@ -26,7 +26,7 @@ class Item:
     :ivar message: None where the row is no message
     :ivar key: of the ledger; empty where the row is no message
     :ivar account: one spelling of the number, for comparing
-    :ivar proof: of the recipient's opt-in
+    :ivar consent: of the recipient's opt-in
     :ivar earlier: what an earlier try left of it; None: nothing
     :ivar ruled: what it comes to without being sent, and why: no message, a duplicate, held by a rule
     :ivar taken: what it comes to as another task has it
@@ -39,7 +39,7 @@ class Item:
     message: Message | None = None
     key: bytes = b""
     account: str = ""
-    proof: Proof = NOTHING_KNOWN
+    consent: ConsentRecord = NO_RECORD
     earlier: Entry | None = None
     ruled: tuple[Outcome, str] | None = None
     taken: Entry | None = None
@@ -93,7 +93,7 @@ class Effects:
     """
 
     send: list[Batch] = field(default_factory=list)
-    tell: list[Settled] = field(default_factory=list)
+    tell: list[MessageOutcome] = field(default_factory=list)
     write: bool = False
 
 

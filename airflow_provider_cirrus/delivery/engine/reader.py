@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine.parts import Item
 from airflow_provider_cirrus.delivery.ledger.base import Ledger, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
@@ -45,7 +45,7 @@ class Reader:
         if self._ledger is not None and (known := self._index.load(self._ledger.load())):
             log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
-    def items(self, found: Sequence[tuple[int, Message | Refused]], wall: float | None = None) -> list[Item]:
+    def items(self, found: Sequence[tuple[int, Message | RejectedRow]], wall: float | None = None) -> list[Item]:
         """
         Return items of which everything is known.
 
@@ -57,7 +57,7 @@ class Reader:
         messages: list[Message] = []
         of_messages: list[Item] = []
         for index, one in found:
-            if isinstance(one, Refused):
+            if isinstance(one, RejectedRow):
                 items.append(Item(index, one.recipient, ruled=(Outcome.REJECTED, one.reason)))
             else:
                 item = Item(index, one.to, one, key_of(one, self._stream_id), account_of(one.to))
@@ -74,15 +74,15 @@ class Reader:
         if any(message.schedule is not None for message in messages):
             # One that is too late takes nothing from the same message further down that is not.
             claims = [message.schedule is None or message.schedule > wall for message in messages]
-        earlier = self._index.see(keys, claims)
+        earlier = self._index.check_and_mark(keys, claims)
         # Of those, too, that were sent before: their proof stands in the report of every try.
-        looks = self._policy.look(messages)
+        looks = self._policy.evaluate(messages)
         new: list[bytes] = []
         for item, known, look in zip(items, earlier, looks, strict=True):
             if isinstance(look, str):
                 item.ruled = (Outcome.SUPPRESSED, look)
             else:
-                item.proof = look
+                item.consent = look
             if known is True:
                 new.append(item.key)
             elif known is False:

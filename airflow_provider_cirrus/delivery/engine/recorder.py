@@ -29,7 +29,7 @@ class Recorder:
         Write a commit.
 
         :return: of the intents' keys, those that must not be sent, with what they come to
-        :raises CirrusError: it may be written or not; with ``passing`` it may be tried again
+        :raises CirrusError: it may be written or not; with ``retryable`` it may be tried again
         """
         items = commit.items
         refused = self._policy.claim((item.recipient, item.key) for item in items)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome, Result
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 #: Up to so many messages the results themselves are kept.
@@ -15,14 +15,14 @@ KEPT = 100
 
 # Not frozen, which takes three times as long to make; one is made for every message.
 @dataclass(slots=True)
-class Settled:
+class MessageOutcome:
     """What became of one message of the audience; ``proof``: of the recipient's opt-in."""
 
     index: int
     key: bytes
     recipient: str
     entry: Entry
-    proof: Proof = NOTHING_KNOWN
+    consent: ConsentRecord = NO_RECORD
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Delivery:
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
-    kept: dict[int, Settled] = field(default_factory=dict)
-    complaints: list[Settled] = field(default_factory=list)
+    kept: dict[int, MessageOutcome] = field(default_factory=dict)
+    complaints: list[MessageOutcome] = field(default_factory=list)
     error: CirrusError | None = None
     seconds: float = 0.0
     deferred: int = 0
@@ -59,7 +59,7 @@ class Delivery:
             return []
         return [self.kept[index].entry.result(self.kept[index].recipient) for index in sorted(self.kept)]
 
-    def add(self, settled: Settled) -> None:
+    def add(self, settled: MessageOutcome) -> None:
         """Count one more message."""
         self.counts[settled.entry.outcome] += 1
         if len(self.kept) < KEPT:

@@ -13,7 +13,7 @@ from airflow_provider_cirrus.delivery.errors import (
     LedgerUnavailable,
 )
 from airflow_provider_cirrus.delivery.ledger.base import (
-    CUT_OFF,
+    INTERRUPTED,
     KEY_BYTES,
     NOBODY,
     Entry,
@@ -25,7 +25,7 @@ from airflow_provider_cirrus.delivery.ledger.base import (
 )
 
 __all__ = [
-    "CUT_OFF",
+    "INTERRUPTED",
     "KEY_BYTES",
     "NOBODY",
     "Entry",

@@ -105,7 +105,7 @@ class Entry(NamedTuple):
 
 
 #: What an intent without an outcome comes to: the process ended between the two.
-CUT_OFF = Entry(Outcome.UNKNOWN, reason="an earlier try was cut off while it was being sent")
+INTERRUPTED = Entry(Outcome.UNKNOWN, reason="an earlier try was cut off while it was being sent")
 
 
 def key_of(message: Message, stream_id: str) -> bytes:

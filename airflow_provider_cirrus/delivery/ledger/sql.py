@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
 from airflow_provider_cirrus.delivery.sql.store import (
     MYSQL,
@@ -178,7 +178,7 @@ class SqlLedger(SqlStore):
                 key = bytes.fromhex(row.message_key)
                 # Nearly all are this task's, so these are told apart here.
                 if (row.fence or self._scope) == mine:
-                    yield key, CUT_OFF if row.state == _INTENT else _entry(row)
+                    yield key, INTERRUPTED if row.state == _INTENT else _entry(row)
                 elif (entry := self._said(row, holders)) is not None:
                     if entry.outcome is Outcome.UNKNOWN:
                         self._left_open.add(key)
@@ -295,7 +295,7 @@ class SqlLedger(SqlStore):
     def _said(self, row: Any, holders: Mapping[str, str]) -> Entry | None:
         """Return what a row of somebody means for a message of this task; None: it is free."""
         if self._is_own(row) or (self._is_sharded and row.scope == self._scope):
-            return CUT_OFF if row.state == _INTENT else _entry(row)
+            return INTERRUPTED if row.state == _INTENT else _entry(row)
         if row.state == Outcome.UNSENT:
             return None
         if row.state not in _OPEN:
@@ -476,7 +476,7 @@ def erase_messages(connection: Connection, person: str) -> int:
     return int(connection.execute(sa.delete(_ledger).where(_ledger.c.person == person)).rowcount)
 
 
-def count_of_nobody(connection: Connection) -> int:
+def count_unattributed(connection: Connection) -> int:
     """Return how many messages do not say whose they are, as an earlier version wrote them."""
     return connection.scalar(sa.select(sa.func.count()).where(_ledger.c.person.is_(None))) or 0
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, KEY_BYTES, Entry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, KEY_BYTES, Entry
 from airflow_provider_cirrus.delivery.ledger.marks import unknown_format
 from airflow_provider_cirrus.delivery.ledger.state_log import OUTCOME
 
@@ -32,7 +32,7 @@ def read(segments: Iterable[Any]) -> Iterator[tuple[bytes, Entry]]:
                 found = base64.b64decode(item["i"])
                 keys += found
                 for start in range(0, len(found), KEY_BYTES):
-                    yield found[start : start + KEY_BYTES], CUT_OFF
+                    yield found[start : start + KEY_BYTES], INTERRUPTED
             else:
                 for place, letter, *rest in item["o"]:
                     message_id, object_id, code, reason = [*rest, None, None, None, None][:4]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, KEY_BYTES, Entry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, KEY_BYTES, Entry
 from airflow_provider_cirrus.delivery.ledger.marks import FORMAT, incomplete, unknown_format
 
 LETTER = {
@@ -121,7 +121,7 @@ class Reading:
                 found = base64.b64decode(item)
                 self._keys += found
                 for start in range(0, len(found), KEY_BYTES):
-                    yield found[start : start + KEY_BYTES], CUT_OFF
+                    yield found[start : start + KEY_BYTES], INTERRUPTED
             elif isinstance(item, list):
                 yield from self._outcomes(*item)
 

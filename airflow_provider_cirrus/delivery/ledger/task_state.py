@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerFull
 from airflow_provider_cirrus.delivery.ledger import state_format_1
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, NOBODY, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
@@ -154,7 +154,7 @@ class TaskStateLedger:
         self._ends, self._recorded = {}, 0
         with ThreadPoolExecutor(1, "cirrus-ledger-read") if self._reads_ahead else _AtOnce() as reader:
             for key, entry in self._earlier(mark, reader):
-                self._recorded += (entry is CUT_OFF) - (entry.outcome is Outcome.UNSENT)
+                self._recorded += (entry is INTERRUPTED) - (entry.outcome is Outcome.UNSENT)
                 yield key, entry
 
     def look_up(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:

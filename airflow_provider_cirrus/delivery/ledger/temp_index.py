@@ -59,7 +59,7 @@ class TempIndex:
         (count,) = self._rows.execute("SELECT count(*) FROM known").fetchone()
         return int(count)
 
-    def see(self, keys: Sequence[bytes], claims: Sequence[bool] | None = None) -> list[Entry | bool]:
+    def check_and_mark(self, keys: Sequence[bytes], claims: Sequence[bool] | None = None) -> list[Entry | bool]:
         """
         Take note of messages of the audience.
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _PART = 8 * 1024 * 1024
 
 
-class Place(Protocol):
+class ReportDestination(Protocol):
     """
     Where a report goes.
 
@@ -34,7 +34,7 @@ class Place(Protocol):
         """Put what was written, and closed, in its place; what is partial never replaces something longer."""
 
 
-def place_of(path: Any, *, whole: bool) -> Place:
+def destination_of(path: Any, *, whole: bool) -> ReportDestination:
     """
     Return the place for a path or URI.
 

@@ -15,12 +15,12 @@ from typing import IO, Any, Protocol
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 
 #: The columns, in this order, of every format.
 FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "code", "reason", "attempt", "time")
 
-#: The columns after them where the report shows proofs of opt-in.
+#: The columns after them where the report shows consent_records of opt-in.
 PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
 ALL_FIELDS = (*FIELDS, *PROOF_FIELDS)
 
@@ -40,7 +40,7 @@ class Line:
     :ivar key: the message's key in the ledger, as text
     :ivar attempt: the try of the task that brought the outcome
     :ivar time: Unix seconds of the outcome; 0 where it is not known, which is written as an empty value
-    :ivar proof: of the recipient's opt-in, where the report shows it
+    :ivar consent: of the recipient's opt-in, where the report shows it
     """
 
     index: int
@@ -53,7 +53,7 @@ class Line:
     reason: str | None
     attempt: int
     time: float
-    proof: Proof = NOTHING_KNOWN
+    consent: ConsentRecord = NO_RECORD
 
 
 def _micros(seconds: float) -> int | None:
@@ -85,7 +85,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _jsonl(lines: Sequence[Line], proofs: bool) -> bytes:
+def _jsonl(lines: Sequence[Line], consent_records: bool) -> bytes:
     # Spelt out in the order of FIELDS: twice as fast as the encoder is with a dict per line.
     written = _clock()
     return _bytes(
@@ -95,25 +95,25 @@ def _jsonl(lines: Sequence[Line], proofs: bool) -> bytes:
                 f'"outcome": "{at.outcome}", "message_id": {_text(at.message_id)}, '
                 f'"object_id": {_text(at.object_id)}, "code": {"null" if at.code is None else at.code}, '
                 f'"reason": {_text(at.reason)}, "attempt": {at.attempt}, "time": {_text(written(at.time))}'
-                f"{_proof_json(at.proof) if proofs else ''}}}\n"
+                f"{_proof_json(at.consent) if consent_records else ''}}}\n"
                 for at in lines
             ]
         )
     )
 
 
-def _proof_json(proof: Proof) -> str:
-    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, proof.texts, strict=True))
+def _proof_json(consent: ConsentRecord) -> str:
+    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, consent.texts, strict=True))
 
 
-def _csv(lines: Sequence[Line], proofs: bool) -> bytes:
+def _csv(lines: Sequence[Line], consent_records: bool) -> bytes:
     written = _clock()
     text = io.StringIO(newline="")
     # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
     csv.writer(text).writerows(
         [
             _inert(cell) if cell and name in _FREE else cell
-            for name, cell in zip(ALL_FIELDS, _cells(line, written(line.time), proofs), strict=False)
+            for name, cell in zip(ALL_FIELDS, _cells(line, written(line.time), consent_records), strict=False)
         ]
         for line in lines
     )
@@ -125,21 +125,22 @@ def _inert(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and "******" not in text[:9] else text
 
 
-def _cells(line: Line, moment: Any, proofs: bool) -> tuple[Any, ...]:
+def _cells(line: Line, moment: Any, consent_records: bool) -> tuple[Any, ...]:
     """Return a line's cells in the order of the columns; ``moment``: its time as it is written."""
     cells = (line.index, line.recipient, line.key, line.outcome.value, line.message_id, line.object_id)
-    return (*cells, line.code, line.reason, line.attempt, moment, *(line.proof.texts if proofs else ()))
+    return (*cells, line.code, line.reason, line.attempt, moment, *(line.consent.texts if consent_records else ()))
 
 
-def _columns_of(lines: Sequence[Line], proofs: bool) -> list[tuple[Any, ...]]:
+def _columns_of(lines: Sequence[Line], consent_records: bool) -> list[tuple[Any, ...]]:
     """Return the cells of a line as they go into columns; pyarrow refuses half a surrogate pair."""
     return [
         tuple(
             _bytes(cell).decode() if isinstance(cell, str) else cell
-            for cell in _cells(line, _micros(line.time), proofs)
+            for cell in _cells(line, _micros(line.time), consent_records)
         )
         for line in lines
     ]
+
 
 ENCODE: dict[str, Callable[[Sequence[Line], bool], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _columns_of}
 

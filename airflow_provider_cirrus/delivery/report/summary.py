@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.result import KEPT, Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import KEPT, Delivery, MessageOutcome
 from airflow_provider_cirrus.delivery.report.formats import Line
 
 if TYPE_CHECKING:
@@ -61,16 +61,16 @@ def complaints(delivery: Delivery) -> str:
     return shown + (f"; and {more} more" if more > 0 else "")
 
 
-def lines_to(report_file: ReportFile) -> Callable[[Sequence[Settled]], None]:
+def lines_to(report_file: ReportFile) -> Callable[[Sequence[MessageOutcome]], None]:
     """Return a listener for a dispatcher that writes every outcome to a report file."""
 
-    def listener(settled: Sequence[Settled]) -> None:
+    def listener(settled: Sequence[MessageOutcome]) -> None:
         report_file.write([_line(one) for one in settled])
 
     return listener
 
 
-def _line(settled: Settled) -> Line:
+def _line(settled: MessageOutcome) -> Line:
     entry = settled.entry
     # By place: by name it takes a third more.
     return Line(
@@ -84,5 +84,5 @@ def _line(settled: Settled) -> Line:
         entry.reason,
         entry.attempt,
         entry.time,
-        settled.proof,
+        settled.consent,
     )

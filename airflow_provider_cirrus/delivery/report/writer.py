@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.delivery.errors import ReportError
-from airflow_provider_cirrus.delivery.report.destination import Place, place_of
+from airflow_provider_cirrus.delivery.report.destination import ReportDestination, destination_of
 from airflow_provider_cirrus.delivery.report.formats import (
     ALL_FIELDS,
     ENCODE,
@@ -52,17 +52,17 @@ class ReportFile:
     :param path: local path, ``ObjectStoragePath`` or URI; ends in .jsonl, .ndjson, .csv or .parquet
     :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
-    :param proofs: show the proof of each recipient's opt-in, in :data:`PROOF_FIELDS`
+    :param consent_records: show the proof of each recipient's opt-in, in :data:`PROOF_FIELDS`
     :raises InvalidInput: another ending, or another way to write recipients
     """
 
-    def __init__(self, path: Any, *, recipients: Recipients = "full", proofs: bool = False) -> None:
+    def __init__(self, path: Any, *, recipients: Recipients = "full", consent_records: bool = False) -> None:
         if recipients not in _SHOW:
             raise InvalidInput("report_recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = _kind_of(path)
-        self._place: Place = place_of(path, whole=self._kind == "parquet")
+        self._place: ReportDestination = destination_of(path, whole=self._kind == "parquet")
         self._recipients = recipients
-        self._proofs = proofs
+        self._proofs = consent_records
         self._lock = threading.Lock()
         self._format: Format | None = None
         self._failed = False

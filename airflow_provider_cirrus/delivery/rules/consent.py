@@ -14,13 +14,13 @@ from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.text import cut
 from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
-    NOTHING_KNOWN,
+    NO_RECORD,
+    ConsentRecord,
     FileNumbers,
     Numbers,
-    Proof,
     SqlNumbers,
-    given_numbers,
-    proof_text,
+    parse_numbers,
+    record_text,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class OptIn:
         OptIn(SqlNumbers("SELECT phone, agreed_at FROM consents", "crm", time_column="agreed_at"), source="web form")
         OptIn(by_category={"marketing": "s3://shop/newsletter.csv", "utility": OptIn(column="agreed")})
 
-    :param numbers: who agreed, as :func:`~.contact_lists.spec.given_numbers` takes it
+    :param numbers: who agreed, as :func:`~.contact_lists.spec.parse_numbers` takes it
     :param column: column of the audience's rows that says it instead; see :data:`YES` and :data:`NO`. A date or time
         is a yes, and the time of the proof
     :param by_category: category of template to where it is recorded for that one
@@ -83,7 +83,7 @@ class OptIn:
                 hint="For a file or a query, give it to FileNumbers or SqlNumbers.",
             )
         if self.numbers is not None:
-            object.__setattr__(self, "numbers", given_numbers(self.numbers, "opt_in"))
+            object.__setattr__(self, "numbers", parse_numbers(self.numbers, "opt_in"))
         if self.by_category is not None:
             object.__setattr__(self, "by_category", _categories(self.by_category))
 
@@ -131,7 +131,7 @@ class Suppression:
     """
     Who gets nothing.
 
-    :param numbers: as :func:`~.contact_lists.spec.given_numbers` takes it
+    :param numbers: as :func:`~.contact_lists.spec.parse_numbers` takes it
     :param column: column of the audience's rows that says it instead, as that of an opt-in does; what says neither
         yes nor no holds the message back, a blank does not
     :param strict: whether an entry of a file or database that is no number is an error: whoever is meant there would
@@ -146,7 +146,7 @@ class Suppression:
     def __post_init__(self) -> None:
         _one_of(self, "suppression", "numbers", "column")
         if self.numbers is not None:
-            object.__setattr__(self, "numbers", given_numbers(self.numbers, "suppression"))
+            object.__setattr__(self, "numbers", parse_numbers(self.numbers, "suppression"))
 
     @classmethod
     def of(cls, value: Any) -> tuple[Suppression, ...]:
@@ -217,7 +217,7 @@ class Consent:
         """Return the columns of the audience that :meth:`check` reads, by the argument that names them."""
         return _columns(self._opt_in, self._suppressions)
 
-    def check(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Proof | str]:
+    def check(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[ConsentRecord | str]:
         """
         Return for each row the proof that the message may be sent, or why not, beginning with the rule's name.
 
@@ -256,13 +256,13 @@ class Consent:
                 except ValueError as error:
                     return f"suppression: {error}"
                 if answer:
-                    return _on_the_list(Proof(f"column {one.column!r}", since))
+                    return _on_the_list(ConsentRecord(f"column {one.column!r}", since))
         return None
 
-    def _proof(self, digits: str, row: Mapping[str, Any], agreed: Mapping[str, Proof]) -> Proof | str:
+    def _proof(self, digits: str, row: Mapping[str, Any], agreed: Mapping[str, ConsentRecord]) -> ConsentRecord | str:
         opt_in = self._opt_in
         if opt_in is None:
-            return NOTHING_KNOWN
+            return NO_RECORD
         if opt_in.column is None:
             if (proof := agreed.get(digits)) is None:
                 return "opt_in: no opt-in on record"
@@ -333,25 +333,25 @@ def _categories(value: Any) -> dict[str, OptIn]:
     return found
 
 
-def _on_the_list(proof: Proof) -> str:
+def _on_the_list(proof: ConsentRecord) -> str:
     # Free text of somebody's list: it may hold a number.
     parts = (proof.source, proof.time and f"since {proof.time}")
     details = cut(mask_all(", ".join(part for part in parts if part)), _DETAILS)
     return f"suppression: on the list ({details})" if details else "suppression: on the list"
 
 
-def _proof_of(row: Mapping[str, Any], opt_in: OptIn, time: str | None) -> Proof:
+def _proof_of(row: Mapping[str, Any], opt_in: OptIn, time: str | None) -> ConsentRecord:
     """Return what the row says of its proof; raises ValueError."""
 
     def part(column: str | None) -> str | None:
         if column is None:
             return None
         try:
-            return proof_text(row.get(column), column)
+            return record_text(row.get(column), column)
         except InvalidInput as error:
             raise ValueError(f"column {column!r} {error.problem}") from None
 
-    return Proof(part(opt_in.source_column), part(opt_in.time_column) or time, part(opt_in.version_column))
+    return ConsentRecord(part(opt_in.source_column), part(opt_in.time_column) or time, part(opt_in.version_column))
 
 
 def _answer(row: Mapping[str, Any], column: str) -> tuple[bool, str | None]:

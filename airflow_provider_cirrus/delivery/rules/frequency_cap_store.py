@@ -60,7 +60,7 @@ _windows = sa.Table(
 CAP_TABLES = Tables("caps", (_persons, _places, _windows), "frequency caps")
 
 
-class CapStore(SqlStore):
+class FrequencyCapStore(SqlStore):
     """
     The places that messages have taken under frequency caps: one for each message that was sent or is about to be.
 
@@ -258,7 +258,7 @@ class CapStore(SqlStore):
         if self._fence is None:
             raise LedgerError(
                 "A store of places that belongs to no task can only purge.",
-                hint="Take the places of a task from its ledger: CapStore.beside(ledger).",
+                hint="Take the places of a task from its ledger: FrequencyCapStore.beside(ledger).",
             )
         return self._fence
 
@@ -280,7 +280,7 @@ def ddl(dialect_name: str) -> str:
     return CAP_TABLES.ddl(dialect_name)
 
 
-def erase_places(connection: Connection, person: str) -> int:
+def erase_slots(connection: Connection, person: str) -> int:
     """Delete the places of a person; return how many."""
     # First the row that a claim locks: it waits for one that is under way, and the next one waits for it.
     connection.execute(sa.delete(_persons).where(_persons.c.person == person))

@@ -13,18 +13,18 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.contact_lists.spec import NOTHING_KNOWN, Proof
+from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.rules.consent import Consent
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
     from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 
 #: Says of a recipient's digits why they get nothing, or None where no rule is against it.
-Screen: TypeAlias = Callable[[str], "str | None"]
+Allowlist: TypeAlias = Callable[[str], "str | None"]
 
 _NOT_ALLOWED = "allowed_recipients: the connection does not allow this recipient"
 _SEPARATORS = re.compile(r"[\s.()\-]+")
@@ -34,11 +34,11 @@ _MINUTES_ON_ITS_WAY = 1
 _NOT_SENT = (Outcome.UNSENT, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.DUPLICATE)
 
 
-def nobody_is_held_back(digits: str) -> None:
+def everybody_is_allowed(digits: str) -> None:
     """Be the screen of a connection without a rule."""
 
 
-def screen_of(allowed: Any) -> Screen:
+def allowlist_of(allowed: Any) -> Allowlist:
     """
     Return the screen for a connection's ``allowed_recipients``.
 
@@ -47,7 +47,7 @@ def screen_of(allowed: Any) -> Screen:
     :raises InvalidInput: something that is no number
     """
     if allowed is None or (isinstance(allowed, str) and not allowed.strip()):
-        return nobody_is_held_back
+        return everybody_is_allowed
     beginnings = tuple(_beginnings(allowed))
     accounts = frozenset(map(account_of, beginnings))
 
@@ -90,13 +90,13 @@ class Policy:
 
     def __init__(
         self,
-        screen: Screen = nobody_is_held_back,
+        screen: Allowlist = everybody_is_allowed,
         *,
         consent: Consent | None = None,
         quiet_hours: QuietHours | None = None,
         zone_column: str | None = None,
         cap: FrequencyCap | None = None,
-        places: CapStore | None = None,
+        places: FrequencyCapStore | None = None,
         category: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -111,29 +111,29 @@ class Policy:
         self._category = category
         self._clock = clock
 
-    def look(self, messages: Sequence[Message]) -> list[Proof | str]:
+    def evaluate(self, messages: Sequence[Message]) -> list[ConsentRecord | str]:
         """
         Return for each message the proof of its opt-in, or the rule that holds it back and why.
 
         :param messages: a few hundred at a time: databases are asked for all of them at once
         :raises CirrusError: it cannot be known; nobody may be messaged
         """
-        if self._consent is None and self._screen is nobody_is_held_back:
-            return [NOTHING_KNOWN] * len(messages)
-        return self.look_at([(message.to, message.facts) for message in messages])
+        if self._consent is None and self._screen is everybody_is_allowed:
+            return [NO_RECORD] * len(messages)
+        return self.evaluate_rows([(message.to, message.row_context) for message in messages])
 
-    def look_at(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Proof | str]:
+    def evaluate_rows(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[ConsentRecord | str]:
         """
         Return the same for recipients who have no message of their own.
 
         :param rows: digits, and at least the columns that the rules go by
-        :raises CirrusError: as :meth:`look`
+        :raises CirrusError: as :meth:`evaluate`
         """
         if self._consent is None:
-            found: list[Proof | str] = [NOTHING_KNOWN] * len(rows)
+            found: list[ConsentRecord | str] = [NO_RECORD] * len(rows)
         else:
             found = self._consent.check(rows)
-        if self._screen is nobody_is_held_back:
+        if self._screen is everybody_is_allowed:
             return found
         return [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
 
@@ -148,7 +148,7 @@ class Policy:
         quiet = self._quiet_hours
         if quiet is None:
             return Timing(message)
-        zone = message.facts.get(self._zone_column) if self._zone_column else None
+        zone = message.row_context.get(self._zone_column) if self._zone_column else None
         now = self._clock() if now is None else now
         is_ahead = message.schedule is not None and message.schedule > now
         try:

@@ -12,7 +12,7 @@ from airflow_provider_cirrus.delivery.sql.errors import cause_of
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 
-def look_at(url: str) -> None:
+def check_database(url: str) -> None:
     """
     Look whether a database answers.
 

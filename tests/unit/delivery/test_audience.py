@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.delivery.audience.messages import Columns, read_audience, read_messages
-from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.audience.shards import shard_of
 
 COMMON = {"template": "order_update", "language": "en"}
@@ -158,7 +158,7 @@ def test_a_media_header_takes_link_or_id(value: Any, kind: str) -> None:
 )
 def test_a_bad_row_is_refused_and_stops_no_other(row: Any, problem: str) -> None:
     bad, good = found([row, {"to": "447700900124", "n": "x"}], Columns(body=["n"]))
-    assert isinstance(bad, Refused)
+    assert isinstance(bad, RejectedRow)
     assert re.search(problem, bad.reason), bad.reason
     assert bad.recipient in ("", "447700900123")
     assert "900117" not in bad.reason
@@ -234,7 +234,7 @@ def test_shards_part_the_audience_and_keep_its_indexes() -> None:
     whole = list(read_audience(rows, Columns(), COMMON))
     assert sorted((pair for part in parts for pair in part), key=lambda pair: pair[0]) == whole
     assert all(len(part) > 5 for part in parts)
-    assert all(i % 3 == mine for mine, part in enumerate(parts) for i, m in part if isinstance(m, Refused))
+    assert all(i % 3 == mine for mine, part in enumerate(parts) for i, m in part if isinstance(m, RejectedRow))
     for wrong in ((3, 3), (-1, 3), (0, 0)):
         with pytest.raises(InvalidInput, match="shard"):
             read_audience(rows, Columns(), COMMON, shard=wrong)

@@ -98,18 +98,18 @@ def test_a_file_that_is_wrong_throughout_is_refused_even_where_rows_may_be_left_
 def test_who_is_held_back_is_not_in_what_goes_out(write: Write) -> None:
     found, content = looked_at(
         write("phone1\n447700900101\n447700900102\n447700900102\n"),
-        look=Policy(lambda digits: "a rule: no" if digits.endswith("2") else None).look_at,
+        look=Policy(lambda digits: "a rule: no" if digits.endswith("2") else None).evaluate_rows,
     )
     assert content.decode().split() == ["phone1", "447700900101"]
     assert counts(found) == (1, 2, 0, 0)
     assert (found.rules, found.held) == ({"a rule": 2}, ["row 2, a rule: no", "row 3, a rule: no"])
-    found, _ = looked_at(write("phone1\n447700900101\n"), look=Policy(lambda digits: "no").look_at)
+    found, _ = looked_at(write("phone1\n447700900101\n"), look=Policy(lambda digits: "no").evaluate_rows)
     assert counts(found) == (0, 1, 0, 0)
 
 
 def ruled(source: Any, consent: Consent, **options: Any) -> tuple[CampaignFile, bytes]:
     with consent:
-        return looked_at(source, look=Policy(consent=consent).look_at, needed=consent.needed(), **options)
+        return looked_at(source, look=Policy(consent=consent).evaluate_rows, needed=consent.needed(), **options)
 
 
 def test_only_who_agreed_in_a_column_and_is_on_no_list_stays(write: Write) -> None:
@@ -150,7 +150,7 @@ def test_the_rules_are_asked_for_many_rows_at_once(write: Write) -> None:
 
     def look(rows: Any) -> list[Any]:
         asked.append(len(rows))
-        return Policy(lambda digits: "a rule: no" if digits.endswith("7") else None).look_at(rows)
+        return Policy(lambda digits: "a rule: no" if digits.endswith("7") else None).evaluate_rows(rows)
 
     found, content = looked_at(write("\n".join(["phone1", "nobody", *everybody])), look=look, drop_bad_rows=True)
     assert content.decode().split()[1:] == [digits for digits in everybody if not digits.endswith("7")]

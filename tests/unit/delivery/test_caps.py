@@ -20,7 +20,7 @@ from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSupersede
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore, ddl
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore, ddl
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 WEEKLY = FrequencyCap(3, days=7)
@@ -58,11 +58,11 @@ def key(number: int, everywhere: bool = False) -> bytes:
     return bytes([everywhere]) + number.to_bytes(11, "big")
 
 
-def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **rest: Any) -> CapStore:
+def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **rest: Any) -> FrequencyCapStore:
     """The places of a try that has opened its ledger."""
     ledger = SqlLedger(engine, task, owner, is_global=lambda key: key[0] == 1, **rest)
     ledger.open(TaskTry())
-    return CapStore.beside(ledger)
+    return FrequencyCapStore.beside(ledger)
 
 
 def rows(engine: Engine, table: str) -> int:
@@ -153,11 +153,11 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
 
     once, unsent = FrequencyCap(1, days=7), Entry(Outcome.UNSENT, reason="no connection")
     first = ledger("try1")
-    assert CapStore.beside(first).claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    assert FrequencyCapStore.beside(first).claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
     first.commit([key(1), key(2)], [])
     first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
     again = ledger("try2")
-    places = CapStore.beside(again)
+    places = FrequencyCapStore.beside(again)
     assert places.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
     again.commit([key(1), key(2)], [])
     again.commit([], [(key(1), unsent), (key(2), unsent)])
@@ -225,7 +225,7 @@ def test_old_places_and_their_persons_go_while_new_ones_are_taken(engine: Engine
 def test_a_store_of_no_task_purges_and_does_nothing_else(engine: Engine, clock: Clock) -> None:
     opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(1))])
     clock.now += 8 * DAY
-    nobodys = CapStore(engine, clock=clock)
+    nobodys = FrequencyCapStore(engine, clock=clock)
     with pytest.raises(LedgerError, match="can only purge"):
         nobodys.claim(WEEKLY, [(ANN, key(2))])
     assert nobodys.purge() == 1
@@ -321,6 +321,7 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
 PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -330,7 +331,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 ledger = SqlLedger(engine, sys.argv[2], "try1")
 ledger.open(TaskTry())
-caps = CapStore.beside(ledger)
+caps = FrequencyCapStore.beside(ledger)
 sent = 0
 for start in range(0, 200, 20):
     wanted = [(person, bytes([start]) + person[:11]) for person in people[start : start + 20]]

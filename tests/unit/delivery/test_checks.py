@@ -115,7 +115,7 @@ def test_a_days_budget_is_kept_for_each_stream_and_renews_at_midnight(
         ContactCheckRefused, match=r"its 2 a day are used up\. .*T00:00:00Z on\..*validations_per_day"
     ) as caught:
         ask(CLEO, budget=2)
-    assert caught.value.had_no_effect
+    assert caught.value.not_sent
     assert ask(ANN, budget=2), "what is known costs nothing"
     assert ask(CLEO, budget=2, stream=OTHER_STREAM)
     assert CheckStore(engine, clock=clock).left(STREAM, 2) == 0

@@ -27,7 +27,7 @@ from airflow_provider_cirrus.api.models import Message, Template
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
 from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers, open_rejects
 from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
-from airflow_provider_cirrus.delivery.contact_lists.spec import FileNumbers, Proof, SqlNumbers
+from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord, FileNumbers, SqlNumbers
 from airflow_provider_cirrus.delivery.errors import LookupFailed, QueryFailed, QueryRefused
 from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn, Suppression
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -47,7 +47,7 @@ Connect = Callable[[str], Engine]
 repeatable = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 
-def checked(consent: Consent, *numbers: str, **row: Any) -> list[Proof | str]:
+def checked(consent: Consent, *numbers: str, **row: Any) -> list[ConsentRecord | str]:
     with consent:
         return consent.check([(number, row) for number in numbers])
 
@@ -113,13 +113,13 @@ def test_a_list_a_file_and_a_function_hold_the_same_accounts(held: list[str], as
 @pytest.mark.parametrize(("one", "other"), [*TWO_SPELLINGS, *[pair[::-1] for pair in TWO_SPELLINGS]])
 def test_files_and_databases_are_matched_over_spellings(tmp_path: Path, one: str, other: str) -> None:
     path = written(tmp_path / "list.txt", f"+{one}")
-    assert checked(Consent(suppression=path), other, ANN) == ["suppression: on the list", Proof()]
+    assert checked(Consent(suppression=path), other, ANN) == ["suppression: on the list", ConsentRecord()]
     engine = engine_for(f"sqlite:///{tmp_path}/list.db")
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE list (phone TEXT)"))
         connection.execute(sa.text("INSERT INTO list VALUES (:one)"), {"one": one})
     assert checked(Consent(SqlNumbers("SELECT phone FROM list", "c"), connect=lambda _: engine), other, ANN) == [
-        Proof(),
+        ConsentRecord(),
         NONE,
     ]
 
@@ -129,11 +129,11 @@ def test_files_and_databases_are_matched_over_spellings(tmp_path: Path, one: str
 
 def test_suppression_goes_before_opt_in() -> None:
     found = checked(Consent([ANN, BOB], {BOB, CAT}), ANN, BOB, CAT, "447700900104")
-    assert found == [Proof(), "suppression: on the list", "suppression: on the list", NONE]
+    assert found == [ConsentRecord(), "suppression: on the list", "suppression: on the list", NONE]
 
 
 def test_without_any_rule_everybody_passes() -> None:
-    assert checked(Consent(), ANN) == [Proof()]
+    assert checked(Consent(), ANN) == [ConsentRecord()]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_no_number_stands_in_the_text_of_a_value() -> None:
 
 def test_a_function_answers_with_a_bool_or_a_proof() -> None:
     answers = {ANN: True, BOB: {"source": "call", "time": date(2026, 3, 1)}, CAT: None}
-    assert checked(Consent(answers.get), ANN, BOB, CAT) == [Proof(), Proof("call", "2026-03-01"), NONE]
+    assert checked(Consent(answers.get), ANN, BOB, CAT) == [ConsentRecord(), ConsentRecord("call", "2026-03-01"), NONE]
 
 
 @pytest.mark.parametrize("answer", ["no", 0, {}, {"src": "x"}])
@@ -188,7 +188,7 @@ def test_a_function_that_fails_lets_nobody_pass_and_names_nobody() -> None:
 
 @pytest.mark.parametrize("value", ["yes", " TRUE ", "1", True, 1, 1.0, Decimal(1), "On"])
 def test_a_column_says_yes(value: Any) -> None:
-    assert checked(Consent({"column": "agreed"}), ANN, agreed=value) == [Proof()]
+    assert checked(Consent({"column": "agreed"}), ANN, agreed=value) == [ConsentRecord()]
     assert checked(Consent(suppression={"column": "gone"}), ANN, gone=value) == [
         "suppression: on the list (column 'gone')"
     ]
@@ -197,7 +197,7 @@ def test_a_column_says_yes(value: Any) -> None:
 @pytest.mark.parametrize("value", ["no", "False", "0", "", " ", None, float("nan"), False, 0])
 def test_a_column_says_no(value: Any) -> None:
     assert checked(Consent({"column": "agreed"}), ANN, agreed=value) == [f"{NONE} (column 'agreed')"]
-    assert checked(Consent(suppression={"column": "gone"}), ANN, gone=value) == [Proof()]
+    assert checked(Consent(suppression={"column": "gone"}), ANN, gone=value) == [ConsentRecord()]
 
 
 @pytest.mark.parametrize("value", ["pending", "2", 2, "20260301", "2026-13-01", [True], ANN, "2999-01-01"])
@@ -220,7 +220,7 @@ def test_what_says_neither_holds_the_message_back(value: Any) -> None:
 )
 def test_a_time_is_a_yes_and_the_time_of_the_proof(value: Any, time: str) -> None:
     opt_in = OptIn(column="agreed", source="web form", version_column="wording")
-    assert checked(Consent(opt_in), ANN, agreed=value, wording=" v2 ") == [Proof("web form", time, "v2")]
+    assert checked(Consent(opt_in), ANN, agreed=value, wording=" v2 ") == [ConsentRecord("web form", time, "v2")]
 
 
 def test_a_row_without_the_column_is_held_back() -> None:
@@ -242,8 +242,8 @@ def test_the_columns_that_it_reads_are_known_before_the_rows() -> None:
 
 def test_each_category_has_its_own_source() -> None:
     opt_in = {"MARKETING": [ANN], "utility": {"numbers": [BOB], "source": "order"}}
-    assert checked(Consent(opt_in, category="marketing"), ANN, BOB) == [Proof(), NONE]
-    assert checked(Consent(opt_in, category="UTILITY"), ANN, BOB) == [NONE, Proof("order")]
+    assert checked(Consent(opt_in, category="marketing"), ANN, BOB) == [ConsentRecord(), NONE]
+    assert checked(Consent(opt_in, category="UTILITY"), ANN, BOB) == [NONE, ConsentRecord("order")]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_file_tells_who_and_since_when(tmp_path: Path, name: str, lines: list[
     path = written(tmp_path / name, *lines)
     given = {"path": path, "source_column": "src", "time_column": "at", "version": "v1"}
     found = checked(Consent(given), ANN, BOB, CAT)
-    assert found == [Proof("fair", "2026-03-01", "v1"), Proof(version="v1"), NONE]
+    assert found == [ConsentRecord("fair", "2026-03-01", "v1"), ConsentRecord(version="v1"), NONE]
     found = checked(Consent(suppression=FileNumbers(path, source_column="src", time_column="at")), ANN, BOB)
     assert found == ["suppression: on the list (fair, since 2026-03-01)", "suppression: on the list"]
 
@@ -283,14 +283,14 @@ def test_a_file_tells_who_and_since_when(tmp_path: Path, name: str, lines: list[
 def test_a_parquet_file_is_read(tmp_path: Path) -> None:
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     parquet.write_table(pa.table({"msisdn": [int(ANN)], "other": [1]}), tmp_path / "a.parquet")
-    assert checked(Consent(tmp_path / "a.parquet"), ANN, BOB) == [Proof(), NONE]
+    assert checked(Consent(tmp_path / "a.parquet"), ANN, BOB) == [ConsentRecord(), NONE]
     parquet.write_table(pa.table({"other": pa.array([], pa.int64())}), tmp_path / "none.parquet")
-    assert checked(Consent(suppression=tmp_path / "none.parquet"), ANN) == [Proof()]
+    assert checked(Consent(suppression=tmp_path / "none.parquet"), ANN) == [ConsentRecord()]
 
 
 def test_of_several_entries_of_one_account_the_last_counts(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "phone,source", f"{MEXICO[0]},old", f"{MEXICO[1]},new")
-    assert checked(Consent(FileNumbers(path, source_column="source")), MEXICO[0]) == [Proof("new")]
+    assert checked(Consent(FileNumbers(path, source_column="source")), MEXICO[0]) == [ConsentRecord("new")]
 
 
 def test_a_suppression_that_cannot_be_read_stops_the_send(tmp_path: Path) -> None:
@@ -299,12 +299,12 @@ def test_a_suppression_that_cannot_be_read_stops_the_send(tmp_path: Path) -> Non
         Consent(suppression=path)
     assert "447700900199" not in str(caught.value)
     lenient = Suppression(path, strict=False)
-    assert checked(Consent(suppression=lenient), ANN, BOB) == ["suppression: on the list", Proof()]
+    assert checked(Consent(suppression=lenient), ANN, BOB) == ["suppression: on the list", ConsentRecord()]
 
 
 def test_an_opt_in_that_cannot_be_read_is_nobodys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "yes.txt", ANN, "07700 900123")
-    assert checked(Consent(path), ANN, BOB) == [Proof(), NONE]
+    assert checked(Consent(path), ANN, BOB) == [ConsentRecord(), NONE]
     assert "1 rows of" in caplog.text
     assert "row 2" in caplog.text
 
@@ -376,18 +376,18 @@ def test_a_query_tells_who_and_since_when(connect: Connect) -> None:
         parameters={"v": "x'; DROP TABLE people; --"},
     )
     found = checked(Consent(given, connect=connect), ANN, BOB, *MEXICO)
-    assert found == [Proof("fair; 50%", "2026-03-01", "v2"), NONE, Proof(), Proof()]
+    assert found == [ConsentRecord("fair; 50%", "2026-03-01", "v2"), NONE, ConsentRecord(), ConsentRecord()]
 
 
 def test_numbers_that_the_database_holds_as_numbers_are_found(connect: Connect) -> None:
     for sql in ("SELECT phone FROM gone", "SELECT CAST(phone AS numeric) AS phone FROM gone"):
         found = checked(Consent(suppression={"sql": sql, "conn_id": "crm"}, connect=connect), ANN, BOB, *BRAZIL)
-        assert found == ["suppression: on the list", Proof(), *["suppression: on the list"] * 2]
+        assert found == ["suppression: on the list", ConsentRecord(), *["suppression: on the list"] * 2]
 
 
 def test_a_table_is_asked_without_a_query(connect: Connect) -> None:
     found = checked(Consent({"table": "gone", "conn_id": "crm"}, connect=connect), ANN, BOB)
-    assert found == [Proof(), NONE]
+    assert found == [ConsentRecord(), NONE]
 
 
 def test_many_are_looked_up_at_once(connect: Connect) -> None:
@@ -398,7 +398,7 @@ def test_many_are_looked_up_at_once(connect: Connect) -> None:
     statements: list[str] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
     found = checked(Consent({"table": "gone", "conn_id": "crm"}, connect=lambda _: engine), *asked)
-    assert found == [Proof() if place % 2 == 0 else NONE for place in range(5000)]
+    assert found == [ConsentRecord() if place % 2 == 0 else NONE for place in range(5000)]
     assert len(statements) < 50
 
 
@@ -406,7 +406,7 @@ def test_what_comes_while_it_is_open_is_found(connect: Connect) -> None:
     with connect("crm").begin() as connection:
         connection.execute(sa.text("DELETE FROM gone"))
     with Consent(suppression={"table": "gone", "conn_id": "crm"}, connect=connect) as consent:
-        assert consent.check([(ANN, {})]) == [Proof()]
+        assert consent.check([(ANN, {})]) == [ConsentRecord()]
         with connect("crm").begin() as connection:
             connection.execute(sa.text("INSERT INTO gone VALUES (:n)"), {"n": int(ANN)})
         assert consent.check([(ANN, {})]) == ["suppression: on the list"]
@@ -417,7 +417,7 @@ def test_an_entry_that_could_never_be_found_stops_the_send(connect: Connect, ent
     given = {"sql": f"SELECT phone FROM people UNION ALL SELECT {entry}", "conn_id": "crm"}
     with pytest.raises(InvalidInput, match="suppression: 1 entries of the database are no numbers"):
         Consent(suppression=given, connect=connect)
-    assert checked(Consent(suppression={**given, "strict": False}, connect=connect), CAT) == [Proof()]
+    assert checked(Consent(suppression={**given, "strict": False}, connect=connect), CAT) == [ConsentRecord()]
     assert checked(Consent(given, connect=connect), CAT) == [NONE]
 
 
@@ -453,7 +453,7 @@ def test_a_database_that_breaks_off_lets_nobody_pass(connect: Connect) -> None:
 def test_a_database_that_is_not_there_is_worth_another_try() -> None:
     with pytest.raises(QueryFailed) as caught:
         Consent({"table": "t", "conn_id": "c"}, connect=lambda _: engine_for("postgresql://u@127.0.0.1:1/d"))
-    assert caught.value.passing
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize("kind", ["sql", "file"])
@@ -497,7 +497,7 @@ def test_who_refused_is_left_alone_by_the_next_run(tmp_path: Path, name: str) ->
     path = tmp_path / name
     for _ in range(2):
         sink = open_rejects(RejectSink.of(path), clock=lambda: 1_772_000_000)
-        assert checked(Consent(suppression=path), CAT) == [Proof()]
+        assert checked(Consent(suppression=path), CAT) == [ConsentRecord()]
         assert sink.add(REFUSED) == 3
         sink.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -506,7 +506,7 @@ def test_who_refused_is_left_alone_by_the_next_run(tmp_path: Path, name: str) ->
     assert found == [
         f"suppression: on the list (131050: User has stopped marketing messages, {since}",
         f"suppression: on the list (undeliverable to +44******0102, {since}",
-        Proof(),
+        ConsentRecord(),
         f"suppression: on the list (invalid — Not a valid WhatsApp user, {since}",
     ]
 
@@ -523,7 +523,10 @@ def test_who_refused_is_left_alone_by_the_next_run_with_a_table(connect: Connect
     found = checked(
         Consent(suppression=[given, {"numbers": [CAT]}], connect=connect), ANN, CAT, MEXICO[1], "447700900104"
     )
-    assert [one if isinstance(one, Proof) else one[:23] for one in found] == [*["suppression: on the lis"] * 3, Proof()]
+    assert [one if isinstance(one, ConsentRecord) else one[:23] for one in found] == [
+        *["suppression: on the lis"] * 3,
+        ConsentRecord(),
+    ]
 
 
 def test_a_table_of_ones_own_is_taken_if_it_has_the_columns(connect: Connect) -> None:
@@ -537,7 +540,7 @@ def test_a_table_of_ones_own_is_taken_if_it_has_the_columns(connect: Connect) ->
     sink.close()
     with connect("crm").connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM do_not_message")).scalar() == 3
-    assert checked(Consent(suppression=given, connect=connect), CAT, MEXICO[1])[0] == Proof()
+    assert checked(Consent(suppression=given, connect=connect), CAT, MEXICO[1])[0] == ConsentRecord()
     with pytest.raises(InvalidInput, match="'people' has no column number, code, reason, time"):
         open_rejects(RejectSink.of({"conn_id": "crm", "table": "people"}), connect)
 

@@ -17,13 +17,13 @@ from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"
 TASK = "dag/run/task"
-NOTHING = {"messages": 0, "places": 0, "checks": 0, "messages_of_nobody": 0}
+NOTHING = {"messages": 0, "places": 0, "checks": 0, "unattributed_messages": 0}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
     """Claim a message as a task does; return whether cap and ledger let it through, and settle it."""
     key = key_of(message(to, order), STREAM)
     ledger = opened(engine, is_global=is_global)
-    caps = CapStore.beside(ledger)
+    caps = FrequencyCapStore.beside(ledger)
     refused = caps.claim(FrequencyCap(2, days=7), [(person_of(to), key)])
     held = ledger.commit([key], [], {key: person_of(to)})
     if not refused and not held:
@@ -90,7 +90,7 @@ def test_messages_that_do_not_say_whose_they_are_stay_and_are_counted(engine: En
     opened(engine).commit([key_of(message(ANN, "A-1"), STREAM)], [])
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE cirrus_ledger DROP COLUMN person"))
-    assert erase(engine, ANN) == {**NOTHING, "messages_of_nobody": 1}
+    assert erase(engine, ANN) == {**NOTHING, "unattributed_messages": 1}
 
 
 def test_a_database_without_tables_stays_without(engine: Engine) -> None:

@@ -53,7 +53,7 @@ def test_a_cleared_task_without_a_past_refuses_in_words_for_whoever_is_on_call()
     for words in ("was cleared", "nothing was sent now", "resend=True", "suppression", "keep the task's state"):
         assert words in said
     assert "ledger_conn_id" in said
-    assert not raised.value.passing
+    assert not raised.value.retryable
 
 
 def test_so_does_the_retry_after_the_worker_of_the_first_try_since_then_was_lost() -> None:
@@ -85,7 +85,7 @@ def test_records_without_a_mark_refuse() -> None:
 def test_another_part_of_the_audience_is_refused(was: Any, now: Any, said: str) -> None:
     with pytest.raises(LedgerError, match=rf"{said}.*nothing was sent.*ledger_conn_id.*resend=True") as raised:
         next_mark(task(2, audience=now), mark(1, audience=was))
-    assert not raised.value.passing
+    assert not raised.value.retryable
     # On purpose, it is sent.
     assert next_mark(task(2, clear=3, resend=True, audience=now), mark(1, audience=was)).since == 2
 

@@ -12,17 +12,17 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.delivery.alert_dedupe import (
-    FileNotices,
-    Notices,
-    SqlNotices,
+    AlertDedupe,
+    FileAlertDedupe,
+    SqlAlertDedupe,
     ddl,
+    dedupe_name,
     default_folder,
-    notice_key,
 )
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
-KEY, OTHER = notice_key(["dag", "447700900123"]), notice_key(["dag", "447700900124"])
+KEY, OTHER = dedupe_name(["dag", "447700900123"]), dedupe_name(["dag", "447700900124"])
 
 
 class Clock:
@@ -38,16 +38,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["files", "sql"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Callable[[], Notices]]:
+def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Callable[[], AlertDedupe]]:
     """Opens the same memory again, as another process does."""
-    made: list[Notices] = []
+    made: list[AlertDedupe] = []
     uri = request.getfixturevalue("uri") if request.param == "sql" else ""
 
-    def open_it() -> Notices:
+    def open_it() -> AlertDedupe:
         if request.param == "files":
-            made.append(FileNotices(tmp_path / "notices", clock=clock))
+            made.append(FileAlertDedupe(tmp_path / "notices", clock=clock))
         else:
-            made.append(SqlNotices(engine_for(uri), clock=clock))
+            made.append(SqlAlertDedupe(engine_for(uri), clock=clock))
         return made[-1]
 
     yield open_it
@@ -60,7 +60,7 @@ def uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/notices.db"
 
 
-def test_a_claim_holds_for_its_window_and_for_its_key(opened: Callable[[], Notices], clock: Clock) -> None:
+def test_a_claim_holds_for_its_window_and_for_its_key(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
     assert opened().claim(KEY, 600) == clock.now
     assert opened().claim(KEY, 600) is None
     assert opened().claim(OTHER, 600) == clock.now
@@ -71,7 +71,7 @@ def test_a_claim_holds_for_its_window_and_for_its_key(opened: Callable[[], Notic
     assert opened().claim(KEY, 600) is None
 
 
-def test_what_was_given_back_may_be_claimed_again(opened: Callable[[], Notices], clock: Clock) -> None:
+def test_what_was_given_back_may_be_claimed_again(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
     first = opened().claim(KEY, 600)
     assert first is not None
     opened().release(KEY, first)
@@ -81,14 +81,14 @@ def test_what_was_given_back_may_be_claimed_again(opened: Callable[[], Notices],
     assert opened().claim(KEY, 600) is None, "somebody else's claim was given back"
 
 
-def test_a_clock_that_was_wrong_does_not_hold_for_years(opened: Callable[[], Notices], clock: Clock) -> None:
+def test_a_clock_that_was_wrong_does_not_hold_for_years(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
     clock.now += 1e9
     opened().claim(KEY, 600)
     clock.now -= 1e9
     assert opened().claim(KEY, 600) == clock.now
 
 
-def test_of_many_threads_one_gets_it(opened: Callable[[], Notices]) -> None:
+def test_of_many_threads_one_gets_it(opened: Callable[[], AlertDedupe]) -> None:
     with ThreadPoolExecutor(16) as pool:
         claims = list(pool.map(lambda _: opened().claim(KEY, 600), range(48)))
     assert sum(claim is not None for claim in claims) == 1
@@ -99,11 +99,12 @@ def test_of_many_processes_one_gets_it(kind: str, tmp_path: Path, uri: str) -> N
     program = f"""
 import sys
 from pathlib import Path
-from airflow_provider_cirrus.delivery.alert_dedupe import FileNotices, SqlNotices
+from airflow_provider_cirrus.delivery.alert_dedupe import FileAlertDedupe, SqlAlertDedupe
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 print("ready", flush=True)
 sys.stdin.readline()
-notices = FileNotices(Path({str(tmp_path / "notices")!r})) if {kind!r} == "files" else SqlNotices(engine_for({uri!r}))
+folder = Path({str(tmp_path / "notices")!r})
+notices = FileAlertDedupe(folder) if {kind!r} == "files" else SqlAlertDedupe(engine_for({uri!r}))
 print(sum(notices.claim(f"{{key:032x}}", 600) is not None for key in range(50)))
 notices.close()
 """
@@ -116,7 +117,7 @@ notices.close()
     assert sum(int(process.communicate()[0]) for process in running) == 50
 
 
-def test_neither_numbers_nor_anything_else_can_be_read(tmp_path: Path, opened: Callable[[], Notices]) -> None:
+def test_neither_numbers_nor_anything_else_can_be_read(tmp_path: Path, opened: Callable[[], AlertDedupe]) -> None:
     opened().claim(KEY, 600)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert kept
@@ -124,7 +125,7 @@ def test_neither_numbers_nor_anything_else_can_be_read(tmp_path: Path, opened: C
 
 
 def test_the_folder_is_this_users_alone(tmp_path: Path) -> None:
-    FileNotices(tmp_path / "notices").claim(KEY, 600)
+    FileAlertDedupe(tmp_path / "notices").claim(KEY, 600)
     assert (tmp_path / "notices").stat().st_mode & 0o777 == 0o700
     assert str(os.geteuid()) in default_folder().name
 
@@ -147,12 +148,12 @@ def test_a_folder_that_others_could_write_to_is_refused(
         me = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     with pytest.raises(LedgerError, match=r"(belongs to this user alone|cannot be used).* ledger_conn_id"):
-        FileNotices(folder)
+        FileAlertDedupe(folder)
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"cannot be used \(No such file"):
-        FileNotices(tmp_path / "nowhere" / "notices")
+        FileAlertDedupe(tmp_path / "nowhere" / "notices")
 
 
 def test_without_the_right_to_create_the_ddl_is_shown(uri: str) -> None:
@@ -162,20 +163,20 @@ def test_without_the_right_to_create_the_ddl_is_shown(uri: str) -> None:
     engine.dispose()
     read_only = sa.create_engine(uri.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true")
     with pytest.raises(LedgerError, match=r"(?s)could not be created.*CREATE TABLE cirrus_notices"):
-        SqlNotices(read_only)
+        SqlAlertDedupe(read_only)
     read_only.dispose()
 
 
 def test_a_database_that_fails_lets_nothing_pass(uri: str, clock: Any) -> None:
     engine = engine_for(uri)
-    notices = SqlNotices(engine)
+    notices = SqlAlertDedupe(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE cirrus_notices"))
     with pytest.raises(LedgerError, match="none is sent"):
         notices.claim(KEY, 600)
     notices.close()
     with pytest.raises(LedgerError, match="none is sent"):
-        SqlNotices(engine_for("sqlite:////nowhere/to/be/found.db"))
+        SqlAlertDedupe(engine_for("sqlite:////nowhere/to/be/found.db"))
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])

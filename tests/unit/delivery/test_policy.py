@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.rules.policy import Policy, screen_of
+from airflow_provider_cirrus.delivery.rules.policy import Policy, allowlist_of
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 
 
@@ -27,7 +27,7 @@ from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
     ],
 )
 def test_only_allowed_recipients_pass(allowed: Any, passes: list[str], held: list[str]) -> None:
-    screen = screen_of(allowed)
+    screen = allowlist_of(allowed)
     assert [screen(digits) for digits in passes] == [None] * len(passes)
     for digits in held:
         assert "allowed_recipients" in (screen(digits) or "")
@@ -36,7 +36,7 @@ def test_only_allowed_recipients_pass(allowed: Any, passes: list[str], held: lis
 @pytest.mark.parametrize("allowed", [["0044 7700"], ["07700 900123"], ["Ann"], [None], {"a": 1}, "[1, ", [""]])
 def test_what_is_no_number_is_an_error_and_is_not_shown(allowed: Any) -> None:
     with pytest.raises(InvalidInput, match="allowed_recipients") as caught:
-        screen_of(allowed)
+        allowlist_of(allowed)
     assert "900123" not in str(caught.value)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.report import summary as report
 
@@ -11,9 +11,9 @@ from airflow_provider_cirrus.delivery.report import summary as report
 def delivery(accepted: int, rejected: int = 0) -> Delivery:
     found = Delivery(seconds=1.5)
     for index in range(accepted):
-        found.add(Settled(index, b"k", "447700900123", Entry(Outcome.ACCEPTED, "m")))
+        found.add(MessageOutcome(index, b"k", "447700900123", Entry(Outcome.ACCEPTED, "m")))
     for index in range(accepted, accepted + rejected):
-        found.add(Settled(index, b"k", "447700900124", Entry(Outcome.REJECTED, reason="no user +447700900124")))
+        found.add(MessageOutcome(index, b"k", "447700900124", Entry(Outcome.REJECTED, reason="no user +447700900124")))
     return found
 
 

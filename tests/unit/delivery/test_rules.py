@@ -21,7 +21,7 @@ from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.consent import Consent, Suppression
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.rules.policy import Policy
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -33,8 +33,8 @@ NIGHT = datetime(2027, 3, 1, 22, 0, tzinfo=UTC).timestamp()
 MORNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC).timestamp()
 
 
-def message(to: str, key: str | None = None, **facts: Any) -> Message:
-    return Message.build(to, {"name": "offer", "language": "en"}, message_key=key, facts=facts)
+def message(to: str, key: str | None = None, **row_context: Any) -> Message:
+    return Message.build(to, {"name": "offer", "language": "en"}, message_key=key, row_context=row_context)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_only_what_was_sent_takes_a_place_under_the_cap(client: CirrusClient, sa
     def send(to: str, key: str) -> dict[str, int]:
         ledger = SqlLedger(engine_for(uri), f"run {key}", key, is_global=is_global)
         ledger.open(TaskTry())
-        policy = Policy(cap=FrequencyCap(1, days=7), places=CapStore.beside(ledger))
+        policy = Policy(cap=FrequencyCap(1, days=7), places=FrequencyCapStore.beside(ledger))
         return found(run(client, [message(to, key)], policy, ledger))
 
     # Ending 90: no WhatsApp user. A refusal leaves the place free.
@@ -151,7 +151,7 @@ def test_two_tasks_that_want_one_person_send_one_message(client: CirrusClient, s
         ledger = SqlLedger(engine_for(uri), name, name, is_global=is_global)
         ledger.open(TaskTry())
         ready.wait(20)
-        policy = Policy(cap=FrequencyCap(1, days=7), places=CapStore.beside(ledger))
+        policy = Policy(cap=FrequencyCap(1, days=7), places=FrequencyCapStore.beside(ledger))
         outcomes.append(found(run(client, [message("447700900101", f"{name}-1")], policy, ledger)))
 
     tasks = [threading.Thread(target=task, args=(name,)) for name in ("one", "two")]

@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry, person_of
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, _ledger, ddl
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for, insert_or_ignore, upsert
@@ -79,7 +79,7 @@ def test_what_was_recorded_is_there_for_the_next_try(engine: Engine) -> None:
     assert first.commit([], [(keys[0], SENT), (keys[1], odd)]) == {}
     known = dict(opened(engine, owner="try2").load())
     assert known.pop(keys[1]).reason == "caf\u00e9 \U0001f600 ?"
-    assert known == {keys[0]: SENT, keys[2]: CUT_OFF}
+    assert known == {keys[0]: SENT, keys[2]: INTERRUPTED}
 
 
 def test_scopes_are_apart_but_for_global_keys(engine: Engine) -> None:
@@ -112,7 +112,7 @@ def test_what_this_task_left_open_may_be_claimed_again(engine: Engine, left: Ent
         opened(engine).commit([], [(scoped(1), left)])
     again = opened(engine, owner="try2")
     assert again.commit([scoped(1)], []) == {}
-    assert dict(again.load()) == {scoped(1): CUT_OFF}
+    assert dict(again.load()) == {scoped(1): INTERRUPTED}
 
 
 def test_what_this_task_settled_is_not_claimed_again(engine: Engine) -> None:
@@ -127,7 +127,7 @@ def test_a_superseded_try_writes_nothing(engine: Engine) -> None:
     new = opened(engine, owner="try2")
     with pytest.raises(LedgerSuperseded, match="newer try"):
         old.commit([scoped(2)], [(scoped(1), SENT)])
-    assert dict(new.load()) == {scoped(1): CUT_OFF}
+    assert dict(new.load()) == {scoped(1): INTERRUPTED}
 
 
 def test_a_take_over_amid_commits_lets_no_later_one_through(engine: Engine) -> None:
@@ -247,7 +247,7 @@ def test_the_ledger_of_an_earlier_version_goes_on(engine: Engine) -> None:
     first.commit([], [(scoped(1), SENT)])
     without_persons(engine)
     again = opened(engine, owner="try2")
-    assert dict(again.load()) == {scoped(1): SENT, scoped(2): CUT_OFF}
+    assert dict(again.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
     assert again.commit([scoped(3)], [], {scoped(3): PERSON}) == {}
     assert whose(engine) == {scoped(1).hex(): None, scoped(2).hex(): None, scoped(3).hex(): PERSON.hex()}
 
@@ -408,10 +408,10 @@ STOPPED = Entry(Outcome.UNSENT, reason="stopped", attempt=1, time=1_700_000_001.
 
 def left_by(ten: int) -> dict[bytes, Entry]:
     """What the earlier version left of one task."""
-    own = [SENT, STOPPED, REFUSED, CUT_OFF]
+    own = [SENT, STOPPED, REFUSED, INTERRUPTED]
     return {scoped(ten + place): entry for place, entry in enumerate(own)} | {
         everywhere(ten + 5): SENT,
-        everywhere(ten + 6): CUT_OFF,
+        everywhere(ten + 6): INTERRUPTED,
     }
 
 
@@ -424,7 +424,7 @@ def test_what_an_earlier_version_wrote_is_there(earlier: Engine, map_index: int,
     assert ledger.commit([scoped(ten + 1), scoped(ten + 3), scoped(ten + 9)], []) == {}
     assert ledger.commit([scoped(ten)], []) == {scoped(ten): SENT}
     again = opened(earlier, owner="newer", map_index=map_index)
-    assert dict(again.load())[scoped(ten + 1)] == CUT_OFF
+    assert dict(again.load())[scoped(ten + 1)] == INTERRUPTED
     assert whose(earlier)[scoped(ten).hex()] == bytes(range(16)).hex(), "it can no longer be erased"
 
 
@@ -550,7 +550,7 @@ def test_what_another_mapped_task_has_is_no_message_of_this_one(
     assert (held[scoped(1)].outcome, held[scoped(1)].reason) == (outcome, reason)
 
 
-@pytest.mark.parametrize(("left", "said"), [(SENT, SENT), (UNSENT, UNSENT), (UNKNOWN, UNKNOWN), (None, CUT_OFF)])
+@pytest.mark.parametrize(("left", "said"), [(SENT, SENT), (UNSENT, UNSENT), (UNKNOWN, UNKNOWN), (None, INTERRUPTED)])
 def test_what_another_shard_left_is_this_messages_outcome(engine: Engine, left: Entry | None, said: Entry) -> None:
     clock = Clock()
     other_part(engine, left, clock)
@@ -693,7 +693,7 @@ def test_a_commit_whose_answer_was_lost_is_repeated(engine: Engine) -> None:
     with pytest.raises(LedgerError):
         ledger.commit(intents, outcomes)
     assert not shim.is_on
-    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): CUT_OFF, everywhere(8): CUT_OFF}
+    assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED, everywhere(8): INTERRUPTED}
     assert ledger.commit(intents, outcomes) == {}
     assert ledger.commit([], [(key, SENT) for key in intents]) == {}
     assert set(dict(opened(engine, owner="try2").load()).values()) == {SENT}
@@ -711,7 +711,7 @@ def test_a_take_over_whose_answer_was_lost_is_repeated_and_forgets_once(engine: 
     assert list(new.load()) == []
     assert new.commit([scoped(1)], []) == {}
     new.open(cleared(1, resend=True))
-    assert dict(new.load()) == {scoped(1): CUT_OFF}
+    assert dict(new.load()) == {scoped(1): INTERRUPTED}
 
 
 def test_there_is_nothing_to_tidy(engine: Engine) -> None:
@@ -724,4 +724,4 @@ def test_a_table_that_is_gone_does_not_pass(engine: Engine) -> None:
         connection.execute(sa.text("DROP TABLE cirrus_ledger"))
     with pytest.raises(LedgerError, match="nothing more is sent") as caught:
         ledger.commit([scoped(1)], [])
-    assert not caught.value.passing
+    assert not caught.value.retryable

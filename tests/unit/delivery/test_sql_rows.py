@@ -149,7 +149,7 @@ def test_a_lost_connection_is_worth_another_try(on_postgres: Any) -> None:
         other.cursor().execute("SELECT pg_terminate_backend(%s)", [pid])
     with pytest.raises(QueryFailed, match="broke off") as caught:
         list(rows)
-    assert caught.value.passing
+    assert caught.value.retryable
 
 
 def _another(connection: Any) -> Any:

@@ -26,7 +26,7 @@ def test_a_file_that_is_locked_for_long_may_be_free_later(tmp_path: Path, monkey
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerUnavailable) as caught:
         ledger.commit([scoped(1)], [])
-    assert caught.value.passing
+    assert caught.value.retryable
     holder.execute("ROLLBACK")
     holder.close()
     assert ledger.commit([scoped(1)], []) == {}
@@ -46,7 +46,7 @@ def test_a_file_that_is_no_database_stays_one(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("no database, but text, and quite a lot of it" * 100)
     with pytest.raises(LedgerError, match="not a database") as caught:
         SqlLedger(engine_for(f"sqlite:///{tmp_path}/ledger.db"), "dag/run/task", "one")
-    assert not caught.value.passing
+    assert not caught.value.retryable
 
 
 class Said(Exception):

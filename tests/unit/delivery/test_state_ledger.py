@@ -24,7 +24,7 @@ from airflow_provider_cirrus.delivery.errors import (
     LedgerUnavailable,
 )
 from airflow_provider_cirrus.delivery.ledger import task_state
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, most_in_state, word_of_size
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.unit.delivery.stores import Store, opened
@@ -62,7 +62,7 @@ def test_what_was_recorded_is_there_for_the_next_try() -> None:
     ledger = opened(store)
     ledger.commit([key(1), key(2), key(3)], [])
     ledger.commit([], [(key(2), NO), (key(1), YES)])
-    assert loaded(store) == {key(1): YES, key(2): NO, key(3): CUT_OFF}
+    assert loaded(store) == {key(1): YES, key(2): NO, key(3): INTERRUPTED}
 
 
 def test_a_first_try_finds_nothing_and_costs_few_calls() -> None:
@@ -100,27 +100,27 @@ def test_a_message_may_be_tried_again_within_a_try() -> None:
     ledger.commit([key(1)], [])
     ledger.commit([key(2)], [(key(1), NOT_YET)])
     ledger.commit([key(1)], [])
-    assert loaded(store)[key(1)] == CUT_OFF
+    assert loaded(store)[key(1)] == INTERRUPTED
     ledger.commit([key(3)], [(key(1), YES), (key(2), NO), (key(1), NO)])
-    assert loaded(store) == {key(1): NO, key(2): NO, key(3): CUT_OFF}
+    assert loaded(store) == {key(1): NO, key(2): NO, key(3): INTERRUPTED}
 
 
 def test_an_outcome_may_come_in_a_later_try_than_its_intent() -> None:
     store = Store()
     opened(store).commit([key(1), key(2)], [])
     opened(store, 2).commit([], [(key(2), YES)])
-    assert loaded(store) == {key(1): CUT_OFF, key(2): YES}
+    assert loaded(store) == {key(1): INTERRUPTED, key(2): YES}
 
 
 def test_a_deferred_try_goes_on_behind_itself() -> None:
     store = Store()
     opened(store).commit([key(1), key(2)], [])
     ledger = opened(store, resumed=True)
-    assert dict(ledger.load()) == {key(1): CUT_OFF, key(2): CUT_OFF}
+    assert dict(ledger.load()) == {key(1): INTERRUPTED, key(2): INTERRUPTED}
     ledger.commit([key(3)], [])
     ledger = opened(store, resumed=True)
     ledger.commit([key(4)], [(key(3), YES)])
-    assert loaded(store) == {key(1): CUT_OFF, key(2): CUT_OFF, key(3): YES, key(4): CUT_OFF}
+    assert loaded(store) == {key(1): INTERRUPTED, key(2): INTERRUPTED, key(3): YES, key(4): INTERRUPTED}
 
 
 def test_a_ledger_that_was_not_opened_records_nothing() -> None:
@@ -253,7 +253,7 @@ def test_more_than_a_later_try_saw_is_no_hole() -> None:
     assert list(second.load()) == []
     second.commit([key(2)], [])
     store["cirrus_1_0_0"] = late
-    assert loaded(store) == {key(1): CUT_OFF, key(2): CUT_OFF}
+    assert loaded(store) == {key(1): INTERRUPTED, key(2): INTERRUPTED}
 
 
 @pytest.mark.parametrize("name", ["cirrus_1_0_0", "cirrus_1_0_c0"])
@@ -305,7 +305,7 @@ FORMAT_1 = {
         "log": [{"i": "AAAAAAAAAAAAAAAD"}, {"n": 2, "t": 1906545600.5, "o": [[5, "a", "m1", "o1"]]}],
     },
 }
-THEN = {key(1): YES, key(2): NO, key(3): YES._replace(attempt=2), key(4): CUT_OFF, key(5): CUT_OFF}
+THEN = {key(1): YES, key(2): NO, key(3): YES._replace(attempt=2), key(4): INTERRUPTED, key(5): INTERRUPTED}
 
 
 def test_a_ledger_of_the_first_format_is_the_past_of_one_of_the_second() -> None:
@@ -313,7 +313,7 @@ def test_a_ledger_of_the_first_format_is_the_past_of_one_of_the_second() -> None
     ledger = opened(store, 3)
     assert dict(ledger.load()) == THEN
     ledger.commit([key(6)], [])
-    assert loaded(store) == {**THEN, key(6): CUT_OFF}
+    assert loaded(store) == {**THEN, key(6): INTERRUPTED}
 
 
 def test_a_cleared_ledger_of_the_first_format_goes_on() -> None:
@@ -342,9 +342,9 @@ def test_a_ledger_of_the_second_format_can_be_read() -> None:
         key(1): YES,
         key(2): NO,
         key(3): YES._replace(attempt=2),
-        key(4): CUT_OFF,
+        key(4): INTERRUPTED,
         key(5): NO,
-        key(6): CUT_OFF,
+        key(6): INTERRUPTED,
     }
 
 
@@ -360,11 +360,11 @@ def test_sending_again_is_done_once_for_a_clear_whatever_happens_to_the_tries() 
     assert list(again.load()) == []
     again.commit([key(1)], [])
     # A retry, and a try after it that was killed: the same clear.
-    assert loaded(store, 4, **cleared) == {key(1): CUT_OFF}
+    assert loaded(store, 4, **cleared) == {key(1): INTERRUPTED}
     # Another clear.
     assert loaded(store, 5, **{**cleared, "max_tries": 6}) == {}
     # And one without resend.
-    assert loaded(store, 5, max_tries=6, retries=2) == {key(1): CUT_OFF}
+    assert loaded(store, 5, max_tries=6, retries=2) == {key(1): INTERRUPTED}
 
 
 def test_a_late_mark_of_a_try_that_wanted_to_send_again_does_not_undo_what_came_after() -> None:
@@ -374,10 +374,10 @@ def test_a_late_mark_of_a_try_that_wanted_to_send_again_does_not_undo_what_came_
     late = store.pop("cirrus_mark_2_0")
     # It never was durable, so that try sent nothing; then somebody cleared the task without resend.
     third = opened(store, 3, max_tries=4, retries=2)
-    assert dict(third.load()) == {key(1): CUT_OFF}
+    assert dict(third.load()) == {key(1): INTERRUPTED}
     third.commit([key(2)], [])
     store["cirrus_mark_2_0"] = late
-    assert loaded(store, 4, max_tries=4, retries=2) == {key(1): CUT_OFF, key(2): CUT_OFF}
+    assert loaded(store, 4, max_tries=4, retries=2) == {key(1): INTERRUPTED, key(2): INTERRUPTED}
 
 
 def test_a_mark_that_is_gone_while_records_are_there_is_an_error() -> None:
@@ -452,7 +452,7 @@ def test_a_repeated_commit_writes_the_same_again() -> None:
     store.error = None
     ledger.commit([key(2)], [(key(1), YES)])
     assert sorted(store) == ["cirrus_1_0_0", "cirrus_1_0_1", "cirrus_mark_1_0"]
-    assert loaded(store) == {key(1): YES, key(2): CUT_OFF}
+    assert loaded(store) == {key(1): YES, key(2): INTERRUPTED}
 
 
 def test_a_commit_that_the_caller_gave_up_is_written_before_the_next() -> None:
@@ -463,7 +463,7 @@ def test_a_commit_that_the_caller_gave_up_is_written_before_the_next() -> None:
         ledger.commit([key(1)], [])
     store.error = None
     ledger.commit([key(2)], [])
-    assert loaded(store) == {key(1): CUT_OFF, key(2): CUT_OFF}
+    assert loaded(store) == {key(1): INTERRUPTED, key(2): INTERRUPTED}
 
 
 # Large sends.
@@ -583,7 +583,7 @@ class _History:
         self.numbers = itertools.count()
 
     def tell(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]], confirmed: bool) -> None:
-        for one, entry in [*outcomes, *((one, CUT_OFF) for one in intents)]:
+        for one, entry in [*outcomes, *((one, INTERRUPTED) for one in intents)]:
             self.told.setdefault(one, []).append((entry, confirmed))
 
     def check(self, found: Mapping[bytes, Entry]) -> None:

@@ -14,15 +14,15 @@ from sqlalchemy.engine import Engine
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.alert_dedupe import SqlNotices, notice_key
+from airflow_provider_cirrus.delivery.alert_dedupe import SqlAlertDedupe, dedupe_name
 from airflow_provider_cirrus.delivery.audience.shards import shard_of
 from airflow_provider_cirrus.delivery.campaign.submission import campaign_key
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, TaskTry, is_global, key_of, person_of
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.frequency_cap_store import CapStore
+from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
 
 STREAM = "hSandboxStream"
@@ -57,7 +57,7 @@ def test_keys_of_campaigns() -> None:
 
 def test_names_of_windows() -> None:
     parts = ["dag", "task_failed", ["447700900123"], None, "cirrus_default"]
-    assert notice_key(parts) == "5a2c904b1db32a81ff376e2cf2372172"
+    assert dedupe_name(parts) == "5a2c904b1db32a81ff376e2cf2372172"
 
 
 def test_names_in_tables() -> None:
@@ -86,9 +86,9 @@ def test_the_tables_that_are_made_are_those_that_are_stored(stored: Engine, tmp_
         return {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names()}
 
     new = engine_for(f"sqlite:///{tmp_path}/new.db")
-    CapStore.beside(opened(new))
+    FrequencyCapStore.beside(opened(new))
     CheckStore(new)
-    SqlNotices(new)
+    SqlAlertDedupe(new)
     assert tables(new) == tables(stored)
     new.dispose()
 
@@ -105,14 +105,14 @@ def test_what_a_stored_ledger_says_is_known(stored: Engine) -> None:
     assert dict(ledger.load()) == {
         keyed(1): Entry(Outcome.ACCEPTED, "m1", "o1", attempt=1, time=NOW),
         keyed(2): Entry(Outcome.REJECTED, code=131026, reason="no", attempt=1, time=NOW),
-        keyed(3): CUT_OFF,
+        keyed(3): INTERRUPTED,
         unkeyed: Entry(Outcome.UNSENT, reason="later", attempt=1, time=NOW),
     }
     assert ledger.commit([unkeyed], []) == {}
 
 
 def test_stored_places_count(stored: Engine) -> None:
-    places = CapStore.beside(opened(stored))
+    places = FrequencyCapStore.beside(opened(stored))
     cap = FrequencyCap(1, days=7)
     wanted = [(person_of(f"44770090010{place}"), bytes([place] * 12)) for place in (1, 2, 3)]
     assert places.claim(cap, wanted) == {wanted[0][1], wanted[2][1]}
@@ -125,8 +125,8 @@ def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:
 
 
 def test_a_stored_window_is_open_no_more(stored: Engine) -> None:
-    assert SqlNotices(stored).claim("window", 4e9) is None
+    assert SqlAlertDedupe(stored).claim("window", 4e9) is None
 
 
 def test_a_person_is_erased_from_what_is_stored(stored: Engine) -> None:
-    assert erase(stored, "447700900101") == {"messages": 1, "places": 1, "checks": 1, "messages_of_nobody": 0}
+    assert erase(stored, "447700900101") == {"messages": 1, "places": 1, "checks": 1, "unattributed_messages": 0}

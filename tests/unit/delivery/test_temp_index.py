@@ -29,27 +29,27 @@ def index() -> Iterator[TempIndex]:
 
 
 def test_a_key_is_new_once(index: TempIndex) -> None:
-    assert index.see([key(1), key(2), key(1)]) == [True, True, False]
-    assert index.see([key(2), key(3)]) == [False, True]
+    assert index.check_and_mark([key(1), key(2), key(1)]) == [True, True, False]
+    assert index.check_and_mark([key(2), key(3)]) == [False, True]
 
 
 def test_what_an_earlier_try_left_is_told_once(index: TempIndex) -> None:
     assert index.load([(key(1), Entry(Outcome.UNKNOWN)), (key(1), SENT)]) == 1
-    assert index.see([key(1), key(1)]) == [SENT, False]
-    assert index.see([key(1)]) == [False]
+    assert index.check_and_mark([key(1), key(1)]) == [SENT, False]
+    assert index.check_and_mark([key(1)]) == [False]
 
 
 def test_a_key_that_is_not_claimed_leaves_the_next_one_new(index: TempIndex) -> None:
-    assert index.see([key(1), key(1), key(1)], [False, True, True]) == [True, True, False]
-    assert index.see([key(2)], [False]) == [True]
-    assert index.see([key(2)], [True]) == [True]
-    assert index.see([key(2)], [False]) == [False]
+    assert index.check_and_mark([key(1), key(1), key(1)], [False, True, True]) == [True, True, False]
+    assert index.check_and_mark([key(2)], [False]) == [True]
+    assert index.check_and_mark([key(2)], [True]) == [True]
+    assert index.check_and_mark([key(2)], [False]) == [False]
 
 
 def test_what_an_earlier_try_left_of_a_key_that_is_not_claimed_is_told_again(index: TempIndex) -> None:
     index.load([(key(1), SENT)])
-    assert index.see([key(1), key(1)], [False, True]) == [SENT, SENT]
-    assert index.see([key(1)], [False]) == [False]
+    assert index.check_and_mark([key(1), key(1)], [False, True]) == [SENT, SENT]
+    assert index.check_and_mark([key(1)], [False]) == [False]
 
 
 GROWING = """
@@ -57,10 +57,10 @@ import os, resource, sys
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 index = TempIndex()
 keys = lambda start: [(i * 2654435761 % 2**96).to_bytes(12) for i in range(start, start + 500)]
-index.see(keys(0))
+index.check_and_mark(keys(0))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for start in range(500, 300_000, 500):
-    index.see(keys(start))
+    index.check_and_mark(keys(start))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, flush=True)
 sys.stdin.read()
 """

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplete, LedgerSuperseded, LedgerUnavailable
-from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.operators.base import LedgerOperator, fail, fingerprint
@@ -66,9 +66,9 @@ def ledger_of(store: Any, try_number: int = 1, max_tries: int = 2, **given: Any)
 def test_a_retry_goes_on_where_the_first_try_was_cut_off() -> None:
     store = Store()
     ledger_of(store).commit([KEY], [])
-    assert dict(ledger_of(store, 2).load()) == {KEY: CUT_OFF}
+    assert dict(ledger_of(store, 2).load()) == {KEY: INTERRUPTED}
     # Cleared, on an Airflow that keeps the task's state.
-    assert dict(ledger_of(store, 3, 4).load()) == {KEY: CUT_OFF}
+    assert dict(ledger_of(store, 3, 4).load()) == {KEY: INTERRUPTED}
 
 
 @pytest.mark.parametrize("kind", [LedgerOperator, CampaignOperator])
@@ -82,12 +82,12 @@ def test_after_a_clear_that_emptied_the_store_nothing_is_sent(kind: Any, try_num
 def test_resend_sends_again_once_for_each_clear() -> None:
     store = Store()
     ledger_of(store, resend="true").commit([KEY], [])
-    assert dict(ledger_of(store, 2, resend="true").load()) == {KEY: CUT_OFF}, "an ordinary retry"
+    assert dict(ledger_of(store, 2, resend="true").load()) == {KEY: INTERRUPTED}, "an ordinary retry"
     # The worker of the first try since the clear was lost before it opened anything.
     again = ledger_of(store, 4, 5, resend="true")
     assert dict(again.load()) == {}
     again.commit([KEY], [])
-    assert dict(ledger_of(store, 5, 5, resend="true").load()) == {KEY: CUT_OFF}
+    assert dict(ledger_of(store, 5, 5, resend="true").load()) == {KEY: INTERRUPTED}
 
 
 def test_another_part_of_the_audience_is_not_taken_for_the_same() -> None:
@@ -105,7 +105,7 @@ def test_a_deferred_try_goes_on_and_refuses_where_its_past_is_gone() -> None:
     ledger_of(store).commit([KEY], [])
     resumed = operator()
     resumed._is_resumed = True
-    assert dict(resumed._ledger(context(store)).load()) == {KEY: CUT_OFF}
+    assert dict(resumed._ledger(context(store)).load()) == {KEY: INTERRUPTED}
     with pytest.raises(LedgerIncomplete, match="deferred"):
         resumed._ledger(context(Store()))
 

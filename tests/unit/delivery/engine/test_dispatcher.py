@@ -11,10 +11,10 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
-from airflow_provider_cirrus.delivery.audience.rows import Refused
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.engine.result import Delivery, Settled
+from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
@@ -118,7 +118,7 @@ def test_an_audience_changed_between_tries_sends_exactly_the_new_ones(client: Ci
 
 
 def test_rows_that_are_no_messages_are_counted_and_do_not_stop_the_rest(client: CirrusClient, sandbox: Sandbox) -> None:
-    rows = [(0, message("447700900101")), (1, Refused(1, "", "row 2: to is empty")), (2, message("447700900102"))]
+    rows = [(0, message("447700900101")), (1, RejectedRow(1, "", "row 2: to is empty")), (2, message("447700900102"))]
     delivery = Dispatcher(client.send, "s", messages_per_second=1000).run(rows)
     assert found(delivery) == {"accepted": 2, "rejected": 1}
     assert delivery.results[1].reason == "row 2: to is empty"
@@ -319,7 +319,7 @@ def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> N
     told: list[int] = []
     lock = threading.Lock()
 
-    def listener(settled: Sequence[Settled]) -> None:
+    def listener(settled: Sequence[MessageOutcome]) -> None:
         with lock:
             told.extend(one.index for one in settled)
 
@@ -329,7 +329,7 @@ def test_every_outcome_is_told_once(client: CirrusClient, sandbox: Sandbox) -> N
 
 
 def test_an_error_of_the_listener_ends_the_run(client: CirrusClient) -> None:
-    def listener(settled: Sequence[Settled]) -> None:
+    def listener(settled: Sequence[MessageOutcome]) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
@@ -393,7 +393,7 @@ def test_a_stop_from_outside_ends_a_run_whose_requests_hang_within_four_seconds(
     """As when Airflow terminates the task, which it kills five seconds later."""
     sandbox.add_fault("latency", on="send", delay=60, times=None)
     stop, store, messages = threading.Event(), Store(), people(400)
-    told: list[Settled] = []
+    told: list[MessageOutcome] = []
     ended: list[Delivery] = []
     with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url, attempts=1, timeout=90) as client:
 

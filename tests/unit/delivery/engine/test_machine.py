@@ -15,7 +15,7 @@ from airflow_provider_cirrus.delivery.engine import machine as module
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
 from airflow_provider_cirrus.delivery.engine.reader import Reader
-from airflow_provider_cirrus.delivery.engine.result import Settled
+from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded, LedgerUnavailable
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
@@ -69,7 +69,7 @@ class Hand:
         self.is_all_read = False
         given: dict[str, Any] = {"messages_per_second": 10_000, "pause": 0.01, **options}
         self.machine = Machine(Options(**given), 0.0)
-        self.told: list[Settled] = []
+        self.told: list[MessageOutcome] = []
         self.handed: list[Batch] = []
         self.wants_write = False
         self.commits: list[Commit] = []

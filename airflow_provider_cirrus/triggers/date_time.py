@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 _LOOK = 60.0
 
 
-class MomentTrigger(BaseTrigger):
+class DateTimeTrigger(BaseTrigger):
     """
     Fires at a moment; at once where it is past.
 
@@ -28,7 +28,7 @@ class MomentTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return how to make it again in a triggerer."""
-        return "airflow_provider_cirrus.triggers.moment.MomentTrigger", {"at": self.at}
+        return "airflow_provider_cirrus.triggers.date_time.DateTimeTrigger", {"at": self.at}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire once."""
