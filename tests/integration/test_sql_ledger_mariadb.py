@@ -13,13 +13,12 @@ from sqlalchemy import event
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.sql_store import engine_for
-from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, opened, scoped
 
 
 @pytest.fixture
-def uri(mariadb: str) -> Iterator[str]:  # noqa: F811
+def uri(mariadb: str) -> Iterator[str]:
     """A database of this test's own."""
     name = f"t{uuid.uuid4().hex}"
     server = sa.create_engine(mariadb, isolation_level="AUTOCOMMIT")

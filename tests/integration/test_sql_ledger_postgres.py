@@ -15,13 +15,13 @@ from airflow_provider_cirrus.delivery import sql_store
 from airflow_provider_cirrus.delivery.caps import FrequencyCap
 from airflow_provider_cirrus.delivery.ledger.base import CUT_OFF, Entry, LedgerError, LedgerUnavailable
 from airflow_provider_cirrus.delivery.sql_store import engine_for
-from tests.postgres import postgres, server  # noqa: F401
+from tests.postgres import server
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, everywhere, opened, scoped
 
 
 @pytest.fixture
-def uri(postgres: str) -> Iterator[str]:  # noqa: F811
+def uri(postgres: str) -> Iterator[str]:
     """A database of this test's own."""
     name = f"t{uuid.uuid4().hex}"
     server = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")

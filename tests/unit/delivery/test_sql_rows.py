@@ -16,7 +16,6 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.audience import read_audience
 from airflow_provider_cirrus.delivery.rows import Columns, count_hint
 from airflow_provider_cirrus.delivery.sql_rows import Query, QueryFailed, QueryRefused
-from tests.postgres import postgres  # noqa: F401
 
 COMMON = {"template": "order_update", "language": "en"}
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i AS number FROM n"
