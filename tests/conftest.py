@@ -25,6 +25,8 @@ os.environ |= {
 }
 
 from airflow_provider_cirrus.sandbox import Sandbox  # noqa: E402
+from tests.mariadb import mariadb as mariadb  # noqa: E402
+from tests.postgres import postgres as postgres  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ class CirrusHook(BaseHook):
         """
         from airflow_provider_cirrus.api.client import CirrusClient
 
-        return CirrusClient(**{"pool_size": 16, **self._client_options(self._connection), **options})
+        return CirrusClient(**{"pool_size": 24, **self._client_options(self._connection), **options})
 
     async def aget_conn(self) -> AsyncCirrusClient:
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_mariadb import uri  # noqa: F401
-from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_caps import (  # noqa: F401
     clock,
     engine,

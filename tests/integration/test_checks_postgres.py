@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_postgres import uri  # noqa: F401
-from tests.postgres import postgres  # noqa: F401
 from tests.unit.delivery.test_checks import (  # noqa: F401
     ask,
     cirrus,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_postgres import uri  # noqa: F401
-from tests.postgres import postgres  # noqa: F401
 from tests.unit.delivery.test_rules import (  # noqa: F401
     client,
     test_only_what_was_sent_takes_a_place_under_the_cap,

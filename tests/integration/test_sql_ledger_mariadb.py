@@ -15,13 +15,12 @@ from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
-from tests.mariadb import mariadb  # noqa: F401
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, opened, scoped
 
 
 @pytest.fixture
-def uri(mariadb: str) -> Iterator[str]:  # noqa: F811
+def uri(mariadb: str) -> Iterator[str]:
     """A database of this test's own."""
     name = f"t{uuid.uuid4().hex}"
     server = sa.create_engine(mariadb, isolation_level="AUTOCOMMIT")

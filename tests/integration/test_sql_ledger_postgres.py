@@ -17,13 +17,13 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
-from tests.postgres import postgres, server  # noqa: F401
+from tests.postgres import server
 from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
 from tests.unit.delivery.test_sql_ledger import PERSON, SENT, everywhere, opened, scoped
 
 
 @pytest.fixture
-def uri(postgres: str) -> Iterator[str]:  # noqa: F811
+def uri(postgres: str) -> Iterator[str]:
     """A database of this test's own."""
     name = f"t{uuid.uuid4().hex}"
     server = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.postgres import postgres  # noqa: F401
 
 RunDag = Callable[..., Any]
 Execute = Callable[..., None]
@@ -39,7 +38,7 @@ def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Execute:
 
 
 @pytest.fixture
-def shop(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Execute:  # noqa: F811
+def shop(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Execute:
     """The same in PostgreSQL."""
     engine = sa.create_engine(postgres)
     url = engine.url

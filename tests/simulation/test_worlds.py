@@ -9,8 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.delivery.sql.store import engine_for
-from tests.mariadb import mariadb as mariadb
-from tests.postgres import postgres as postgres
 from tests.simulation.choices import Choices, shrink
 from tests.simulation.codecs import IdealCodec, ShardsCodec, SqlAloneCodec, SqlCodec, TaskStateCodec, new_memory_engine
 from tests.simulation.runner import Found, explore, failure, run

@@ -20,7 +20,7 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
-from airflow_provider_cirrus.delivery.engine.machine import Machine
+from airflow_provider_cirrus.delivery.engine.machine import Machine, most_in_flight
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
@@ -67,7 +67,7 @@ class Dispatcher:
     :param attempt: the try of the task, kept with each outcome
     :param repeat_unknown: send again what may have been sent (``delivery="at_least_once"``)
     :param stop: once set, no further batch leaves
-    :param concurrency: most requests in flight
+    :param concurrency: most requests in flight; half as many again where hundreds leave in a second
     :param listener: told of every outcome as it comes, from one thread; such as a report
     :param pause: seconds before a message that was not sent is tried again; doubles each time
     :param policy: the rules: who may be messaged, when, and how often
@@ -120,7 +120,7 @@ class _Run:
         self._delivery = Delivery()
         self._progress = Progress(total)
         self._changed = Condition()
-        self._senders = Threads("cirrus-send", given.concurrency)
+        self._senders = Threads("cirrus-send", most_in_flight(given.concurrency))
         self._teller: BatchWorker[MessageOutcome] = BatchWorker("cirrus-tell", self._tell_all, linger=_LINGER_TELLING)
         self._writer = Threads("cirrus-ledger", 1)
         self._may_tick = Event()

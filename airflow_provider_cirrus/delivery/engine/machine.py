@@ -45,6 +45,8 @@ _PATIENCE_CONNECTING = 10.0
 _PATIENCE_THROTTLED = 120.0
 # Seconds that a server's Retry-After is waited for here; beyond that Airflow's own retry waits better.
 _LONGEST_WAIT = 60.0
+# Requests a second from which on more than the usual most may be in flight, and for how many it is one more.
+_FAST, _FASTER = 200, 40
 # How often a message that was certainly not sent is tried again in one run.
 _TRIES = 5
 # Messages read ahead of those that are being sent.
@@ -282,7 +284,12 @@ class Machine:
         window = self._window
         if self._takes_first_steps and self._first_departure is not None:
             window = min(_FAILURES, 1 + int((now - self._first_departure) / _FIRST_STEPS + 1e-6))
-        return min(window, self._options.concurrency)
+        most = self._options.concurrency
+        if window < most:
+            return window
+        # Where hundreds of requests leave in a second, their threads wait for each other as long as for the server.
+        more = int((self._departures.rate(now) - _FAST) / _FASTER)
+        return min(most + max(more, 0), most_in_flight(most))
 
     def _next_step(self, now: float) -> float | None:
         """Return when the window opens further by itself; None: only an answer opens it."""
@@ -667,6 +674,11 @@ class Machine:
             for batch in self._writing.batches:
                 self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
             self._writing = None
+
+
+def most_in_flight(concurrency: int) -> int:
+    """Return how many requests there are at most at the same time, however fast they leave."""
+    return concurrency + concurrency // 2
 
 
 def _size_of_requests(most: int, per_second: float) -> int:

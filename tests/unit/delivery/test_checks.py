@@ -216,7 +216,7 @@ def test_one_that_wants_a_number_that_is_being_asked_for_waits_for_the_answer(
 PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
-from airflow_provider_cirrus.delivery.contact_checks.guard import ContactCheckRefused
+from airflow_provider_cirrus.delivery.errors import ContactCheckRefused
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 engine = engine_for(sys.argv[1])
 print("ready", flush=True)

@@ -32,7 +32,6 @@ from airflow_provider_cirrus.delivery.errors import LookupFailed, QueryFailed, Q
 from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn, Suppression
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.postgres import postgres  # noqa: F401
 
 ANN, BOB, CAT = "447700900101", "447700900102", "447700900103"
 MEXICO, ARGENTINA, BRAZIL = ("525512345678", "5215512345678"), ("541112345678", "5491112345678"), (

@@ -18,7 +18,6 @@ from airflow_provider_cirrus.delivery.audience.messages import read_audience
 from airflow_provider_cirrus.delivery.audience.rows import count_hint
 from airflow_provider_cirrus.delivery.audience.sql_rows import Query
 from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
-from tests.postgres import postgres  # noqa: F401
 
 COMMON = {"template": "order_update", "language": "en"}
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i AS number FROM n"

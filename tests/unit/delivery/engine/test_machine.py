@@ -350,14 +350,14 @@ def test_a_server_that_is_down_from_the_start_costs_three_requests(takes: float)
     assert sum(entry.outcome is Outcome.UNKNOWN for entry in hand.recorded.values()) == 60
 
 
-def in_flight_together(hand: Hand) -> int:
+def in_flight_together(hand: Hand, step: float = 0.01) -> int:
     """Let everything leave that may, without an answer."""
     for _ in range(20):
         if hand.wants_write:
             hand.write()
         while hand.handed:
             hand.depart()
-        hand.pass_time(0.01)
+        hand.pass_time(step)
     return len(hand.in_flight)
 
 
@@ -375,6 +375,22 @@ def test_the_window_widens_with_good_answers_and_narrows_on_a_failure() -> None:
     while hand.in_flight:
         hand.answer(fail if len(hand.in_flight) == 3 else accept)
     hand.machine.stop(hand.now, hand.wall)
+
+
+def test_where_hundreds_leave_in_a_second_half_as_many_more_may_be_in_flight() -> None:
+    hand = Hand(concurrency=4, messages_per_second=1e9)
+    hand.rows(people(9000))
+    most = 0
+    for _ in range(200):
+        most = max(most, in_flight_together(hand, 0.0001))
+        hand.answer()
+    assert most == 6
+    # The server has become slow: what is too much is not made good.
+    hand.pass_time(2)
+    for _ in range(3):
+        hand.answer()
+        hand.pass_time(1)
+    assert in_flight_together(hand) == 4
 
 
 def test_a_refused_connection_narrows_the_window() -> None:

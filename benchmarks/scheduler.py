@@ -1,0 +1,68 @@
+"""
+Messages a second of a task that a real Airflow runs: scheduler, supervisor, task state store.
+
+    python benchmarks/scheduler.py [--messages 40000] [--runs 3]
+
+A DAG with one send of a JSON Lines file, without a limit, against a sandbox in a process of its own that limits
+nothing. Airflow, its database (SQLite) and the sandbox share the machine with the task. The figure is the task's own,
+from the first row read to the last outcome recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import requests
+from _common import DEFAULT_TOKEN, STREAM, UNLIMITED, sandbox, write_audience
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from scripts.local_airflow import PARSE_ONCE, LocalAirflow
+
+DAG = """
+from airflow.sdk import DAG
+from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
+
+with DAG("throughput", schedule=None):
+    SendTemplateOperator(
+        task_id="send", template="order_update", language="en", audience={audience!r},
+        to_column="phone", body_columns=["name", "order"], messages_per_second={rate}, report_path={report!r},
+    )
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=40_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place, sandbox() as url:
+        home = Path(place)
+        audience = write_audience(home / "audience.jsonl", options.messages)
+        (home / "dags").mkdir()
+        report = home / "report-{{ run_id }}.jsonl"
+        text = DAG.format(audience=str(audience), rate=int(UNLIMITED), report=str(report))
+        (home / "dags" / "throughput.py").write_text(text)
+        connection = {"conn_type": "cirrus", "host": url, "password": DEFAULT_TOKEN, "extra": {"stream_id": STREAM}}
+        env = {"AIRFLOW_CONN_CIRRUS_DEFAULT": json.dumps(connection), **PARSE_ONCE}
+        with LocalAirflow(home / "airflow", home / "dags", env=env) as airflow:
+            airflow.wait_for_dag("throughput")
+            rates = []
+            for _ in range(options.runs):
+                requests.post(f"{url}/_sandbox/reset", timeout=10).raise_for_status()
+                run_id = airflow.trigger("throughput")
+                assert airflow.wait_for_run("throughput", run_id) == "success"
+                found = airflow.xcom("throughput", run_id, "send")
+                assert found["accepted"] == options.messages, found
+                rates.append(found["messages_per_second"])
+                print(f"{rates[-1]:7.0f} messages/s", flush=True)
+            print(f"{statistics.median(rates):7.0f} messages/s under the scheduler, the median of {len(rates)}")
+
+
+if __name__ == "__main__":
+    main()
