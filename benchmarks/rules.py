@@ -79,11 +79,11 @@ def all_rules(folder: Path, ledger: SqlLedger) -> Any:
                 connect=lambda conn_id: engine_for(f"sqlite:///{folder / conn_id}.db", is_ours=False),
             )
         )
-        places = FrequencyCapStore.beside(ledger)
-        opened.callback(places.close)
+        slots = FrequencyCapStore.beside(ledger)
+        opened.callback(slots.close)
         # Twelve hours from now, wherever in Britain a number is: decided for everybody, and never quiet.
         quiet = QuietHours(f"{(now.tm_hour + 11) % 24:02d}:00", f"{(now.tm_hour + 13) % 24:02d}:00")
-        yield Policy(consent=consent, quiet_hours=quiet, cap=FrequencyCap(3, days=7), places=places)
+        yield Policy(consent=consent, quiet_hours=quiet, cap=FrequencyCap(3, days=7), slots=slots)
 
 
 def deliver(send: SEND, audience: Path, folder: Path, rate: float, with_rules: bool) -> float:

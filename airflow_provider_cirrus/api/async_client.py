@@ -12,7 +12,7 @@ import tenacity
 
 from airflow_provider_cirrus.api import bounds, media, wire
 from airflow_provider_cirrus.api.campaign import Campaign
-from airflow_provider_cirrus.api.conversations import Listing
+from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
@@ -99,13 +99,13 @@ class AsyncCirrusClient:
 
     async def list_conversations(self, start: int, end: int) -> list[Conversation]:
         """List the conversations of a span of time, in as many requests as it takes."""
-        listing = Listing(start, end)
-        for span in listing.spans():
+        pager = Pager(start, end)
+        for span in pager.spans():
             request = wire.conversations_request(self.endpoint.stream_id, *span)
-            listing.take(wire.read_conversations(await self._exchange(request), hide=self.endpoint.secrets))
-        if listing.complaint:
-            log.warning(listing.complaint)
-        return listing.found
+            pager.take(wire.read_conversations(await self._exchange(request), hide=self.endpoint.secrets))
+        if pager.complaint:
+            log.warning(pager.complaint)
+        return pager.found
 
     async def stream_availability(self) -> Any:
         """Read the stream's availability: a check of host, token and stream without side effect."""

@@ -14,7 +14,7 @@ import urllib3
 
 from airflow_provider_cirrus.api import bounds, media, wire
 from airflow_provider_cirrus.api.campaign import Campaign
-from airflow_provider_cirrus.api.conversations import Listing
+from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
@@ -168,13 +168,13 @@ class CirrusClient:
         :return: each conversation once; without their messages, as far as is known
         :raises CirrusError: they cannot be listed
         """
-        listing = Listing(start, end)
-        for span in listing.spans():
+        pager = Pager(start, end)
+        for span in pager.spans():
             request = wire.conversations_request(self.endpoint.stream_id, *span)
-            listing.take(wire.read_conversations(self._exchange(request), hide=self.endpoint.secrets))
-        if listing.complaint:
-            log.warning(listing.complaint)
-        return listing.found
+            pager.take(wire.read_conversations(self._exchange(request), hide=self.endpoint.secrets))
+        if pager.complaint:
+            log.warning(pager.complaint)
+        return pager.found
 
     def stream_availability(self) -> Any:
         """

@@ -64,7 +64,7 @@ def status_name(number: int | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Awaited:
+class WaitCondition:
     """
     What a wait is for: one of some statuses, or an answer of the customer, whichever comes first.
 
@@ -80,7 +80,9 @@ class Awaited:
     own: tuple[str, ...] = ()
 
     @classmethod
-    def build(cls, status: Any = None, reply: bool = False, since: Any = None, own: Iterable[str] = ()) -> Awaited:
+    def build(
+        cls, status: Any = None, reply: bool = False, since: Any = None, own: Iterable[str] = ()
+    ) -> WaitCondition:
         """
         Return what is awaited, from what users write.
 
@@ -199,7 +201,7 @@ def conversation_id(value: Any, field: str = "object_id") -> tuple[str, tuple[st
     return text, ()
 
 
-class Pace:
+class PollBackoff:
     """
     When to look again: after the usual interval, and more slowly while Cirrus is busy or away.
 
@@ -232,7 +234,7 @@ class Pace:
             self.wait = max(self.interval, min(asked, self.LONGEST_ASKED))
 
 
-class Listing:
+class Pager:
     """
     The walk over a span of time of which one answer lists no more than 100 conversations.
 

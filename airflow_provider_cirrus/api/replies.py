@@ -9,7 +9,7 @@ from airflow_provider_cirrus.api.conversations import replies_in, status_name, t
 from airflow_provider_cirrus.api.results import ChildMessage, Conversation
 
 
-class Replies:
+class ReplyCheckpoint:
     """
     Tells which messages of customers are new, conversation by conversation.
 
@@ -31,7 +31,7 @@ class Replies:
         self._listed: dict[str, int] = {}
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Replies:
+    def from_dict(cls, kept: dict[str, Any]) -> ReplyCheckpoint:
         """Return the place that :meth:`as_dict` wrote down."""
         made = cls(kept["since"])
         made._taken = {object_id: (moment, list(ids)) for object_id, (moment, ids) in kept["taken"].items()}

@@ -17,14 +17,14 @@ from airflow_provider_cirrus.delivery.sql.store import transaction
 
 _ERASED: dict[str, tuple[str, Callable[[Connection, str], int]]] = {
     "messages": ("cirrus_ledger", erase_messages),
-    "places": ("cirrus_cap_places", erase_slots),
+    "slots": ("cirrus_cap_places", erase_slots),
     "checks": ("cirrus_checks", erase_checks),
 }
 
 
 def erase(engine: Engine, number: Any) -> dict[str, int]:
     """
-    Delete what is remembered of a person: messages in the ledger, places under frequency caps, contact checks.
+    Delete what is remembered of a person: messages in the ledger, slots under frequency caps, contact checks.
 
     Tables that are not there are left out; none is made. Afterwards nothing tells that the person was messaged: see
     docs/privacy.md for what that means for a task that is retried or cleared.
@@ -32,7 +32,7 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
     :param engine: such as :func:`~.sql.store.engine_for` returns
     :param number: the person's number, as :func:`~airflow_provider_cirrus.api.phone.to_digits` reads it; both
         spellings of one account are found
-    :return: the numbers of rows that were deleted, as ``messages``, ``places`` and ``checks``; and, as
+    :return: the numbers of rows that were deleted, as ``messages``, ``slots`` and ``checks``; and, as
         ``unattributed_messages``, the messages that stay as they do not say whose they are
     :raises InvalidInput: no number
     :raises LedgerError: nothing was deleted, or it is not known to be

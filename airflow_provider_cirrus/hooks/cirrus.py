@@ -200,9 +200,9 @@ class CirrusHook(BaseHook):
         engine = self.sql_engine(ledger_conn_id)
         return SqlLedger(engine, task, uuid4().hex, map_index=map_index, is_global=is_global)
 
-    def places(self, ledger: Ledger | None) -> FrequencyCapStore:
+    def frequency_cap_store(self, ledger: Ledger | None) -> FrequencyCapStore:
         """
-        Return where a task's places under frequency caps are kept: in the database of its ledger, as the same try.
+        Return where a task's slots under frequency caps are kept: in the database of its ledger, as the same try.
 
         :param ledger: of :meth:`sql_ledger`
         :raises InvalidInput: another ledger, which does not remember across runs and DAGs
@@ -311,7 +311,7 @@ class CirrusHook(BaseHook):
 
         :param number: the person's number
         :param ledger_conn_id: connection of the database
-        :return: how many rows are gone: ``messages``, ``places`` (of frequency caps) and ``checks``; and, as
+        :return: how many rows are gone: ``messages``, ``slots`` (of frequency caps) and ``checks``; and, as
             ``unattributed_messages``, how many stay as they do not say whose they are
         :raises InvalidInput: no number, or a connection of another type
         :raises LedgerError: nothing was erased, or it is not known to be

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
     from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
-    from airflow_provider_cirrus.delivery.engine.result import Delivery
+    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
     from airflow_provider_cirrus.delivery.rules.policy import Policy
@@ -297,9 +297,9 @@ class SendingOperator(RulesOperator):
                     hint='Give the task a ledger_conn_id, or choose on_quiet="schedule" or "suppress".',
                 )
         # Nobody takes a place in a dry run.
-        places = None
+        slots = None
         if cap is not None and not self._is_dry():
-            places = self.hook.places(ledger)
+            slots = self.hook.frequency_cap_store(ledger)
         try:
             yield Policy(
                 rules.screen,
@@ -307,12 +307,12 @@ class SendingOperator(RulesOperator):
                 quiet_hours=quiet_hours,
                 zone_column=self._zone_column(),
                 cap=cap,
-                places=places,
+                slots=slots,
                 category=self._category(),
             )
         finally:
-            if places is not None:
-                places.close()
+            if slots is not None:
+                slots.close()
 
     def _zone_column(self) -> str | None:
         """Return the column of the rows that holds their IANA zone."""
@@ -324,7 +324,7 @@ class SendingOperator(RulesOperator):
         found: dict[str, Any] = self.execute(context)
         return found
 
-    def _wait_for_the_end_of_quiet_hours(self, delivery: Delivery) -> None:
+    def _wait_for_the_end_of_quiet_hours(self, delivery: DeliveryResult) -> None:
         """Give the worker's slot back until the first of those who wait may be messaged."""
         from airflow_provider_cirrus.triggers.date_time import DateTimeTrigger
 
@@ -337,7 +337,7 @@ class SendingOperator(RulesOperator):
         """Return whether nothing of this task can have been sent yet."""
         return bool(context["ti"].try_number == 1) and not self._is_resumed
 
-    def _judge(self, delivery: Delivery, found: dict[str, Any], context: Context) -> None:
+    def _judge(self, delivery: DeliveryResult, found: dict[str, Any], context: Context) -> None:
         """Fail the task where the outcomes call for it, after everybody else was served."""
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
         from airflow_provider_cirrus.delivery.report import summary as report

@@ -16,7 +16,7 @@ from airflow_provider_cirrus.operators.base import fail
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cirrus.api.conversations import Awaited, Pace
+    from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition
 
 
 class ConversationSensor(BaseSensorOperator):
@@ -96,7 +96,7 @@ class ConversationSensor(BaseSensorOperator):
                 stream=self.stream,
                 cirrus_conn_id=self.cirrus_conn_id,
                 poll_interval=self.poke_interval,
-                first_wait=self._pace.wait,
+                first_wait=self._backoff.wait,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),
@@ -127,40 +127,40 @@ class ConversationSensor(BaseSensorOperator):
         except CirrusError as error:
             if not error.retryable:
                 fail(error)
-            self._pace.failed(error)
-            self.log.warning("%s Looking again in %.0f s.", error.message, self._pace.wait)
+            self._backoff.failed(error)
+            self.log.warning("%s Looking again in %.0f s.", error.message, self._backoff.wait)
             return None
-        self._pace.succeeded()
+        self._backoff.succeeded()
         return found
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Return the usual interval, or more after a failure, but not beyond the sensor's own timeout."""
         usual: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         left = max(0.0, self.timeout - run_duration())
-        return max(usual, min(self._pace.wait, left))
+        return max(usual, min(self._backoff.wait, left))
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
-        from airflow_provider_cirrus.api.conversations import Awaited, conversation_id
+        from airflow_provider_cirrus.api.conversations import WaitCondition, conversation_id
 
         if is_literal(self.object_id):
             conversation_id(self.object_id)
         status = self.status if is_literal(self.status) else 1
-        Awaited.build(status, self.reply, self.since if is_literal(self.since) else None)
+        WaitCondition.build(status, self.reply, self.since if is_literal(self.since) else None)
 
     @cached_property
     def _hook(self) -> CirrusHook:
         return CirrusHook(self.cirrus_conn_id, self.stream)
 
     @cached_property
-    def _asked(self) -> tuple[str, Awaited]:
-        from airflow_provider_cirrus.api.conversations import Awaited, conversation_id
+    def _asked(self) -> tuple[str, WaitCondition]:
+        from airflow_provider_cirrus.api.conversations import WaitCondition, conversation_id
 
         object_id, own = conversation_id(self.object_id)
-        return object_id, Awaited.build(self.status, self.reply, self.since, own)
+        return object_id, WaitCondition.build(self.status, self.reply, self.since, own)
 
     @cached_property
-    def _pace(self) -> Pace:
-        from airflow_provider_cirrus.api.conversations import Pace
+    def _backoff(self) -> PollBackoff:
+        from airflow_provider_cirrus.api.conversations import PollBackoff
 
-        return Pace(self.poke_interval)
+        return PollBackoff(self.poke_interval)

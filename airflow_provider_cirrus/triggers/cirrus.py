@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
-    from airflow_provider_cirrus.api.replies import Replies
+    from airflow_provider_cirrus.api.replies import ReplyCheckpoint
 else:
     try:
         from airflow.triggers.base import BaseEventTrigger
@@ -97,11 +97,11 @@ class ConversationTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        from airflow_provider_cirrus.api.conversations import Awaited, Pace
+        from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition
         from airflow_provider_cirrus.api.errors import CirrusError
 
-        awaited = Awaited(tuple(self.statuses), self.reply, self.since, tuple(self.own))
-        pace = Pace(self.poll_interval)
+        awaited = WaitCondition(tuple(self.statuses), self.reply, self.since, tuple(self.own))
+        backoff = PollBackoff(self.poll_interval)
         async with await CirrusHook(self.cirrus_conn_id, self.stream).aget_conn() as client:
             while True:
                 try:
@@ -109,13 +109,13 @@ class ConversationTrigger(BaseTrigger):
                 except CirrusError as error:
                     if not error.retryable:
                         raise
-                    pace.failed(error)
-                    self.log.warning("%s Looking again in %.0f s.", error.message, pace.wait)
+                    backoff.failed(error)
+                    self.log.warning("%s Looking again in %.0f s.", error.message, backoff.wait)
                 else:
                     if found is not None:
                         return found
-                    pace.succeeded()
-                await asyncio.sleep(pace.wait)
+                    backoff.succeeded()
+                await asyncio.sleep(backoff.wait)
 
 
 class NewReplyTrigger(BaseEventTrigger):
@@ -176,10 +176,10 @@ class NewReplyTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever, and fire for each new answer."""
-        from airflow_provider_cirrus.api.conversations import Pace
+        from airflow_provider_cirrus.api.conversations import PollBackoff
         from airflow_provider_cirrus.api.errors import CirrusError
 
-        replies, pace = await self._recall(), Pace(self.poll_interval)
+        replies, backoff = await self._recall(), PollBackoff(self.poll_interval)
         client: AsyncCirrusClient | None = None
         try:
             while True:
@@ -190,24 +190,24 @@ class NewReplyTrigger(BaseEventTrigger):
                     async for reply in self._new(client, replies):
                         fired += 1
                         yield TriggerEvent(reply)  # type: ignore[no-untyped-call]
-                    pace.succeeded()
+                    backoff.succeeded()
                 except (CirrusError, AirflowException) as error:
                     # Airflow would start a watcher that fails again at once, and ask Cirrus every second.
-                    pace.failed(error)
-                    self.log.error("No look at new answers: %s Looking again in %.0f s.", error, pace.wait)
+                    backoff.failed(error)
+                    self.log.error("No look at new answers: %s Looking again in %.0f s.", error, backoff.wait)
                     if client is not None:
                         # The next look may find another token in the connection.
                         await client.close()
                         client = None
-                settle = min(self._SETTLE, pace.wait) if fired else 0.0
+                settle = min(self._SETTLE, backoff.wait) if fired else 0.0
                 await asyncio.sleep(settle)
                 await self._remember(replies)
-                await asyncio.sleep(pace.wait - settle)
+                await asyncio.sleep(backoff.wait - settle)
         finally:
             if client is not None:
                 await client.close()
 
-    async def _new(self, client: AsyncCirrusClient, replies: Replies) -> AsyncIterator[dict[str, Any]]:
+    async def _new(self, client: AsyncCirrusClient, replies: ReplyCheckpoint) -> AsyncIterator[dict[str, Any]]:
         """Yield the new answers in what is listed now."""
         from airflow_provider_cirrus.api.errors import NotFound, ServerError, UnreadableAnswer
 
@@ -232,9 +232,9 @@ class NewReplyTrigger(BaseEventTrigger):
             raise unread
         replies.advance()
 
-    async def _recall(self) -> Replies:
+    async def _recall(self) -> ReplyCheckpoint:
         """Return the place up to which answers were taken, by this trigger or by the one before it."""
-        from airflow_provider_cirrus.api.replies import Replies
+        from airflow_provider_cirrus.api.replies import ReplyCheckpoint
 
         # Absent before Airflow 3.3, None where no asset watches.
         self._store = getattr(self, "asset_state_store", None)
@@ -249,13 +249,13 @@ class NewReplyTrigger(BaseEventTrigger):
                     "a restart begins anew. Let all DAGs use one asset."
                 )
                 self._store = None
-        replies = Replies(time.time() - self.lookback) if kept is None else Replies.from_dict(kept)
+        replies = ReplyCheckpoint(time.time() - self.lookback) if kept is None else ReplyCheckpoint.from_dict(kept)
         self._kept = kept
         # At once: what comes while the triggerer is away for the first time is to be found, too.
         await self._remember(replies)
         return replies
 
-    async def _remember(self, replies: Replies) -> None:
+    async def _remember(self, replies: ReplyCheckpoint) -> None:
         kept = replies.as_dict()
         if self._store is not None and kept != self._kept:
             await self._store.aset(self._key, kept)

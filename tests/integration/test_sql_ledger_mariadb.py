@@ -44,7 +44,7 @@ def dropped(uri: str) -> None:
 def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri: str) -> None:
     engine = engine_for(uri)
     ledger = opened(engine)
-    places = FrequencyCapStore.beside(ledger)
+    slots = FrequencyCapStore.beside(ledger)
     ledger.commit([scoped(1)], [])
     is_first = [True]
 
@@ -62,8 +62,8 @@ def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri:
     is_first.append(True)
     claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
     with pytest.raises(LedgerUnavailable):
-        places.claim(*claim)
-    assert places.claim(*claim) == {scoped(3)}
+        slots.claim(*claim)
+    assert slots.claim(*claim) == {scoped(3)}
     dropped(uri)
     assert ledger.commit([scoped(4)], []) == {}, "idle connections that were dropped were noticed"
     engine.dispose()

@@ -212,21 +212,21 @@ class _Faulty:
     def tidy(self) -> bool:
         return False
 
-    def places(self) -> Any:
-        return _FaultyPlaces(FrequencyCapStore.beside(self._ledger), self._call)
+    def slots(self) -> Any:
+        return _FaultySlots(FrequencyCapStore.beside(self._ledger), self._call)
 
 
-class _FaultyPlaces:
-    """The places of frequency caps in such a database."""
+class _FaultySlots:
+    """The slots of frequency caps in such a database."""
 
-    def __init__(self, places: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
-        self._places, self._call = places, call
+    def __init__(self, slots: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
+        self._slots, self._call = slots, call
 
     def claim(self, *arguments: Any) -> Any:
-        return self._call(lambda: self._places.claim(*arguments))
+        return self._call(lambda: self._slots.claim(*arguments))
 
     def release(self, keys: Any) -> Any:
-        return self._call(lambda: self._places.release(keys))
+        return self._call(lambda: self._slots.release(keys))
 
 
 class SqlAloneCodec(TaskStateCodec):
@@ -251,7 +251,7 @@ class SqlAloneCodec(TaskStateCodec):
 class SqlCodec(Codec):
     """
     The ledger in a database, shared by several tasks: two DAGs with message_keys and a frequency cap, or the mapped
-    tasks of one run, whose audiences overlap and change places.
+    tasks of one run, whose audiences overlap and change slots.
     """
 
     is_shared = True
@@ -319,7 +319,7 @@ class SqlCodec(Codec):
     def rules(self, world: World, ledger: Any) -> Rules:
         if self._cap is None:
             return Rules(world)
-        return Rules(world, cap=self._cap, places=FrequencyCapStore.beside(ledger))
+        return Rules(world, cap=self._cap, slots=FrequencyCapStore.beside(ledger))
 
     def judge(self, world: World) -> None:
         if self._cap is not None and not any(task.generation for task in world.tasks):

@@ -25,7 +25,7 @@ from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Option
 from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
-from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
 from airflow_provider_cirrus.delivery.ledger import Ledger, LedgerFull
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
@@ -89,7 +89,7 @@ class Dispatcher:
     dry_run: bool = False
     start_after: float = 0.0
 
-    def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> Delivery:
+    def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> DeliveryResult:
         """
         Send what was not sent before, and say what became of every message.
 
@@ -117,7 +117,7 @@ class _Run:
         )
         self._machine = Machine(options, time.monotonic())
         self._recorder = Recorder(given.ledger, given.policy)
-        self._delivery = Delivery()
+        self._delivery = DeliveryResult()
         self._progress = Progress(total)
         self._changed = Condition()
         self._senders = Threads("cirrus-send", most_in_flight(given.concurrency))
@@ -129,7 +129,7 @@ class _Run:
         self._tidying = Lock()
         self._has_ended = False
 
-    def through(self, audience: Iterable[tuple[int, Message | RejectedRow]]) -> Delivery:
+    def through(self, audience: Iterable[tuple[int, Message | RejectedRow]]) -> DeliveryResult:
         """Send the audience."""
         begun = time.monotonic()
         ticker = Thread(target=self._tick, name="cirrus-clock", daemon=True)

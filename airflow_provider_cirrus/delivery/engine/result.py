@@ -26,7 +26,7 @@ class MessageOutcome:
 
 
 @dataclass
-class Delivery:
+class DeliveryResult:
     """
     What became of an audience.
 

@@ -29,7 +29,7 @@ class Fence:
     What every write of a try passes: it holds the task's row until its transaction ends.
 
     A newer try takes that row over, and waits for the transaction that holds it; so what it reads then is all that
-    earlier tries have written or ever will. The ledger and the places of a try share one.
+    earlier tries have written or ever will. The ledger and the slots of a try share one.
 
     :param task: ``dag_id/run_id/task_id``
     :param owner: unique for each try, up to 64 characters

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.result import KEPT, Delivery, MessageOutcome
+from airflow_provider_cirrus.delivery.engine.result import KEPT, DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.report.formats import Line
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-def summary(delivery: Delivery, report_uri: str | None = None) -> dict[str, Any]:
+def summary(delivery: DeliveryResult, report_uri: str | None = None) -> dict[str, Any]:
     """
     Return the summary of a delivery.
 
@@ -43,13 +43,13 @@ def summary(delivery: Delivery, report_uri: str | None = None) -> dict[str, Any]
     return found
 
 
-def in_words(delivery: Delivery) -> str:
+def in_words(delivery: DeliveryResult) -> str:
     """Return the counts as a sentence: ``3 messages: 2 accepted, 1 rejected``."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in delivery.counts.items() if count)
     return f"{delivery.total} messages: {counts}"
 
 
-def complaints(delivery: Delivery) -> str:
+def complaints(delivery: DeliveryResult) -> str:
     """Return what kept messages from being accepted, with masked numbers; empty where nothing did."""
     bad = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
     found = [settled for settled in delivery.complaints if settled.entry.outcome in bad]

@@ -1,4 +1,4 @@
-"""The places that messages take under frequency caps, over all tasks, runs and DAGs that share a database."""
+"""The slots that messages take under frequency caps, over all tasks, runs and DAGs that share a database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_cirrus.delivery.sql.store import (
 _PART = 500
 
 _metadata = sa.MetaData()
-# One row a person, to be locked: whoever holds it alone counts and takes places of that person.
+# One row a person, to be locked: whoever holds it alone counts and takes slots of that person.
 _persons = sa.Table(
     "cirrus_cap_persons",
     _metadata,
@@ -37,11 +37,11 @@ _persons = sa.Table(
     sa.Column("seen", sa.Float(53), nullable=False),
     **MYSQL,
 )
-_places = sa.Table(
+_slots = sa.Table(
     "cirrus_cap_places",
     _metadata,
     sa.Column("key", sa.CHAR(32), primary_key=True),
-    # Of a message that is the same for all runs, each task has a row of its own: none gives another's place back.
+    # Of a message that is the same for all runs, each task has a row of its own: none gives another's slot back.
     sa.Column("scope", sa.CHAR(32), primary_key=True),
     sa.Column("person", sa.CHAR(32), nullable=False),
     sa.Column("category", sa.String(16), nullable=False),
@@ -57,23 +57,23 @@ _windows = sa.Table(
     **MYSQL,
 )
 
-CAP_TABLES = Tables("caps", (_persons, _places, _windows), "frequency caps")
+CAP_TABLES = Tables("caps", (_persons, _slots, _windows), "frequency caps")
 
 
 class FrequencyCapStore(SqlStore):
     """
-    The places that messages have taken under frequency caps: one for each message that was sent or is about to be.
+    The slots that messages have taken under frequency caps: one for each message that was sent or is about to be.
 
     A place is taken before the message leaves, so a person has never had more than the cap, whoever is sending at
     the same time. It is given back where the message was certainly not sent. A task that is killed in between
-    leaves its places taken: its next try has them, and nobody else. Threads may share a store. Mapped tasks that have
-    the same message take one place for it together, and each gives back its own part in it.
+    leaves its slots taken: its next try has them, and nobody else. Threads may share a store. Mapped tasks that have
+    the same message take one slot for it together, and each gives back its own part in it.
 
     Clocks of machines are compared: one that is ahead lengthens the windows for the others by as much.
 
     :param engine: such as :func:`~.sql.store.engine_for` returns
     :param fence: of the task's ledger, whose tables are in the same database: a try that was superseded can neither
-        take a place nor give one back; None: of no task, which can only :meth:`purge`
+        take a slot nor give one back; None: of no task, which can only :meth:`purge`
     :param create: create the tables where they are missing
     :param clock: Unix seconds
     :param is_global: as of :class:`~.ledger.sql.SqlLedger`
@@ -100,12 +100,12 @@ class FrequencyCapStore(SqlStore):
         self._purging, self._may_purge = self.purging(), Lock()
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_persons, self._dialect)
-        self._take = upsert(_places, self._dialect)
+        self._take = upsert(_slots, self._dialect)
 
     @classmethod
     def beside(cls, ledger: SqlLedger) -> Self:
         """
-        Return where a task's places are kept: in the database of its ledger, for as long as this try may write there.
+        Return where a task's slots are kept: in the database of its ledger, for as long as this try may write there.
 
         :raises LedgerUnavailable: as the ledger itself
         :raises LedgerError: as the ledger itself
@@ -118,16 +118,16 @@ class FrequencyCapStore(SqlStore):
         self, cap: FrequencyCap, wanted: Sequence[tuple[bytes, bytes]], category: str | None = None
     ) -> set[bytes]:
         """
-        Take a place for each message, in their order, where its person has one left.
+        Take a slot for each message, in their order, where its person has one left.
 
-        A message that has its place within the window keeps it: a retry is not refused, and takes no second one.
+        A message that has its slot within the window keeps it: a retry is not refused, and takes no second one.
 
         :param cap: the cap; where the messages are of another category than its own it holds nobody back
         :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
         :param category: of the messages; None: that of the cap. It is what caps count
         :return: the keys of the messages that must not be sent
         :raises LedgerUnavailable: the database does not answer; may be repeated
-        :raises LedgerError: no place was taken; nothing may be sent
+        :raises LedgerError: no slot was taken; nothing may be sent
         """
         if not wanted:
             return set()
@@ -168,7 +168,7 @@ class FrequencyCapStore(SqlStore):
 
         self._transaction(work)
         self._known_windows.add(cap.seconds)
-        # Faster than places are taken, and no task has to wait until all old ones are gone.
+        # Faster than slots are taken, and no task has to wait until all old ones are gone.
         if self._may_purge.acquire(blocking=False):
             try:
                 next(self._purging, None)
@@ -178,7 +178,7 @@ class FrequencyCapStore(SqlStore):
 
     def release(self, keys: Collection[bytes]) -> None:
         """
-        Give back the places of messages that were certainly not sent; those of other tasks stay.
+        Give back the slots of messages that were certainly not sent; those of other tasks stay.
 
         So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
 
@@ -193,35 +193,35 @@ class FrequencyCapStore(SqlStore):
         def work(connection: Connection) -> None:
             task.hold(connection)
             for chunk in chunks(names):
-                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == task.row)
-                connection.execute(mine.where(~may_have_been_sent(_places.c.key, task)))
+                mine = sa.delete(_slots).where(_slots.c.key.in_(chunk), _slots.c.scope == task.row)
+                connection.execute(mine.where(~may_have_been_sent(_slots.c.key, task)))
 
         self._transaction(work)
 
     def purge(self, before: float | None = None) -> int:
         """
-        Delete the places that no cap counts any more, and the persons who have none left.
+        Delete the slots that no cap counts any more, and the persons who have none left.
 
         :param before: Unix seconds; None: the longest window that any task has used ago
-        :return: the number of places
+        :return: the number of slots
         :raises LedgerError: not all are deleted
         """
         return sum(self.purging(before))
 
     def purging(self, before: float | None = None) -> Iterator[int]:
-        """Do what :meth:`purge` does, a part at a time; yield the number of places of each."""
+        """Do what :meth:`purge` does, a part at a time; yield the number of slots of each."""
         if before is None:
             longest = sa.select(sa.func.max(_windows.c.seconds))
             before = self._clock() - (self._transaction(lambda connection: connection.scalar(longest)) or 0)
-        is_old = _places.c.at < before
-        whose = sa.select(_places.c.person).where(is_old).order_by(_places.c.at).limit(_PART)
+        is_old = _slots.c.at < before
+        whose = sa.select(_slots.c.person).where(is_old).order_by(_slots.c.at).limit(_PART)
 
         def work(connection: Connection) -> int:
             if self._fence is not None:
                 self._fence.hold(connection)
             self._hold(connection, persons, self._clock())
-            gone = connection.execute(sa.delete(_places).where(_places.c.person.in_(persons), is_old))
-            has_places = sa.exists().where(_places.c.person == _persons.c.person)
+            gone = connection.execute(sa.delete(_slots).where(_slots.c.person.in_(persons), is_old))
+            has_places = sa.exists().where(_slots.c.person == _persons.c.person)
             connection.execute(sa.delete(_persons).where(_persons.c.person.in_(persons), ~has_places))
             return int(gone.rowcount)
 
@@ -240,8 +240,8 @@ class FrequencyCapStore(SqlStore):
     def _taken(
         self, connection: Connection, persons: Sequence[str], cap: FrequencyCap, now: float
     ) -> dict[str, set[str]]:
-        """Return the messages of persons that count: each once, whichever tasks have taken a place for it."""
-        columns = _places.c
+        """Return the messages of persons that count: each once, whichever tasks have taken a slot for it."""
+        columns = _slots.c
         # A place from further ahead than a window is that of a clock that was wrong; it must not count for years.
         counts = [columns.at > now - cap.seconds, columns.at <= now + cap.seconds]
         if cap.category is not None:
@@ -257,8 +257,8 @@ class FrequencyCapStore(SqlStore):
     def _task(self) -> Fence:
         if self._fence is None:
             raise LedgerError(
-                "A store of places that belongs to no task can only purge.",
-                hint="Take the places of a task from its ledger: FrequencyCapStore.beside(ledger).",
+                "A store of slots that belongs to no task can only purge.",
+                hint="Take the slots of a task from its ledger: FrequencyCapStore.beside(ledger).",
             )
         return self._fence
 
@@ -281,7 +281,7 @@ def ddl(dialect_name: str) -> str:
 
 
 def erase_slots(connection: Connection, person: str) -> int:
-    """Delete the places of a person; return how many."""
+    """Delete the slots of a person; return how many."""
     # First the row that a claim locks: it waits for one that is under way, and the next one waits for it.
     connection.execute(sa.delete(_persons).where(_persons.c.person == person))
-    return int(connection.execute(sa.delete(_places).where(_places.c.person == person)).rowcount)
+    return int(connection.execute(sa.delete(_slots).where(_slots.c.person == person)).rowcount)

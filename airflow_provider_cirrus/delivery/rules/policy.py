@@ -83,7 +83,7 @@ class Policy:
     :param quiet_hours: when nobody is messaged
     :param zone_column: the fact of a message that holds its recipient's IANA zone
     :param cap: how often somebody is messaged
-    :param places: where that is counted
+    :param slots: where that is counted
     :param category: of the template, for the cap
     :param clock: Unix seconds
     """
@@ -96,7 +96,7 @@ class Policy:
         quiet_hours: QuietHours | None = None,
         zone_column: str | None = None,
         cap: FrequencyCap | None = None,
-        places: FrequencyCapStore | None = None,
+        slots: FrequencyCapStore | None = None,
         category: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -107,7 +107,7 @@ class Policy:
         self._quiet_hours = quiet_hours
         self._zone_column = zone_column
         self._cap = cap
-        self._places = places
+        self._slots = slots
         self._category = category
         self._clock = clock
 
@@ -173,35 +173,35 @@ class Policy:
 
     def claim(self, wanted: Iterable[tuple[str, bytes]]) -> dict[bytes, str]:
         """
-        Take a place under the frequency cap for messages that are about to be sent.
+        Take a slot under the frequency cap for messages that are about to be sent.
 
         :param wanted: digits of the recipient, and the message's key
         :return: of those that may not be sent, the key and why, beginning with the rule's name
         :raises CirrusError: it cannot be known; nobody may be messaged
         """
-        if self._cap is None or self._places is None:
+        if self._cap is None or self._slots is None:
             return {}
         persons = [(person_of(digits), key) for digits, key in wanted]
-        refused = self._places.claim(self._cap, persons, self._category)
+        refused = self._slots.claim(self._cap, persons, self._category)
         return dict.fromkeys(refused, self._cap.reason)
 
     def release(self, keys: Collection[bytes]) -> None:
         """
-        Give back the places of messages that were not sent after all.
+        Give back the slots of messages that were not sent after all.
 
         :raises CirrusError: they are not given back
         """
-        if keys and self._places is not None:
-            self._places.release(keys)
+        if keys and self._slots is not None:
+            self._slots.release(keys)
 
     def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
         """
-        Give back the places of messages that were certainly not sent, once the ledger knows it.
+        Give back the slots of messages that were certainly not sent, once the ledger knows it.
 
         :param outcomes: what the ledger recorded
         :raises CirrusError: they are not given back
         """
-        if self._places is not None:
+        if self._slots is not None:
             self.release([key for key, entry in outcomes if entry.outcome in _NOT_SENT])
 
 

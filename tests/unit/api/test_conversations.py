@@ -12,10 +12,10 @@ import pytest
 
 from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
 from airflow_provider_cirrus.api.client import CirrusClient
-from airflow_provider_cirrus.api.conversations import Awaited, Listing, Pace, conversation_id, status_id
+from airflow_provider_cirrus.api.conversations import Pager, PollBackoff, WaitCondition, conversation_id, status_id
 from airflow_provider_cirrus.api.errors import InvalidInput, NotFound, ServerError, Throttled, UnreadableAnswer
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.replies import Replies
+from airflow_provider_cirrus.api.replies import ReplyCheckpoint
 from airflow_provider_cirrus.api.results import Conversation
 from airflow_provider_cirrus.sandbox import Sandbox
 
@@ -52,12 +52,12 @@ def test_anything_else_is_no_status(given: Any) -> None:
 
 def test_a_wait_for_nothing_is_refused() -> None:
     with pytest.raises(InvalidInput, match="reply=True"):
-        Awaited.build()
+        WaitCondition.build()
 
 
 def test_an_answer_is_seen_with_its_time_whoever_wrote_last() -> None:
     talk = conversation(said("Hello", 1, True), said("Second", 9), said("First", 5), said("Thanks", 12, True))
-    assert Awaited.build(reply=True).find(talk) == {
+    assert WaitCondition.build(reply=True).find(talk) == {
         "object_id": "5",
         "reached": "reply",
         "status": "Open",
@@ -69,29 +69,29 @@ def test_an_answer_is_seen_with_its_time_whoever_wrote_last() -> None:
 
 def test_what_we_wrote_is_no_answer_even_where_cirrus_calls_it_the_customers() -> None:
     ours = said("[order_update]", 1)
-    assert Awaited.build(reply=True, own=["m1"]).find(conversation(ours)) is None
-    assert Awaited.build(reply=True).find(conversation(said("Hello", 1, True))) is None
+    assert WaitCondition.build(reply=True, own=["m1"]).find(conversation(ours)) is None
+    assert WaitCondition.build(reply=True).find(conversation(said("Hello", 1, True))) is None
 
 
 def test_since_leaves_out_what_was_said_before() -> None:
     talk = conversation(said("Old", 5), status=2)
-    assert Awaited.build(reply=True, since="2026-05-01T12:00:06+02:00").find(talk) is None
-    found = Awaited.build("Resolved", since="2026-05-01T10:00:06Z").find(talk)
+    assert WaitCondition.build(reply=True, since="2026-05-01T12:00:06+02:00").find(talk) is None
+    found = WaitCondition.build("Resolved", since="2026-05-01T10:00:06Z").find(talk)
     assert found is not None
     assert (found["reached"], found["message"]) == ("status", None)
-    assert Awaited.build(reply=True, since="2026-05-01T10:00:05Z").find(talk)
+    assert WaitCondition.build(reply=True, since="2026-05-01T10:00:05Z").find(talk)
 
 
 def test_any_of_several_statuses_ends_the_wait() -> None:
-    awaited = Awaited.build(["Resolved", 14])
+    awaited = WaitCondition.build(["Resolved", 14])
     assert [bool(awaited.find(conversation(status=number))) for number in (1, 2, 14)] == [False, True, True]
 
 
 def test_a_time_that_cannot_be_read_is_said_rather_than_guessed() -> None:
     talk = conversation(said("Yes", 1, createdTime="yesterday"))
-    assert Awaited.build(reply=True).find(talk)
+    assert WaitCondition.build(reply=True).find(talk)
     with pytest.raises(UnreadableAnswer, match="'yesterday'"):
-        Awaited.build(reply=True, since=1_770_000_000).find(talk)
+        WaitCondition.build(reply=True, since=1_770_000_000).find(talk)
 
 
 @pytest.mark.parametrize(
@@ -125,20 +125,20 @@ def test_anything_else_names_no_conversation(value: Any, problem: str) -> None:
 
 
 def test_the_pace_slows_down_and_recovers() -> None:
-    pace = Pace(60)
+    backoff = PollBackoff(60)
     waits = []
     for _ in range(6):
-        pace.failed(ServerError("down"))
-        waits.append(pace.wait)
+        backoff.failed(ServerError("down"))
+        waits.append(backoff.wait)
     assert waits == [120, 240, 480, 600, 600, 600]
-    pace.failed(Throttled("slow", retry_after=90))
-    assert pace.wait == 90
-    pace.failed(Throttled("slow", retry_after=5))
-    assert pace.wait == 60, "sooner than the usual interval"
-    pace.failed(Throttled("slow", retry_after=10**9))
-    assert pace.wait == 3600
-    pace.succeeded()
-    assert pace.wait == 60
+    backoff.failed(Throttled("slow", retry_after=90))
+    assert backoff.wait == 90
+    backoff.failed(Throttled("slow", retry_after=5))
+    assert backoff.wait == 60, "sooner than the usual interval"
+    backoff.failed(Throttled("slow", retry_after=10**9))
+    assert backoff.wait == 3600
+    backoff.succeeded()
+    assert backoff.wait == 60
 
 
 @pytest.mark.parametrize(
@@ -153,22 +153,22 @@ def test_the_pace_slows_down_and_recovers() -> None:
 def test_a_listing_is_whole_whatever_its_ends_mean(holds: Callable[[int, int, int], bool]) -> None:
     chance = random.Random(7)
     times = {str(number): chance.randrange(1000, 1100) for number in range(900)} | {"first": 1000, "last": 1100}
-    listing, asked = Listing(1000, 1100), 0
-    for start, end in listing.spans():
+    pager, asked = Pager(1000, 1100), 0
+    for start, end in pager.spans():
         asked += 1
         inside = [name for name, moment in times.items() if holds(start, moment, end)][:100]
-        listing.take(Conversation.read({"objectId": name}) for name in inside)
-    assert sorted(found.object_id for found in listing.found) == sorted(times)
-    assert listing.complaint == ""
+        pager.take(Conversation.read({"objectId": name}) for name in inside)
+    assert sorted(found.object_id for found in pager.found) == sorted(times)
+    assert pager.complaint == ""
     assert asked < 80
 
 
 def test_a_second_that_holds_more_than_can_be_listed_is_complained_about() -> None:
-    listing = Listing(1000, 1100)
-    for start, end in listing.spans():
-        listing.take(Conversation.read({"objectId": n}) for n in range(150 if start <= 1042 <= end else 0) if n < 100)
-    assert listing.crowded == {1042}
-    assert "some may be missing" in listing.complaint
+    pager = Pager(1000, 1100)
+    for start, end in pager.spans():
+        pager.take(Conversation.read({"objectId": n}) for n in range(150 if start <= 1042 <= end else 0) if n < 100)
+    assert pager.crowded == {1042}
+    assert "some may be missing" in pager.complaint
 
 
 @pytest.mark.parametrize("list_by", ["created", "updated"])
@@ -214,7 +214,7 @@ BEGIN = 1_777_629_600.0  # 2026-05-01T10:00:00Z
 
 
 def test_every_answer_is_new_once() -> None:
-    replies = Replies(BEGIN)
+    replies = ReplyCheckpoint(BEGIN)
     talk = conversation(said("Before", 0, createdTime="2026-05-01T09:59:59Z"), said("One", 1), said("Us", 2, True))
     assert [reply["message"] for reply in replies.take(talk, talk)] == ["One"]
     talk = conversation(said("One", 1), said("Three", 3), said("Two", 2))
@@ -226,7 +226,7 @@ def test_every_answer_is_new_once() -> None:
 
 
 def test_what_was_taken_is_remembered_across_a_restart_and_stays_small() -> None:
-    replies = Replies(BEGIN)
+    replies = ReplyCheckpoint(BEGIN)
     old = conversation(said("Old", 1))
     replies.take(old, old)
     new = conversation(said("New", 5, createdTime="2026-05-01T11:00:00Z"), objectId=6)
@@ -235,14 +235,14 @@ def test_what_was_taken_is_remembered_across_a_restart_and_stays_small() -> None
     kept = replies.as_dict()
     assert list(kept["taken"]) == ["6"], "an answer of an hour ago is still remembered one by one"
 
-    after = Replies.from_dict(kept)
+    after = ReplyCheckpoint.from_dict(kept)
     assert after.take(new, new) == after.take(old, old) == []
     late = conversation(said("Late", 5, createdTime="2026-05-01T10:55:00Z"), objectId=7)
     assert len(after.take(late, late)) == 1, "an answer that showed late was skipped"
 
 
 def test_only_conversations_that_changed_are_read() -> None:
-    replies = Replies(BEGIN)
+    replies = ReplyCheckpoint(BEGIN)
     quiet = conversation(updatedTime="2026-05-01T09:00:00Z")
     silent = conversation(objectId=6)
     assert replies.changed([quiet, silent]) == ["6"], "one without a time of change may hold anything"

@@ -59,7 +59,7 @@ def key(number: int, everywhere: bool = False) -> bytes:
 
 
 def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **rest: Any) -> FrequencyCapStore:
-    """The places of a try that has opened its ledger."""
+    """The slots of a try that has opened its ledger."""
     ledger = SqlLedger(engine, task, owner, is_global=lambda key: key[0] == 1, **rest)
     ledger.open(TaskTry())
     return FrequencyCapStore.beside(ledger)
@@ -120,7 +120,7 @@ def test_a_superseded_try_neither_takes_a_place_nor_gives_one_back(engine: Engin
     wanted = [(person, key(number)) for number, person in enumerate(people)]
     old = opened(engine)
     assert old.claim(once, wanted) == set()
-    assert opened(engine, owner="try2").claim(once, wanted) == set(), "the next try has its places"
+    assert opened(engine, owner="try2").claim(once, wanted) == set(), "the next try has its slots"
     with pytest.raises(LedgerSuperseded):
         old.release([one for _, one in wanted])
     with pytest.raises(LedgerSuperseded):
@@ -138,9 +138,9 @@ def test_mapped_tasks_with_the_same_message_take_one_place_and_give_back_their_o
     twice = FrequencyCap(2, days=7)
     one, two = (opened(engine, owner=f"part{part}", map_index=part) for part in range(2))
     assert one.claim(twice, [(ANN, key(1))]) == two.claim(twice, [(ANN, key(1))]) == set()
-    # The second is told that the first sends it, and gives its part in the place back.
+    # The second is told that the first sends it, and gives its part in the slot back.
     two.release([key(1)])
-    assert two.claim(twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the place was given back though it is sent"
+    assert two.claim(twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the slot was given back though it is sent"
     one.release([key(1)])
     assert two.claim(twice, [(ANN, key(3))]) == set()
 
@@ -157,16 +157,16 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
     first.commit([key(1), key(2)], [])
     first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
     again = ledger("try2")
-    places = FrequencyCapStore.beside(again)
-    assert places.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    slots = FrequencyCapStore.beside(again)
+    assert slots.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
     again.commit([key(1), key(2)], [])
     again.commit([], [(key(1), unsent), (key(2), unsent)])
-    places.release([key(1), key(2)])
+    slots.release([key(1), key(2)])
     another = opened(engine, "dag2/run/task")
     assert another.claim(once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
 
 
-def test_the_places_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
+def test_the_slots_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
     """It gave each mapped task keys of its own; written as it wrote them."""
     once = FrequencyCap(1, days=7)
     mine = opened(engine, map_index=3)
@@ -204,7 +204,7 @@ def test_a_clock_that_was_wrong_does_not_count_for_years(engine: Engine, clock: 
     assert opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(9))]) == set()
 
 
-def test_old_places_and_their_persons_go_while_new_ones_are_taken(engine: Engine, clock: Clock) -> None:
+def test_old_slots_and_their_persons_go_while_new_ones_are_taken(engine: Engine, clock: Clock) -> None:
     caps = opened(engine, clock=clock)
     people = [person_of(f"4477009{number:05d}") for number in range(1_200)]
     caps.claim(FrequencyCap(1, days=30), [(ANN, key(5_000))])
@@ -231,7 +231,7 @@ def test_a_store_of_no_task_purges_and_does_nothing_else(engine: Engine, clock: 
     assert nobodys.purge() == 1
 
 
-def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_places(engine: Engine) -> None:
+def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_slots(engine: Engine) -> None:
     rounds, tasks = 5, 4
     start = Barrier(tasks)
     people = [person_of(f"4477009{number:05d}") for number in range(50)]

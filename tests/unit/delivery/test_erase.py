@@ -23,7 +23,7 @@ from airflow_provider_cirrus.delivery.sql.store import engine_for
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"
 TASK = "dag/run/task"
-NOTHING = {"messages": 0, "places": 0, "checks": 0, "unattributed_messages": 0}
+NOTHING = {"messages": 0, "slots": 0, "checks": 0, "unattributed_messages": 0}
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def test_everything_about_a_person_goes_and_nothing_about_others(engine: Engine)
         assert send(engine, to, "A-3")[0] is False
         CheckStore(engine).once(STREAM, to, lambda: True, owner=TASK)
     # Her other spelling.
-    assert erase(engine, "+52 55 1234 5678") == {**NOTHING, "messages": 3, "places": 2, "checks": 1}
+    assert erase(engine, "+52 55 1234 5678") == {**NOTHING, "messages": 3, "slots": 2, "checks": 1}
     assert send(engine, ANN, "A-1") == (True, True), "something is remembered of her"
     assert CheckStore(engine).answer(STREAM, ANN) is None
     assert send(engine, BEN, "A-1")[1] is False, "somebody else was forgotten, too"
     assert CheckStore(engine).answer(STREAM, BEN) is True
-    assert erase(engine, BEN) == {**NOTHING, "messages": 3, "places": 2, "checks": 1}
+    assert erase(engine, BEN) == {**NOTHING, "messages": 3, "slots": 2, "checks": 1}
     assert erase(engine, BEN) == NOTHING
 
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.report import summary as report
 
 
-def delivery(accepted: int, rejected: int = 0) -> Delivery:
-    found = Delivery(seconds=1.5)
+def delivery(accepted: int, rejected: int = 0) -> DeliveryResult:
+    found = DeliveryResult(seconds=1.5)
     for index in range(accepted):
         found.add(MessageOutcome(index, b"k", "447700900123", Entry(Outcome.ACCEPTED, "m")))
     for index in range(accepted, accepted + rejected):

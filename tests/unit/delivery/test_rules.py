@@ -16,7 +16,7 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.engine import dispatcher
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.engine.result import Delivery
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.consent import Consent, Suppression
@@ -67,12 +67,12 @@ def uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
-def run(client: CirrusClient, messages: list[Message], policy: Policy, ledger: Any = None) -> Delivery:
+def run(client: CirrusClient, messages: list[Message], policy: Policy, ledger: Any = None) -> DeliveryResult:
     made = Dispatcher(client.send, "s", ledger, messages_per_second=100_000, pause=0.01, policy=policy)
     return made.run(enumerate(messages), len(messages))
 
 
-def found(delivery: Delivery) -> dict[str, int]:
+def found(delivery: DeliveryResult) -> dict[str, int]:
     return {outcome: count for outcome, count in delivery.counts.items() if count}
 
 
@@ -129,10 +129,10 @@ def test_only_what_was_sent_takes_a_place_under_the_cap(client: CirrusClient, sa
     def send(to: str, key: str) -> dict[str, int]:
         ledger = SqlLedger(engine_for(uri), f"run {key}", key, is_global=is_global)
         ledger.open(TaskTry())
-        policy = Policy(cap=FrequencyCap(1, days=7), places=FrequencyCapStore.beside(ledger))
+        policy = Policy(cap=FrequencyCap(1, days=7), slots=FrequencyCapStore.beside(ledger))
         return found(run(client, [message(to, key)], policy, ledger))
 
-    # Ending 90: no WhatsApp user. A refusal leaves the place free.
+    # Ending 90: no WhatsApp user. A refusal leaves the slot free.
     assert send("447700900190", "a") == {"rejected": 1}
     assert send("447700900190", "b") == {"rejected": 1}
     # A server that is down leaves it free as well.
@@ -151,7 +151,7 @@ def test_two_tasks_that_want_one_person_send_one_message(client: CirrusClient, s
         ledger = SqlLedger(engine_for(uri), name, name, is_global=is_global)
         ledger.open(TaskTry())
         ready.wait(20)
-        policy = Policy(cap=FrequencyCap(1, days=7), places=FrequencyCapStore.beside(ledger))
+        policy = Policy(cap=FrequencyCap(1, days=7), slots=FrequencyCapStore.beside(ledger))
         outcomes.append(found(run(client, [message("447700900101", f"{name}-1")], policy, ledger)))
 
     tasks = [threading.Thread(target=task, args=(name,)) for name in ("one", "two")]

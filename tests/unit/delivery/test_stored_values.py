@@ -112,10 +112,10 @@ def test_what_a_stored_ledger_says_is_known(stored: Engine) -> None:
 
 
 def test_stored_places_count(stored: Engine) -> None:
-    places = FrequencyCapStore.beside(opened(stored))
+    slots = FrequencyCapStore.beside(opened(stored))
     cap = FrequencyCap(1, days=7)
     wanted = [(person_of(f"44770090010{place}"), bytes([place] * 12)) for place in (1, 2, 3)]
-    assert places.claim(cap, wanted) == {wanted[0][1], wanted[2][1]}
+    assert slots.claim(cap, wanted) == {wanted[0][1], wanted[2][1]}
 
 
 def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:
@@ -129,4 +129,4 @@ def test_a_stored_window_is_open_no_more(stored: Engine) -> None:
 
 
 def test_a_person_is_erased_from_what_is_stored(stored: Engine) -> None:
-    assert erase(stored, "447700900101") == {"messages": 1, "places": 1, "checks": 1, "unattributed_messages": 0}
+    assert erase(stored, "447700900101") == {"messages": 1, "slots": 1, "checks": 1, "unattributed_messages": 0}

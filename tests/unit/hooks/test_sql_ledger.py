@@ -32,14 +32,14 @@ def opened(map_index: int = -1) -> Any:
 def test_places_are_those_of_the_try_that_has_the_ledger() -> None:
     key, cap = bytes(12), FrequencyCap(1, days=1)
     first = opened()
-    places = CirrusHook().places(first)
-    assert places.claim(cap, [(ANN, key)]) == set()
+    slots = CirrusHook().frequency_cap_store(first)
+    assert slots.claim(cap, [(ANN, key)]) == set()
     second = opened()
     with pytest.raises(LedgerSuperseded):
-        places.release([key])
+        slots.release([key])
     with pytest.raises(LedgerSuperseded):
         first.commit([key], [])
-    assert CirrusHook().places(second).claim(cap, [(ANN, key)]) == set()
+    assert CirrusHook().frequency_cap_store(second).claim(cap, [(ANN, key)]) == set()
 
 
 @pytest.mark.usefixtures("ledger_conn")
@@ -53,7 +53,7 @@ def test_mapped_tasks_of_a_run_share_what_they_remember() -> None:
 
 def test_a_cap_without_a_database_is_refused() -> None:
     with pytest.raises(InvalidInput, match="ledger_conn_id"):
-        CirrusHook().places(None)
+        CirrusHook().frequency_cap_store(None)
 
 
 @pytest.mark.parametrize(

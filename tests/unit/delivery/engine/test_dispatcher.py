@@ -14,7 +14,7 @@ from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
-from airflow_provider_cirrus.delivery.engine.result import Delivery, MessageOutcome
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
@@ -38,7 +38,7 @@ def client(sandbox: Sandbox) -> Any:
         yield client
 
 
-def run(client: Any, messages: Sequence[Message], store: Store | None = None, **options: Any) -> Delivery:
+def run(client: Any, messages: Sequence[Message], store: Store | None = None, **options: Any) -> DeliveryResult:
     """Send one batch at a time, unless told otherwise, so that a test knows what came first."""
     ledger = None if store is None else next_try(store)
     options = {"messages_per_second": 100_000, "concurrency": 1, "pause": 0.01, **options}
@@ -46,7 +46,7 @@ def run(client: Any, messages: Sequence[Message], store: Store | None = None, **
     return made.run(enumerate(messages), len(messages))
 
 
-def found(delivery: Delivery) -> dict[str, int]:
+def found(delivery: DeliveryResult) -> dict[str, int]:
     return {outcome: count for outcome, count in delivery.counts.items() if count}
 
 
@@ -394,7 +394,7 @@ def test_a_stop_from_outside_ends_a_run_whose_requests_hang_within_four_seconds(
     sandbox.add_fault("latency", on="send", delay=60, times=None)
     stop, store, messages = threading.Event(), Store(), people(400)
     told: list[MessageOutcome] = []
-    ended: list[Delivery] = []
+    ended: list[DeliveryResult] = []
     with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url, attempts=1, timeout=90) as client:
 
         def work() -> None:
