@@ -5,6 +5,7 @@ from __future__ import annotations
 import pendulum
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_cirrus import Columns, Rules
 from airflow_provider_cirrus.delivery.rules.consent import OptIn
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
@@ -30,11 +31,11 @@ with DAG(
         template="spring_offer",
         language="en",
         audience=customers,
-        to_column="phone",
-        body_columns=["name"],
-        category="marketing",
-        opt_in=OptIn(column="agreed_at", source="web form"),
-        suppression=["+44 7700 900153"],
-        quiet_hours=QuietHours("21:00", "08:00", on_quiet="schedule"),
-        zone_column="zone",
+        columns=Columns(to="phone", body=["name"], zone="zone"),
+        rules=Rules(
+            category="marketing",
+            opt_in=OptIn(column="agreed_at", source="web form"),
+            suppression=["+44 7700 900153"],
+            quiet_hours=QuietHours("21:00", "08:00", on_quiet="schedule"),
+        ),
     )

@@ -12,6 +12,7 @@ import pendulum
 # One import path for Airflow 2.11 to 3.3; with Airflow 3 only, this is airflow.sdk.
 from airflow.providers.common.compat.sdk import DAG, BaseHook, task
 
+from airflow_provider_cirrus import Columns
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 
 with DAG(
@@ -47,9 +48,7 @@ with DAG(
         on_empty="skip",
         template="order_update",
         language="en",
-        to_column="phone",
-        body_columns={"customer": "name", "order": "number"},
-        key_column="number",
+        columns=Columns(to="phone", body={"customer": "name", "order": "number"}, key="number"),
     )
     # [END send_orders]
 

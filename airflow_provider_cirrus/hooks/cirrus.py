@@ -11,16 +11,18 @@ from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.options import Delivery, Options, Report, Rules, options_of
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from airflow.providers.common.compat.sdk import Connection
+    from airflow.providers.common.compat.sdk import Connection, Context
     from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 DEFAULT_MESSAGES_PER_SECOND = 80
@@ -36,7 +38,8 @@ class CirrusHook(BaseHook):
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
     ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients``, ``require_opt_in``,
-    ``validations_per_day``, ``ledger_conn_id`` and ``allow_large_state``. See docs/connection.md.
+    ``validations_per_day``, ``ledger_conn_id``, ``allow_large_state``, ``rules`` and ``delivery``. See
+    docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
     :param stream: name of a stream in the connection's ``streams``, or an encrypted stream id; None: the
@@ -171,6 +174,96 @@ class CirrusHook(BaseHook):
             raise InvalidInput("path", f"{str(path)!r} is a folder.", hint="Give one file.") from None
         return {"id": upload.id, "filename": name, "type": kind.kind}
 
+    def deliver(
+        self,
+        *,
+        template: str | None = None,
+        language: str | None = None,
+        to: Any = None,
+        messages: Any = None,
+        audience: Any = None,
+        header: Any = None,
+        body: Any = None,
+        buttons: Any = None,
+        components: Any = None,
+        authentication_code: str | None = None,
+        object_data: Mapping[str, Any] | None = None,
+        schedule: Any = None,
+        message_key: str | None = None,
+        columns: Columns | Mapping[str, Any] | None = None,
+        rules: Rules | Mapping[str, Any] | None = None,
+        delivery: Delivery | Mapping[str, Any] | None = None,
+        report: Report | Mapping[str, Any] | str | None = None,
+        context: Context | None = None,
+    ) -> dict[str, Any]:
+        """
+        Send from a plain task what :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator` sends.
+
+        With the same guarantees: the task's tries remember what was sent, the rules are asked, everybody is accounted
+        for. Who waits for the end of quiet hours is left to the task's next try. Send once in a task: two sends of
+        one task would take each other's records for their own.
+
+        ::
+
+            @task(retries=3)
+            def tell(rows):
+                return CirrusHook().deliver(
+                    template="order_update", language="en", audience=rows, columns=Columns(to="phone", body=["name"])
+                )
+
+        :param context: of the task; None: that of the task that is running
+        :return: as the operator
+        :raises AirflowFailException: as the operator
+        :raises CirrusUnsentError: as the operator
+        """
+        from airflow.providers.common.compat.sdk import AirflowFailException, get_current_context
+
+        from airflow_provider_cirrus.api.errors import CirrusError
+        from airflow_provider_cirrus.delivery.deliver import messages_of
+        from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+
+        context = get_current_context() if context is None else context
+        task = TaskDelivery(
+            self,
+            context,
+            context["task"].retries or 0,
+            columns=columns,
+            rules=rules,
+            delivery=delivery,
+            report=report,
+            audience=[value for value in (to, messages, audience) if isinstance(value, str | int | list | tuple)],
+        )
+        message = {
+            "template": template,
+            "language": language,
+            "header": header,
+            "body": body,
+            "buttons": buttons,
+            "components": components,
+            "authentication_code": authentication_code,
+            "object_data": object_data,
+            "schedule": schedule,
+            "message_key": message_key,
+        }
+        try:
+            task.check()
+            found, total = messages_of(
+                message,
+                to=to,
+                messages=messages,
+                audience=audience,
+                columns=task.said_columns,
+                rules=task.said_rules,
+                shard=task.said_delivery.part(),
+                not_before=task.not_before,
+            )
+            client = self.make_client(attempts=1)
+        except CirrusError as error:
+            raise AirflowFailException(f"{error} Nothing was sent.") from error
+        with client:
+            result = task.run(client, found, total)
+        return task.end(result)
+
     def conversation_url(self, object_id: str | int) -> str:
         """
         Return the address of a conversation's page in the console, for people.
@@ -199,27 +292,6 @@ class CirrusHook(BaseHook):
         map_index = -1 if ti.map_index is None else ti.map_index
         engine = self.sql_engine(ledger_conn_id)
         return SqlLedger(engine, task, uuid4().hex, map_index=map_index, is_global=is_global)
-
-    def frequency_cap_store(self, ledger: Ledger | None) -> FrequencyCapStore:
-        """
-        Return where a task's slots under frequency caps are kept: in the database of its ledger, as the same try.
-
-        :param ledger: of :meth:`sql_ledger`
-        :raises InvalidInput: another ledger, which does not remember across runs and DAGs
-        :raises LedgerUnavailable: as :meth:`sql_ledger`
-        :raises LedgerError: as :meth:`sql_ledger`
-        """
-        from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-        from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
-
-        if not isinstance(ledger, SqlLedger):
-            raise InvalidInput(
-                "frequency_cap",
-                "needs a database that remembers across runs and DAGs.",
-                hint="Give the task a ledger_conn_id.",
-            )
-        return FrequencyCapStore.beside(ledger)
 
     def check_opt_in(self, opt_in: Any) -> None:
         """
@@ -356,6 +428,16 @@ class CirrusHook(BaseHook):
         return _ledger_conn_id(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
 
     @property
+    def rules(self) -> Rules:
+        """The rules of every send that says nothing else, by the connection."""
+        return connection_options(self._extra(self._connection), Rules, "rules")
+
+    @property
+    def delivery(self) -> Delivery:
+        """How every send is sent that says nothing else, by the connection."""
+        return connection_options(self._extra(self._connection), Delivery, "delivery")
+
+    @property
     def allow_large_state(self) -> bool:
         """Whether Airflow's own database may remember more than 200,000 messages of one task, by the connection."""
         from airflow_provider_cirrus.arguments import is_true
@@ -384,7 +466,7 @@ class CirrusHook(BaseHook):
             self.conversation_url(0)
             self.allowlist()
             self.check_opt_in(True)
-            _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state)
+            _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state, self.rules, self.delivery)
             self.get_conn().stream_availability()
             remembers = self._test_ledger()
         except (CirrusError, AirflowException) as error:
@@ -467,6 +549,29 @@ def _ledger_conn_id(extra: Mapping[str, Any]) -> str | None:
     if not isinstance(value, str) or value != value.strip():
         raise InvalidInput("ledger_conn_id", f"{value!r} is no id of a connection.")
     return value
+
+
+def connection_options(extra: Mapping[str, Any], kind: type[Options], name: str) -> Options:
+    """
+    Return the options that a connection gives to every send.
+
+    :param extra: of the connection
+    :param kind: ``Rules`` or ``Delivery``
+    :param name: under which they stand there
+    :raises InvalidInput: they are none
+    """
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    value = extra.get(name)
+    if isinstance(value, str):
+        # As forms and connection URIs hold it.
+        try:
+            value = json.loads(value) if value.strip() else None
+        except ValueError:
+            raise InvalidInput(name, "in the connection is no JSON object.", hint='Write {"…": …}.') from None
+    options = options_of(kind, value, name)
+    options.check()
+    return options
 
 
 def task_scope(ti: Any) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
-
-    from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +36,12 @@ class ConversationLink(BaseOperatorLink):
         return str(XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or "")
 
 
-def leave_link(found: Mapping[str, Any], hook: CirrusHook, ti: Any) -> None:
+def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str], ti: Any) -> None:
     """
     Leave the address of the first conversation that a delivery opened.
 
     :param found: the summary of the delivery; one without outcomes, as many messages have it, leads nowhere
-    :param hook: knows the console
+    :param conversation_url: of :class:`~.hooks.cirrus.CirrusHook`
     :param ti: the task instance
     """
     from airflow_provider_cirrus.api.errors import InvalidInput
@@ -53,7 +51,7 @@ def leave_link(found: Mapping[str, Any], hook: CirrusHook, ti: Any) -> None:
     if object_id is None:
         return
     try:
-        url = hook.conversation_url(object_id)
+        url = conversation_url(object_id)
     except InvalidInput as error:
         # The messages have left: nothing is gained by a failed task. The connection's test tells it, too.
         log.warning("There is no link to the conversation: %s", error)

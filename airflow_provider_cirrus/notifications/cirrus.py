@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
 from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, with_defaults
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _ATTEMPTS = 2
 _LONGEST_WAIT = 3.0
 # Enough to see the pattern.
 _SHOWN = 5
+# What is asked of an audience only.
+_NOT_RULES = ("quiet_hours", "frequency_cap", "category", "on_reject", "max_suppressed")
 
 
 class CirrusNotifier(BaseNotifier):
@@ -70,13 +73,13 @@ class CirrusNotifier(BaseNotifier):
     :param components: raw components in Meta's JSON; not cleaned
     :param authentication_code: the code of an authentication template; not cleaned
     :param object_data: the conversation to open, keys as Cirrus writes them
-    :param opt_in: where it is recorded who agreed to messages: numbers, such as those of the people on call, a file, a
-        query or a function; nobody else gets one. See docs/consent.md
-    :param suppression: who gets nothing, likewise
+    :param rules: whom to message, as :class:`~airflow_provider_cirrus.Rules` or a dict of its names: ``opt_in``, such as
+        the numbers of the people on call, and ``suppression``; the others need an audience
     :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
     :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
-    :param ledger_conn_id: connection of a database that remembers the window for all workers; None: the Cirrus
-        connection's own, or files on this machine, for the processes of the same user
+    :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: of them ``ledger_conn_id``,
+        the connection of a database that remembers the window for all workers; None: the Cirrus connection's own, or
+        files on this machine, for the processes of the same user
     :param max_parameter_length: most characters of one parameter of the body, up to 1,024
     :param timeout: seconds to wait for a connection, and for each part of an answer; in async code the connection's
         own counts
@@ -95,10 +98,9 @@ class CirrusNotifier(BaseNotifier):
         "components",
         "authentication_code",
         "object_data",
-        "opt_in",
-        "suppression",
+        "rules",
+        "delivery",
         "dedupe_key",
-        "ledger_conn_id",
         "stream",
         "cirrus_conn_id",
     )
@@ -115,11 +117,10 @@ class CirrusNotifier(BaseNotifier):
         components: Any = None,
         authentication_code: Any = None,
         object_data: Any = None,
-        opt_in: Any = None,
-        suppression: Any = None,
+        rules: Rules | Mapping[str, Any] | None = None,
+        delivery: Delivery | Mapping[str, Any] | None = None,
         dedupe_window: timedelta | None = None,
         dedupe_key: str | None = None,
-        ledger_conn_id: str | None = None,
         max_parameter_length: int = MAX_PARAMETER_LENGTH,
         timeout: float = _TIMEOUT,
         stream: str | None = None,
@@ -137,18 +138,18 @@ class CirrusNotifier(BaseNotifier):
         self.components = components
         self.authentication_code = authentication_code
         self.object_data = object_data
-        self.opt_in = opt_in
-        self.suppression = suppression
+        self.rules = at_the_edge(Rules, rules, "rules")
+        self.delivery = at_the_edge(Delivery, delivery, "delivery")
         self.dedupe_window = dedupe_window
         self.dedupe_key = dedupe_key
-        self.ledger_conn_id = ledger_conn_id
         self.max_parameter_length = max_parameter_length
         self.timeout = timeout
         self.stream = stream
         self.cirrus_conn_id = cirrus_conn_id
         self._check_options()
         self._check_literals()
-        self._check_rules(only_literals=True)
+        if is_literal(self.rules):
+            self._check_rules(self._rules())
 
     def __call__(self, *args: Any) -> None:
         """Render a copy and send it."""
@@ -175,9 +176,8 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
-        if self.opt_in is None:
-            self._check_not_required(hook.get_connection(self.cirrus_conn_id).extra_dejson)
-        messages = self._messages(hook.allowlist(), hook.source_engine)
+        rules = self._rules(hook.get_connection(self.cirrus_conn_id).extra_dejson)
+        messages = self._messages(rules, hook.allowlist(), hook.source_engine)
         if not messages:
             return
         client = hook.make_client(attempts=_ATTEMPTS, longest_wait=_LONGEST_WAIT, timeout=self.timeout)
@@ -199,9 +199,10 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
-        screen, connect = await hook.aallowlist(), await self._aconnect()
+        allowlist = await hook.aallowlist()
+        rules, connect = await self._aconnect()
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
-        messages = await asyncio.to_thread(self._messages, screen, connect)
+        messages = await asyncio.to_thread(self._messages, rules, allowlist, connect)
         if not messages:
             return
         async with await hook.aget_conn() as client:
@@ -224,6 +225,10 @@ class CirrusNotifier(BaseNotifier):
     def _hook(self) -> CirrusHook:
         return CirrusHook(self.cirrus_conn_id, self.stream)
 
+    @property
+    def _ledger_conn_id(self) -> str | None:
+        return options_of(Delivery, self.delivery, "delivery").ledger_conn_id
+
     def _check_options(self) -> None:
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.api.text import BODY_LIMIT
@@ -231,8 +236,8 @@ class CirrusNotifier(BaseNotifier):
         length, window = self.max_parameter_length, self.dedupe_window
         if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= BODY_LIMIT:
             raise InvalidInput("max_parameter_length", f"{length!r} is no whole number from 1 to {BODY_LIMIT}.")
-        if window is None and (self.dedupe_key is not None or self.ledger_conn_id is not None):
-            name = "ledger_conn_id" if self.dedupe_key is None else "dedupe_key"
+        if window is None and (self.dedupe_key is not None or self.delivery is not None):
+            name = "delivery" if self.dedupe_key is None else "dedupe_key"
             raise InvalidInput(name, "has no effect without dedupe_window.", hint="Give both.")
         if window is not None and not (isinstance(window, timedelta) and window > timedelta(0)):
             raise InvalidInput(
@@ -251,21 +256,41 @@ class CirrusNotifier(BaseNotifier):
         if is_literal(self.to):
             check_recipients(self.to)
 
-    def _check_rules(self, only_literals: bool) -> None:
+    def _rules(self, extra: Mapping[str, Any] | None = None) -> Rules:
         """
-        Check opt-in and suppression without opening anything.
+        Return the rules, with those of the connection that a notice can keep.
+
+        :param extra: of the connection; None: only the notifier's own
+        :raises InvalidInput: one that goes by what a notice does not have, or none where the connection requires one
+        """
+        from airflow_provider_cirrus.hooks.cirrus import connection_options
+
+        own = options_of(Rules, self.rules, "rules")
+        if extra is None:
+            return own
+        shared = connection_options(extra, Rules, "rules")
+        rules = with_defaults(own, Rules(opt_in=shared.opt_in, suppression=shared.suppression))
+        if rules.opt_in is None:
+            self._check_not_required(extra)
+        self._check_rules(rules)
+        return rules
+
+    def _check_rules(self, rules: Rules) -> None:
+        """
+        Check rules without opening anything.
 
         :raises InvalidInput: something that is no source, or one that goes by what a notice does not have
         """
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.rules.consent import OptIn, columns_of
 
-        given = (self.opt_in, self.suppression)
-        opt_in, suppression = (None if only_literals and not is_literal(value) else value for value in given)
-        hint = "Give numbers, a file, a query or a function: for people on call, opt_in=[their numbers]."
-        if opt_in is not None and OptIn.of(opt_in).by_category is not None:
+        hint = "Give numbers, a file or a query: for people on call, Rules(opt_in=[their numbers])."
+        for name in _NOT_RULES:
+            if getattr(rules, name) is not None:
+                raise InvalidInput(f"rules.{name}", "is not asked for a notice.", hint="Leave it out.")
+        if rules.opt_in is not None and OptIn.of(rules.opt_in).by_category is not None:
             raise InvalidInput("opt_in", "differs by category, and a notifier has none.", hint=hint)
-        for name in columns_of(opt_in, suppression):
+        for name in columns_of(rules.opt_in, rules.suppression):
             raise InvalidInput(name, "goes by a column of the audience, and a notice has no rows.", hint=hint)
 
     def _check_not_required(self, extra: Mapping[str, Any]) -> None:
@@ -281,7 +306,7 @@ class CirrusNotifier(BaseNotifier):
             raise InvalidInput(
                 "opt_in",
                 f"is missing, and connection {self.cirrus_conn_id!r} requires it (require_opt_in).",
-                hint="Say who agreed to notices: for people on call, opt_in=[their numbers]; see docs/notifier.md.",
+                hint="Say who agreed to notices: for people on call, Rules(opt_in=[their numbers]); see docs/notifier.md.",
             )
 
     def _common(self) -> dict[str, Any]:
@@ -316,7 +341,7 @@ class CirrusNotifier(BaseNotifier):
             ]
         return found
 
-    def _messages(self, screen: Allowlist, connect: Callable[[str], Engine]) -> list[Message]:
+    def _messages(self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]) -> list[Message]:
         """
         Return one message for each recipient who may get one; waits for files and databases.
 
@@ -327,10 +352,9 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
 
-        self._check_rules(only_literals=False)
         everybody = list(read_messages(to=self.to, common=self._cleaned(self._common())))
-        with Consent(self.opt_in, self.suppression, connect=connect) as consent:
-            looks = Policy(screen, consent=consent).evaluate(everybody)
+        with Consent(rules.opt_in, rules.suppression, connect=connect) as consent:
+            looks = Policy(allowlist, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
         for message, look in zip(everybody, looks, strict=True):
             if isinstance(look, str):
@@ -342,8 +366,8 @@ class CirrusNotifier(BaseNotifier):
             self.log.warning(remark)
         return messages
 
-    async def _aconnect(self) -> Callable[[str], Engine]:
-        """Return what makes the engines of opt-in and suppression; their connections are looked up here."""
+    async def _aconnect(self) -> tuple[Rules, Callable[[str], Engine]]:
+        """Return the rules, and what makes the engines of their lists; connections are looked up here."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
         from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
@@ -351,21 +375,19 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.sql.store import engine_for
         from airflow_provider_cirrus.hooks.cirrus import database_url
 
-        if self.opt_in is None:
-            connection = await get_async_connection(self.cirrus_conn_id)
-            self._check_not_required(await get_async_extra_dejson(connection))
-        given = [] if self.opt_in is None else [OptIn.of(self.opt_in).numbers]
-        given += [] if self.suppression is None else [one.numbers for one in Suppression.of(self.suppression)]
+        rules = self._rules(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
+        given = [] if rules.opt_in is None else [OptIn.of(rules.opt_in).numbers]
+        given += [] if rules.suppression is None else [one.numbers for one in Suppression.of(rules.suppression)]
         ids = [one.conn_id for one in given if isinstance(one, SqlNumbers)]
         connections = {conn_id: await get_async_connection(conn_id) for conn_id in ids}
-        return lambda conn_id: engine_for(
+        return rules, lambda conn_id: engine_for(
             database_url(connections[conn_id], "conn_id", may_be_relative=True), is_ours=False
         )
 
     def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
         if self.dedupe_window is None:
             return _Window()
-        conn_id = hook.ledger_conn_id_or(self.ledger_conn_id)
+        conn_id = hook.ledger_conn_id_or(self._ledger_conn_id)
         connection = hook.get_connection(conn_id) if conn_id else None
         return _Window(_memory(connection), self._key(context, messages), self.dedupe_window.total_seconds())
 
@@ -374,7 +396,7 @@ class CirrusNotifier(BaseNotifier):
 
         if self.dedupe_window is None:
             return _Window()
-        conn_id = await self._hook.aledger_conn_id_or(self.ledger_conn_id)
+        conn_id = await self._hook.aledger_conn_id_or(self._ledger_conn_id)
         connection = await get_async_connection(conn_id) if conn_id else None
         memory = await asyncio.to_thread(_memory, connection)
         return _Window(memory, self._key(context, messages), self.dedupe_window.total_seconds())

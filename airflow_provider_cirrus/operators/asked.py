@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.phone import account_of, mask
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
-from airflow_provider_cirrus.operators.base import for_ever
+from airflow_provider_cirrus.hooks.ledger import for_ever
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

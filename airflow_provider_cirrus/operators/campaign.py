@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.operators.base import fail
-from airflow_provider_cirrus.operators.rules import RulesOperator
+from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail
+from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.campaign.audience_file import CampaignFile
     from airflow_provider_cirrus.delivery.campaign.submission import HandedOver
 
+# What Cirrus, which sends a campaign by itself, cannot keep.
+_NOT_RULES = ("quiet_hours", "frequency_cap")
+_NOT_DELIVERY = ("mode", "max_failed", "messages_per_second", "shard", "shards")
 
-class CampaignOperator(RulesOperator):
+
+class CampaignOperator(CirrusOperator):
     """
     Hand a whole audience file over to Cirrus, which sends a template without parameters to everybody in it.
 
@@ -60,16 +65,10 @@ class CampaignOperator(RulesOperator):
     :param message_key: your own name for this campaign: with ``ledger_conn_id`` it is handed over once for ever,
         by whatever run or DAG, and whoever is in the file
     :param on_bad_rows: ``fail``, or ``drop``: leave out rows without a number and accounts that stand there twice
-    :param dry_run: do everything but the request
-    :param opt_in: where it is recorded who agreed to messages, a column of the file included; nobody else gets one.
-        See docs/consent.md
-    :param suppression: who gets nothing; see docs/consent.md
-    :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where the opt-in differs by it
-    :param max_suppressed: how many rows the rules may hold back before the task fails, the campaign handed over all
-        the same: a count (int), or a ratio (float from 0 to 1); None: all
-    :param ledger_conn_id: connection of a database that remembers what was handed over; None: the Cirrus connection's
-        own, or Airflow's task state store (3.3 and later)
-    :param resend: hand over again what an earlier run of this task handed over, on purpose
+    :param rules: whom to message, as :class:`~airflow_provider_cirrus.Rules` or a dict of its names: ``opt_in`` (also a
+        column of the file), ``suppression``, ``category`` and ``max_suppressed``
+    :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: ``ledger_conn_id``,
+        ``resend`` and ``dry_run``
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent"}``: rows of the file
@@ -92,10 +91,8 @@ class CampaignOperator(RulesOperator):
         "automation_script_id",
         "message_key",
         "on_bad_rows",
-        "dry_run",
-        "ledger_conn_id",
-        "resend",
-        *RulesOperator.RULE_FIELDS,
+        "rules",
+        "delivery",
         "stream",
         "cirrus_conn_id",
     )
@@ -117,6 +114,8 @@ class CampaignOperator(RulesOperator):
         automation_script_id: int | str | None = None,
         message_key: str | None = None,
         on_bad_rows: Literal["fail", "drop"] | str = "fail",
+        rules: Rules | Mapping[str, Any] | None = None,
+        delivery: Delivery | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -134,38 +133,53 @@ class CampaignOperator(RulesOperator):
         self.automation_script_id = automation_script_id
         self.message_key = message_key
         self.on_bad_rows = on_bad_rows
+        self.rules = at_the_edge(Rules, rules, "rules")
+        self.delivery = at_the_edge(Delivery, delivery, "delivery")
         self._check_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.campaign.audience_file import open_campaign_file
+        from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
 
+        task = TaskDelivery(self.hook, context, self.retries or 0, rules=self.rules, delivery=self.delivery)
         try:
-            self._check_rules(only_literals=False)
+            task.check()
+            rules = task.said_rules
+            _refuse_others(rules, _NOT_RULES, "rules")
+            self.hook.check_opt_in(rules.opt_in)
             campaign = self._campaign()
             for remark in campaign.template.advice():
                 self.log.warning(remark)
             with (
-                self._opened_rules() as rules,
+                Consent(
+                    rules.opt_in,
+                    rules.suppression,
+                    category=rules.checked_category(),
+                    connect=self.hook.source_engine,
+                ) as consent,
                 open_campaign_file(
                     self.audience_file,
-                    look=Policy(rules.screen, consent=rules.consent).evaluate_rows,
-                    needed=self._row_context_columns(),
+                    look=Policy(self.hook.allowlist(), consent=consent).evaluate_rows,
+                    needed=rules.row_context(),
                     drop_bad_rows=self._drops_bad_rows(),
                 ) as audience,
             ):
                 self._tell_of_rows(audience)
-                handed = self._hand_over(context, campaign, audience)
+                handed = self._hand_over(task, campaign, audience)
         except CirrusError as error:
             fail(error)
         finally:
             self.hook.close()
-        return self._judge(handed, audience, context)
+        return self._judge(handed, audience, task)
 
-    def _reads(self) -> list[Any]:
-        return [self.audience_file]
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Return the file that is read, for OpenLineage."""
+        from airflow_provider_cirrus.operators.lineage import lineage_of
+
+        return lineage_of([self.audience_file], [])
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
@@ -185,7 +199,15 @@ class CampaignOperator(RulesOperator):
             ending_of(self.audience_file)
         if is_literal(self.on_bad_rows):
             self._drops_bad_rows()
-        self._check_rules(only_literals=True)
+        kinds: tuple[tuple[str, Any, Sequence[str]], ...] = (
+            ("rules", Rules, _NOT_RULES),
+            ("delivery", Delivery, _NOT_DELIVERY),
+        )
+        for name, kind, others in kinds:
+            if is_literal(value := getattr(self, name)) or isinstance(value, Mapping):
+                options = options_of(kind, value, name)
+                _refuse_others(options, others, name)
+                options.check()
 
     def _campaign(self) -> Campaign:
         from airflow_provider_cirrus.api.campaign import CAMPAIGN_FIELDS, Campaign
@@ -208,12 +230,12 @@ class CampaignOperator(RulesOperator):
         for reason in audience.held:
             self.log.info("Suppressed: %s", reason)
 
-    def _hand_over(self, context: Context, campaign: Campaign, audience: CampaignFile) -> HandedOver | None:
+    def _hand_over(self, task: TaskDelivery, campaign: Campaign, audience: CampaignFile) -> HandedOver | None:
         """Return what became of the campaign; None where nothing was to be handed over."""
         from airflow_provider_cirrus.delivery.campaign.submission import campaign_key, hand_over
 
         client = self.hook.get_conn()
-        if self._is_dry():
+        if task.said_delivery.is_dry:
             campaign.check_ahead(time.time())
             self.log.info("dry_run is set: the campaign to %d recipients is not handed over.", audience.kept)
             return None
@@ -222,12 +244,12 @@ class CampaignOperator(RulesOperator):
         return hand_over(
             lambda: client.send_campaign(campaign, audience.file, audience.filename, audience.media_type),
             campaign_key(campaign, client.endpoint.stream_id, audience.recipients),
-            self._ledger(context),
-            attempt=context["ti"].try_number,
+            task.ledger(),
+            attempt=task.context["ti"].try_number,
             check=lambda: campaign.check_ahead(time.time()),
         )
 
-    def _judge(self, handed: HandedOver | None, audience: CampaignFile, context: Context) -> dict[str, Any]:
+    def _judge(self, handed: HandedOver | None, audience: CampaignFile, task: TaskDelivery) -> dict[str, Any]:
         """Return the counts, or fail the task where the campaign did not begin, or nobody can tell."""
         from airflow_provider_cirrus.api.results import Outcome
 
@@ -246,10 +268,10 @@ class CampaignOperator(RulesOperator):
         if handed is None or outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
             earlier = " It was handed over before; nothing was sent now." if handed and handed.is_earlier else ""
             self.log.info("%s%s", said, earlier)
-            self._check_suppressed(result, context)
+            check_suppressed(task.said_rules, result, task.context)
             return result
         # A failed task's result is worth as much as a successful one's.
-        context["ti"].xcom_push(key="return_value", value=result)
+        task.context["ti"].xcom_push(key="return_value", value=result)
         if outcome is Outcome.UNKNOWN:
             raise AirflowFailException(
                 f"{said} {handed.reason} Whether the campaign has begun cannot be known from here, and it is not "
@@ -258,3 +280,15 @@ class CampaignOperator(RulesOperator):
         if outcome is Outcome.UNSENT:
             raise CirrusUnsentError(f"{said} {handed.error}", handed.error.retry_after if handed.error else None)
         raise AirflowFailException(f"{said} {handed.error}")
+
+
+def _refuse_others(options: Any, names: Sequence[str], argument: str) -> None:
+    from airflow_provider_cirrus.api.errors import InvalidInput
+
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InvalidInput(
+                f"{argument}.{name}",
+                "cannot be kept: Cirrus sends a campaign by itself.",
+                hint="Leave it out, also of the connection, or send the audience with SendTemplateOperator.",
+            )

@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.options import (
+    Delivery,
+    Report,
+    Rules,
+    options_of,
+    refuse_columns,
+    with_row_context,
+)
 from airflow_provider_cirrus.hooks.cirrus import task_scope
-from airflow_provider_cirrus.operators.base import CirrusOperator, fail, task_try
-from airflow_provider_cirrus.operators.rows import RowsOperator
+from airflow_provider_cirrus.hooks.delivery import fail
+from airflow_provider_cirrus.hooks.ledger import task_try
+from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
 
-class SendTemplateOperator(RowsOperator):
+class SendTemplateOperator(SendOperator):
     """
     Send a templated WhatsApp message to one or many recipients.
 
@@ -41,7 +52,8 @@ class SendTemplateOperator(RowsOperator):
     clear sends only what is unsent, and where it is not known whom earlier tries messaged, nothing is sent. What is
     known after what is in docs/delivery.md.
 
-    All parameters are templated.
+    All parameters are templated. Those of the last group are small objects that many tasks may share; a dict of their
+    names does as well, and what they leave out is the connection's.
 
     :param template: name of the template, as the console shows it
     :param language: its language code, such as ``en`` or ``pt_BR``
@@ -49,7 +61,9 @@ class SendTemplateOperator(RowsOperator):
         stand in it. Or ``messages``:
     :param messages: dicts with ``to`` and whatever differs from the other arguments: ``template``,
         ``language``, ``header``, ``body``, ``buttons``, ``components``, ``authentication_code``, ``schedule``,
-        ``object_data``, ``message_key``
+        ``object_data``, ``message_key``. Or ``audience``:
+    :param audience: a path or URI of a CSV, JSON Lines or Parquet file, or an iterable of rows (dicts); read as a
+        stream, see docs/audiences.md
     :param header: a text of up to 60 characters; ``{"type": "image" | "video" | "document", "link" | "id": …}``;
         or the output of :class:`UploadMediaOperator`
     :param body: parameters in order as a list, or by name as a dict
@@ -59,43 +73,12 @@ class SendTemplateOperator(RowsOperator):
     :param authentication_code: the code of an authentication template, at most 15 characters
     :param object_data: the conversation to open, keys as Cirrus writes them
     :param schedule: when the messages are to leave: aware datetime, ISO text with a zone, or Unix seconds
-    :param audience: instead of ``to`` or ``messages``: a path or URI of a CSV, JSON Lines or Parquet file, or an
-        iterable of rows (dicts); read as a stream, see docs/audiences.md
-    :param to_column: column of the number
-    :param body_columns: columns of the body's parameters: a list in order, or a dict from parameter to column
-    :param header_column: column of the header's text, or of the link or id of a media header
-    :param button_columns: columns of the buttons' values, in order
-    :param key_column: column of the ``message_key``
-    :param schedule_column: column of the ``schedule``
-    :param language_column: column of the language
-    :param template_column: column of the template's name
-    :param delivery: ``at_most_once``, or ``at_least_once``: a retry sends again what may have been sent
-    :param max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
-        ratio of all (float, up to 1.0); everybody else was served by then
-    :param messages_per_second: most messages that this task sends in a second; None: the connection's
-    :param report_path: path or URI of a report with a line per message, ending in .jsonl, .csv or .parquet
-    :param report_recipients: numbers in the report: ``full``, ``masked`` or ``hash``
-    :param ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where
-        messages have a ``message_key``; None: the Cirrus connection's own, or Airflow's task state store (3.3 and
-        later)
-    :param shard: which part of the audience this task sends, from 0; each takes its part of the rate
-    :param shards: how many parts there are
-    :param resend: send again what an earlier run of this task sent, on purpose
-    :param dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
-        succeeds, and nothing is remembered of it
-    :param opt_in: where it is recorded who agreed to messages; nobody else gets one. See docs/consent.md
-    :param suppression: who gets nothing; see docs/consent.md
-    :param on_reject: a local file or a table to which numbers are added that Meta refuses for good
-    :param quiet_hours: when nobody is messaged, as
-        :class:`~airflow_provider_cirrus.delivery.rules.quiet_hours.QuietHours` or a dict of its arguments; the task gives
-        its worker's slot back until those who were asleep may be messaged. See docs/quiet_hours.md
-    :param zone_column: column of the recipient's IANA time zone; without it, and where it is blank, the number tells
-    :param frequency_cap: how often somebody is messaged, as
-        :class:`~airflow_provider_cirrus.delivery.rules.frequency_cap.FrequencyCap` or a dict of its arguments; needs
-        ``ledger_conn_id``. See docs/frequency_caps.md
-    :param category: of the template: ``marketing``, ``utility`` or ``authentication``, where opt-in or cap differ by it
-    :param max_suppressed: how many messages the rules may hold back before the task fails, as ``max_failed``; None:
-        all
+    :param message_key: your own name for what is told, such as an order's number: with a ``ledger_conn_id`` each
+        recipient gets it once for ever, by whatever run or DAG, however it is worded
+    :param columns: which columns of an audience fill what, as :class:`~airflow_provider_cirrus.Columns`
+    :param rules: whom to message, when and how often, as :class:`~airflow_provider_cirrus.Rules`
+    :param delivery: mode, limits, shards, ledger, as :class:`~airflow_provider_cirrus.Delivery`
+    :param report: path or URI of a report with a line per message, or :class:`~airflow_provider_cirrus.Report`
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent", "seconds"}``, and
@@ -104,14 +87,9 @@ class SendTemplateOperator(RowsOperator):
     :raises CirrusUnsentError: messages are left that a retry can send
     """
 
-    template_fields: Sequence[str] = (
-        "to",
-        "messages",
-        "audience",
-        *RowsOperator.ROW_FIELDS,
-    )
+    template_fields: Sequence[str] = ("to", "messages", "audience", *SEND_FIELDS)
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        **RowsOperator.template_fields_renderers,
+        **SendOperator.template_fields_renderers,
         "to": "json",
         "messages": "json",
     }
@@ -119,30 +97,71 @@ class SendTemplateOperator(RowsOperator):
     def __init__(
         self,
         *,
+        template: str | None = None,
+        language: str | None = None,
         to: Any = None,
         messages: Any = None,
         audience: Any = None,
+        header: Any = None,
+        body: Sequence[Any] | Mapping[str, Any] | str | None = None,
+        buttons: Sequence[Mapping[str, Any]] | str | None = None,
+        components: Sequence[Mapping[str, Any]] | str | None = None,
+        authentication_code: str | None = None,
+        object_data: Mapping[str, Any] | str | None = None,
+        schedule: datetime | str | float | None = None,
+        message_key: str | None = None,
+        columns: Columns | Mapping[str, Any] | None = None,
+        rules: Rules | Mapping[str, Any] | None = None,
+        delivery: Delivery | Mapping[str, Any] | None = None,
+        report: Report | Mapping[str, Any] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.template = template
+        self.language = language
         self.to = to
         self.messages = messages
         self.audience = audience
+        self.header = header
+        self.body = body
+        self.buttons = buttons
+        self.components = components
+        self.authentication_code = authentication_code
+        self.object_data = object_data
+        self.schedule = schedule
+        self.message_key = message_key
+        self.columns = columns
+        self.rules = rules
+        self.delivery = delivery
+        self.report = report
+        self._keep_options()
         self._check_recipients()
-        self._check_literals(needs_template=messages is None and not self._brings_template())
+        self._check_message(needs_template=messages is None and not self._brings_template())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
         from airflow_provider_cirrus.api.errors import CirrusError
+        from airflow_provider_cirrus.delivery.deliver import messages_of
 
+        task = self._task_delivery(context)
         try:
-            self._check_options()
-            audience, total = self._audience(first_try=self._is_first_run(context))
+            task.check()
+            messages, total = messages_of(
+                self._message(),
+                to=self.to,
+                messages=self.messages,
+                audience=self.audience,
+                columns=task.said_columns,
+                rules=task.said_rules,
+                shard=task.said_delivery.part(),
+                not_before=task.not_before,
+            )
             client = self.hook.make_client(attempts=1)
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
         with client:
-            return self._deliver(context, client, audience, total)
+            result = task.run(client, messages, total)
+        return task.end(result, self._defer)
 
     def _recipients(self) -> list[Any]:
         messages = self.messages
@@ -161,42 +180,13 @@ class SendTemplateOperator(RowsOperator):
 
         if sum(given is not None for given in (self.to, self.messages, self.audience)) != 1:
             raise InvalidInput("to", "messages or audience: give exactly one of them.")
-        if self.to is not None and is_literal(self.to):
+        if self.to is None:
+            return
+        if is_literal(self.to):
             check_recipients(self.to)
-        if all(is_literal(value) for value in (self.category, self.opt_in, self.suppression)):
-            self._row_context()
-
-    def _row_context(self) -> list[str]:
-        """Return the columns that the rules go by, which recipients alone do not have."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
-
-        row_context = self._columns().kept
-        if row_context and self.to is not None:
-            raise InvalidInput(
-                "to",
-                f"has no columns, and the rules go by {', '.join(row_context)}.",
-                hint="Give messages or an audience.",
-            )
-        return row_context
-
-    def _audience(self, first_try: bool) -> tuple[Any, int | None]:
-        """Return the audience as a stream of places and messages, and its length where it is known."""
-        from airflow_provider_cirrus.delivery.audience.messages import read_messages
-        from airflow_provider_cirrus.delivery.audience.rows import count_hint
-        from airflow_provider_cirrus.delivery.audience.shards import in_shard
-
-        shard = self._shard()
-        if self.audience is not None:
-            total = None if shard else count_hint(self.audience)
-            return self._read_rows(self.audience, first_try), total
-        row_context = self._row_context()
-        messages = read_messages(self.to, self.messages, self._common(), self._moment(first_try), row_context)
-        for remark in dict.fromkeys(remark for message in messages for remark in message.template.advice()):
-            self.log.warning(remark)
-        if shard is None:
-            return enumerate(messages), len(messages)
-        mine = list(in_shard(enumerate(messages), shard))
-        return mine, len(mine)
+        if is_literal(self.rules) and is_literal(self.columns):
+            columns, rules = options_of(Columns, self.columns, "columns"), options_of(Rules, self.rules, "rules")
+            refuse_columns(with_row_context(columns, rules))
 
 
 class UploadMediaOperator(CirrusOperator):
@@ -349,7 +339,7 @@ class ValidateContactOperator(CirrusOperator):
                 hint="Give the task, or the Cirrus connection, a ledger_conn_id.",
             )
         require_opt_in(self.opt_in, number, self.hook.source_engine)
-        asked = AskedNumbers(context, type(self).__name__, task_try(self, context))
+        asked = AskedNumbers(context, type(self).__name__, task_try(context, self.retries or 0))
         return asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
 
 

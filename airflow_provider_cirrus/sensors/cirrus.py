@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensor
 
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.operators.base import fail
+from airflow_provider_cirrus.hooks.delivery import fail
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

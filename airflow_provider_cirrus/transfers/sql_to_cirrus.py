@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.operators.base import fail
-from airflow_provider_cirrus.operators.rows import RowsOperator
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
+from airflow_provider_cirrus.hooks.delivery import fail
+from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
@@ -20,7 +24,7 @@ _ENDING = ".sql"
 _ON_EMPTY = ("skip", "succeed", "fail")
 
 
-class SqlToCirrusOperator(RowsOperator):
+class SqlToCirrusOperator(SendOperator):
     """
     Send a templated WhatsApp message for every row of a query.
 
@@ -35,9 +39,7 @@ class SqlToCirrusOperator(RowsOperator):
             parameters={"day": "{{ ds }}"},
             template="order_update",
             language="en",
-            to_column="phone",
-            body_columns=["name", "number"],
-            key_column="number",
+            columns=Columns(to="phone", body=["name", "number"], key="number"),
         )
 
     The rows are read as a stream while messages are sent, in one transaction that stays open until the last has
@@ -46,7 +48,7 @@ class SqlToCirrusOperator(RowsOperator):
 
     A retry runs the query again and sends only what is unsent: a message is known by what is in it, not by its place,
     so the order of the rows is of no matter. What differs from try to try, such as ``now()``, makes another message:
-    leave it out of the columns that are used, or give a ``key_column``.
+    leave it out of the columns that are used, or name a column as the key.
 
     Needs ``pip install 'airflow-provider-cirrus[sql]'`` and the provider of the database. All parameters are
     templated.
@@ -58,8 +60,7 @@ class SqlToCirrusOperator(RowsOperator):
         driver, and never become part of the query's text
     :param on_empty: what the task does where the query returns no rows at all: ``skip``, ``succeed`` (with a summary
         of zeros) or ``fail``; a shard without a row of its own succeeds
-    :param kwargs: all arguments of :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator` but
-        ``to``, ``messages`` and ``audience``
+    :param template: as in :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, like all that follow
     :return: as ``SendTemplateOperator``
     :raises AirflowSkipException: no rows, and ``on_empty="skip"``
     :raises AirflowFailException: wrong arguments, a query that the database refuses, only failures that no retry
@@ -74,11 +75,11 @@ class SqlToCirrusOperator(RowsOperator):
         "sql_conn_id",
         "parameters",
         "on_empty",
-        *RowsOperator.ROW_FIELDS,
+        *SEND_FIELDS,
     )
     # No template_ext: it would make a file name of every text that ends so, and texts are what is sent here.
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        **RowsOperator.template_fields_renderers,
+        **SendOperator.template_fields_renderers,
         "sql": "sql",
         "parameters": "json",
     }
@@ -90,15 +91,44 @@ class SqlToCirrusOperator(RowsOperator):
         sql_conn_id: str,
         parameters: Any = None,
         on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
+        template: str | None = None,
+        language: str | None = None,
+        header: Any = None,
+        body: Sequence[Any] | Mapping[str, Any] | str | None = None,
+        buttons: Sequence[Mapping[str, Any]] | str | None = None,
+        components: Sequence[Mapping[str, Any]] | str | None = None,
+        authentication_code: str | None = None,
+        object_data: Mapping[str, Any] | str | None = None,
+        schedule: datetime | str | float | None = None,
+        message_key: str | None = None,
+        columns: Columns | Mapping[str, Any] | None = None,
+        rules: Rules | Mapping[str, Any] | None = None,
+        delivery: Delivery | Mapping[str, Any] | None = None,
+        report: Report | Mapping[str, Any] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.template = template
+        self.language = language
+        self.header = header
+        self.body = body
+        self.buttons = buttons
+        self.components = components
+        self.authentication_code = authentication_code
+        self.object_data = object_data
+        self.schedule = schedule
+        self.message_key = message_key
+        self.columns = columns
+        self.rules = rules
+        self.delivery = delivery
+        self.report = report
+        self._keep_options()
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
         self.on_empty = on_empty
         self._check_query(only_literals=True)
-        self._check_literals(needs_template=not self._brings_template())
+        self._check_message(needs_template=not self._brings_template())
 
     def prepare_template(self) -> None:
         """Put the file's content in place of its name; Airflow calls this when the DAG is parsed."""
@@ -123,21 +153,31 @@ class SqlToCirrusOperator(RowsOperator):
         """Run the query and send its rows; return what became of them."""
         from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.audience.sql_rows import Query
+        from airflow_provider_cirrus.delivery.deliver import messages_of
 
+        task = self._task_delivery(context)
         with ExitStack() as opened:
             try:
                 self._check_query()
-                self._check_options()
+                task.check()
                 connection = opened.enter_context(closing(self._connect()))
                 query = Query(connection, self.sql, self.parameters)
-                audience = self._read_rows(query, first_try=self._is_first_run(context))
+                messages, total = messages_of(
+                    self._message(),
+                    audience=query,
+                    columns=task.said_columns,
+                    rules=task.said_rules,
+                    shard=task.said_delivery.part(),
+                    not_before=task.not_before,
+                )
                 client = opened.enter_context(self.hook.make_client(attempts=1))
             except CirrusError as error:
                 fail(error)
             if query.is_empty and self.on_empty != "succeed":
                 said = "The query returns no rows."
                 raise AirflowSkipException(said) if self.on_empty == "skip" else AirflowFailException(said)
-            return self._deliver(context, client, audience, None)
+            result = task.run(client, messages, total)
+        return task.end(result, self._defer)
 
     def _recipients(self) -> list[Any]:
         return [self.sql, self.parameters, self.sql_conn_id]

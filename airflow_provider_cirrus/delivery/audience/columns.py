@@ -21,6 +21,7 @@ class Columns:
     :ivar schedule: when the message is to leave
     :ivar language: such as ``pt_BR``
     :ivar template: its name
+    :ivar zone: the recipient's IANA time zone; without it, and where it is blank, the number tells
     :ivar row_context: further columns by the argument that names them: they fill nothing, and stay with the message
     """
 
@@ -32,7 +33,16 @@ class Columns:
     schedule: str | None = None
     language: str | None = None
     template: str | None = None
+    zone: str | None = None
     row_context: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """
+        Check what is written out.
+
+        :raises InvalidInput: a text where a list belongs
+        """
+        self.needed()
 
     def needed(self) -> dict[str, list[str]]:
         """
@@ -41,13 +51,13 @@ class Columns:
         :raises InvalidInput: a text where a list belongs
         """
         found: dict[str, list[str]] = {}
-        for argument, value in (("body_columns", self.body), ("button_columns", self.buttons)):
+        for argument, value in (("columns.body", self.body), ("columns.buttons", self.buttons)):
             if isinstance(value, str):
                 raise InvalidInput(argument, "is a text.", hint="Give a list of columns, even of one.")
             found[argument] = list(value.values() if isinstance(value, Mapping) else value)
         for name in ("to", "header", "key", "schedule", "language", "template"):
             if (column := getattr(self, name)) is not None:
-                found[f"{name}_column"] = [column]
+                found[f"columns.{name}"] = [column]
         return {**found, **{argument: list(names) for argument, names in self.row_context.items()}}
 
     @property

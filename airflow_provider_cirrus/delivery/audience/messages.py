@@ -153,10 +153,10 @@ def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mappin
     if isinstance(common, str | Mapping) or not all(isinstance(button, Mapping) for button in common):
         raise InvalidInput("buttons", "is not a list of dicts.")
     if len(columns.buttons) > len(common):
-        raise InvalidInput("button_columns", f"names {len(columns.buttons)} columns for {len(common)} buttons.")
+        raise InvalidInput("columns.buttons", f"names {len(columns.buttons)} columns for {len(common)} buttons.")
     for place, button in enumerate(common[: len(columns.buttons)]):
         if button.get("type") not in _MAIN_VALUE:
-            raise InvalidInput(f"button_columns[{place}]", f"fills only buttons of type {', '.join(_MAIN_VALUE)}.")
+            raise InvalidInput(f"columns.buttons[{place}]", f"fills only buttons of type {', '.join(_MAIN_VALUE)}.")
     return list(common)
 
 

@@ -37,6 +37,7 @@ class DeliveryResult:
     :ivar seconds: how long it took
     :ivar deferred: how many of the unsent wait for the end of quiet hours
     :ivar resume_at: Unix seconds of the first of these ends
+    :ivar report_uri: where the report is, if there is one
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
@@ -46,6 +47,7 @@ class DeliveryResult:
     seconds: float = 0.0
     deferred: int = 0
     resume_at: float | None = None
+    report_uri: str | None = None
 
     @property
     def total(self) -> int:

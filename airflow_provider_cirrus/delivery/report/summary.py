@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-def summary(delivery: DeliveryResult, report_uri: str | None = None) -> dict[str, Any]:
+def summary(delivery: DeliveryResult) -> dict[str, Any]:
     """
     Return the summary of a delivery.
 
-    :param report_uri: where the report file is, if there is one
     :return: ``{"total": int, "accepted": int, "rejected": int, …, "seconds": float, "messages_per_second": float,
         "report": str | None, "outcomes": [...]}``; there is a count for every outcome, and they add up to the
         total; the outcomes stand there for up to 100 messages, each with
@@ -33,7 +32,7 @@ def summary(delivery: DeliveryResult, report_uri: str | None = None) -> dict[str
         **delivery.counts,
         "seconds": round(delivery.seconds, 3),
         "messages_per_second": round(total / delivery.seconds, 1) if delivery.seconds else 0.0,
-        "report": report_uri,
+        "report": delivery.report_uri,
     }
     if total <= KEPT:
         found["outcomes"] = [

@@ -38,10 +38,12 @@ with DAG("campaign", **COMMON):
         campaign_name="Opening hours {{ ds }}",
         schedule="{{ dag_run.conf.get('schedule') }}",
         on_bad_rows="{{ dag_run.conf.get('on_bad_rows', 'fail') }}",
-        dry_run="{{ dag_run.conf.get('dry_run', False) }}",
-        opt_in="{{ dag_run.conf.get('opt_in') }}",
-        suppression="{{ dag_run.conf.get('suppression') }}",
-        max_suppressed="{{ dag_run.conf.get('max_suppressed') }}",
+        delivery={"dry_run": "{{ dag_run.conf.get('dry_run', False) }}"},
+        rules={
+            "opt_in": "{{ dag_run.conf.get('opt_in') }}",
+            "suppression": "{{ dag_run.conf.get('suppression') }}",
+            "max_suppressed": "{{ dag_run.conf.get('max_suppressed') }}",
+        },
         cirrus_conn_id="{{ dag_run.conf.get('connection', 'cirrus_default') }}",
     )
 
@@ -49,4 +51,4 @@ with DAG("campaign_lost", **COMMON):
     CampaignOperator(**CAMPAIGN, post_execute=fail_after_first_try)
 
 with DAG("campaign_once", **COMMON):
-    CampaignOperator(**CAMPAIGN, message_key="opening-2090", ledger_conn_id="cirrus_ledger")
+    CampaignOperator(**CAMPAIGN, message_key="opening-2090", delivery={"ledger_conn_id": "cirrus_ledger"})

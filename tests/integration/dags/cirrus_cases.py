@@ -53,9 +53,9 @@ with DAG("conf_send", render_template_as_native_obj=True, **COMMON):
     after(send.output)
 
 with DAG("tolerant", **COMMON):
-    SendTemplateOperator(task_id="one", **ORDER, to=["+447700900101", "+447700900190"], max_failed=1)
-    SendTemplateOperator(task_id="half", **ORDER, to=["+447700900102", "+447700900191"], max_failed=0.5)
-    SendTemplateOperator(task_id="fewer", **ORDER, to=["+447700900103", "+447700900191"], max_failed=0.4)
+    SendTemplateOperator(task_id="one", **ORDER, to=["+447700900101", "+447700900190"], delivery={"max_failed": 1})
+    SendTemplateOperator(task_id="half", **ORDER, to=["+447700900102", "+447700900191"], delivery={"max_failed": 0.5})
+    SendTemplateOperator(task_id="fewer", **ORDER, to=["+447700900103", "+447700900191"], delivery={"max_failed": 0.4})
 
 with DAG("validations", **COMMON):
     ValidateContactOperator.partial(task_id="same", opt_in=True).expand(
@@ -89,12 +89,9 @@ with DAG("audience", **COMMON):
         task_id="send",
         **ORDER,
         audience="{{ dag_run.conf['path'] }}",
-        to_column="phone",
-        body_columns=["name", "order"],
-        key_column="order",
-        report_path="{{ dag_run.conf['report'] }}",
-        max_failed=1,
-        dry_run="{{ dag_run.conf.get('dry_run', False) }}",
+        columns={"to": "phone", "body": ["name", "order"], "key": "order"},
+        report="{{ dag_run.conf['report'] }}",
+        delivery={"max_failed": 1, "dry_run": "{{ dag_run.conf.get('dry_run', False) }}"},
     )
 
 
@@ -119,17 +116,22 @@ with DAG("ended", **COMMON):
 
 with DAG("sharded", **COMMON):
     SendTemplateOperator.partial(
-        task_id="send", **ORDER, to=[f"4477009{place:05d}" for place in range(60)], shards=3, messages_per_second=1000
-    ).expand(shard=[0, 1, 2])
+        task_id="send",
+        **ORDER,
+        to=[f"4477009{place:05d}" for place in range(60)],
+        delivery={"shards": 3, "messages_per_second": 1000},
+    ).expand(delivery={"shard": [0, 1, 2]})
 
 with DAG("once_per_order", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ORDER,
         messages="{{ dag_run.conf['messages'] }}",
-        ledger_conn_id="cirrus_ledger",
-        delivery="{{ dag_run.conf.get('delivery', 'at_most_once') }}",
-        resend="{{ dag_run.conf.get('resend', False) }}",
+        delivery={
+            "ledger_conn_id": "cirrus_ledger",
+            "mode": "{{ dag_run.conf.get('delivery', 'at_most_once') }}",
+            "resend": "{{ dag_run.conf.get('resend', False) }}",
+        },
         retries=1,
         retry_delay=timedelta(0),
     )
@@ -142,8 +144,8 @@ with DAG("capped_by_connection", render_template_as_native_obj=True, **COMMON):
         task_id="send",
         **ORDER,
         messages="{{ dag_run.conf['messages'] }}",
-        frequency_cap={"most": 1, "days": 7},
-        max_failed=1,
+        rules={"frequency_cap": {"most": 1, "days": 7}},
+        delivery={"max_failed": 1},
     )
 
 with DAG("overlapping", **COMMON):
@@ -152,14 +154,17 @@ with DAG("overlapping", **COMMON):
     def paths(dag_run: Any = None) -> list[str]:
         return list(dag_run.conf["paths"])
 
-    SendTemplateOperator.partial(task_id="send", **ORDER, to_column="phone", messages_per_second=1000).expand(
-        audience=paths()
-    )
+    SendTemplateOperator.partial(
+        task_id="send", **ORDER, columns={"to": "phone"}, delivery={"messages_per_second": 1000}
+    ).expand(audience=paths())
 
 with DAG("resharded", **COMMON):
     # As after a clear with another number of shards: all of them have the same ledger.
     SendTemplateOperator.partial(
-        task_id="send", **ORDER, to=[f"4477009{place:05d}" for place in range(60)], messages_per_second=1000
+        task_id="send",
+        **ORDER,
+        to=[f"4477009{place:05d}" for place in range(60)],
+        delivery={"messages_per_second": 1000},
     ).expand_kwargs([{"shards": shards, "shard": shard} for shards in (2, 3) for shard in range(shards)])
 
 with DAG("slow_shards", **COMMON):
@@ -167,7 +172,5 @@ with DAG("slow_shards", **COMMON):
         task_id="send",
         **ORDER,
         to=[f"4477009{place:05d}" for place in range(20)],
-        shards=4,
-        shard=1,
-        messages_per_second=3,
+        delivery={"shards": 4, "shard": 1, "messages_per_second": 3},
     )

@@ -20,7 +20,7 @@ with DAG("linked", **COMMON) as linked:
     )
     SendTemplateOperator.partial(task_id="mapped", **OPENING).expand(to=["+447700900103", "+447700900104"])
     SendTemplateOperator(task_id="without", **ORDER, to="+447700900105")
-    SendTemplateOperator(task_id="rejected", **OPENING, to="+447700900191", max_failed=1)
+    SendTemplateOperator(task_id="rejected", **OPENING, to="+447700900191", delivery={"max_failed": 1})
 
 with DAG("linked_one", **COMMON):
     SendTemplateOperator(task_id="one", **OPENING, to="+447700900101")

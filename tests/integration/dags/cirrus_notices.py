@@ -39,7 +39,9 @@ with DAG(
     succeed() >> fail.override(retries=1, retry_delay=timedelta(0), **tell)()
 
 with DAG("agreed_notice", **COMMON):
-    fail.override(on_failure_callback=[each_time, CirrusNotifier(**NOTICE, body=["agreed"], opt_in=[NOTICE["to"]])])()
+    fail.override(
+        on_failure_callback=[each_time, CirrusNotifier(**NOTICE, body=["agreed"], rules={"opt_in": [NOTICE["to"]]})]
+    )()
 
 with DAG("failing_notifier", on_failure_callback=each_time, **COMMON):
     fail.override(on_failure_callback=[each_time, CirrusNotifier(**NOTICE, body=["{{ no.such.thing }}"]), each_time])()

@@ -24,12 +24,14 @@ with DAG("consent", **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
-        opt_in=OptIn(column="agreed", source="web form", version_column="wording"),
-        suppression="{{ dag_run.conf['suppression'] }}",
-        on_reject="{{ dag_run.conf['suppression'] }}",
-        report_path="{{ dag_run.conf['report'] }}",
-        max_failed=10,
-        max_suppressed="{{ dag_run.conf.get('max_suppressed', 10) }}",
+        rules={
+            "opt_in": OptIn(column="agreed", source="web form", version_column="wording"),
+            "suppression": "{{ dag_run.conf['suppression'] }}",
+            "on_reject": "{{ dag_run.conf['suppression'] }}",
+            "max_suppressed": "{{ dag_run.conf.get('max_suppressed', 10) }}",
+        },
+        report="{{ dag_run.conf['report'] }}",
+        delivery={"max_failed": 10},
     )
 
 with DAG("no_opt_in", **COMMON):
@@ -39,9 +41,9 @@ with DAG("capped", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
-        key_column="key",
-        ledger_conn_id="cirrus_ledger",
-        frequency_cap={"most": 2, "days": 7},
+        columns={"key": "key"},
+        delivery={"ledger_conn_id": "cirrus_ledger"},
+        rules={"frequency_cap": {"most": 2, "days": 7}},
         retries=1,
         retry_delay=timedelta(0),
     )
@@ -50,8 +52,8 @@ with DAG("quiet", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
-        zone_column="zone",
-        quiet_hours="{{ dag_run.conf['quiet_hours'] }}",
-        report_path="{{ dag_run.conf['report'] }}",
-        max_failed=1,
+        columns={"zone": "zone"},
+        rules={"quiet_hours": "{{ dag_run.conf['quiet_hours'] }}"},
+        report="{{ dag_run.conf['report'] }}",
+        delivery={"max_failed": 1},
     )

@@ -27,9 +27,9 @@ with DAG("sql_conf", render_template_as_native_obj=True, **COMMON):
         sql="{{ dag_run.conf['sql'] }}",
         parameters="{{ dag_run.conf.get('parameters') }}",
         on_empty="{{ dag_run.conf.get('on_empty', 'skip') }}",
-        body_columns=["name"],
-        report_path="{{ dag_run.conf.get('report') }}",
-        max_failed="{{ dag_run.conf.get('max_failed', 0) }}",
+        columns={"body": ["name"]},
+        report="{{ dag_run.conf.get('report') }}",
+        delivery={"max_failed": "{{ dag_run.conf.get('max_failed', 0) }}"},
         **ORDER,
     )
 
@@ -44,7 +44,9 @@ with DAG("sql_file", **COMMON):
     SqlToCirrusOperator(task_id="send", sql="sql_orders.sql", body=["sql_orders.sql"], **ORDER)
 
 with DAG("sql_sharded", **COMMON):
-    SqlToCirrusOperator.partial(task_id="send", sql="sql_orders.sql", shards=3, **ORDER).expand(shard=[0, 1, 2])
+    SqlToCirrusOperator.partial(task_id="send", sql="sql_orders.sql", delivery={"shards": 3}, **ORDER).expand(
+        delivery={"shard": [0, 1, 2]}
+    )
 
 with DAG("sql_nowhere", **COMMON):
     SqlToCirrusOperator(task_id="send", sql="SELECT 1", **{**ORDER, "sql_conn_id": "cirrus_default"})

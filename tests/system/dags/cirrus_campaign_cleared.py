@@ -13,5 +13,5 @@ with DAG("campaign_cleared", schedule=None, start_date=pendulum.datetime(2026, 1
         template="opening_hours",
         language="en",
         audience_file="{{ dag_run.conf['path'] }}",
-        resend="{{ var.value.get('cirrus_campaign_resend', 'no') }}",
+        delivery={"resend": "{{ var.value.get('cirrus_campaign_resend', 'no') }}"},
     )

@@ -35,9 +35,8 @@ with DAG("killed_often", **COMMON):
         **ORDER,
         to=people(2000),
         # Slow enough that twenty tries find something to do.
-        messages_per_second=200,
-        max_failed=2000,
-        report_path=str(FILES / "killed_often.jsonl"),
+        delivery={"messages_per_second": 200, "max_failed": 2000},
+        report=str(FILES / "killed_often.jsonl"),
         retries=25,
         pre_execute=leave_process_id,
     )
@@ -48,15 +47,14 @@ for dag_id in ("orphaned", "orphaned_frozen"):
             task_id="send",
             **ORDER,
             to=people(600),
-            messages_per_second=100,
-            max_failed=600,
-            report_path=str(FILES / f"{dag_id}.jsonl"),
+            delivery={"messages_per_second": 100, "max_failed": 600},
+            report=str(FILES / f"{dag_id}.jsonl"),
             retries=3,
             pre_execute=leave_process_id,
         )
 
 with DAG("refused_midway", **COMMON):
-    SendTemplateOperator(task_id="send", **ORDER, to=people(400), messages_per_second=1000, retries=3)
+    SendTemplateOperator(task_id="send", **ORDER, to=people(400), delivery={"messages_per_second": 1000}, retries=3)
 
 with DAG("told_to_wait", **COMMON):
     SendTemplateOperator(task_id="send", **ORDER, to=people(20), retries=3)

@@ -39,15 +39,18 @@ for dag_id, conn_id in (("resharded_sql", "cirrus_sqlite"), ("resharded_state", 
             **ORDER,
             to=people(80),
             cirrus_conn_id=conn_id,
-            shards="{{ var.value.cirrus_shards }}",
-        ).expand(shard=shards())
+            delivery={"shards": "{{ var.value.cirrus_shards }}"},
+        ).expand(delivery={"shard": shards()})
 
 with DAG("files_sql", **COMMON):
     SendTemplateOperator.partial(task_id="send", **ORDER, cirrus_conn_id="cirrus_sqlite").expand(audience=files())
 
 with DAG("emptied", **COMMON):
     SendTemplateOperator(
-        task_id="send", **ORDER, to=people(50), resend="{{ var.value.get('cirrus_ledgers_resend', 'no') }}"
+        task_id="send",
+        **ORDER,
+        to=people(50),
+        delivery={"resend": "{{ var.value.get('cirrus_ledgers_resend', 'no') }}"},
     )
 
 for dag_id, conn_id in (("late_write", "cirrus_default"), ("cut_off", "cirrus_postgres")):
@@ -57,8 +60,8 @@ for dag_id, conn_id in (("late_write", "cirrus_default"), ("cut_off", "cirrus_po
             **ORDER,
             to=people(400),
             cirrus_conn_id=conn_id,
-            messages_per_second=200,
-            report_path=str(FILES / f"{dag_id}.jsonl"),
+            delivery={"messages_per_second": 200},
+            report=str(FILES / f"{dag_id}.jsonl"),
             retries=3,
             retry_delay=timedelta(0),
         )

@@ -19,8 +19,8 @@ with DAG(
         template="offer",
         language="en",
         messages="{{ dag_run.conf['messages'] }}",
-        zone_column="zone",
-        quiet_hours="{{ dag_run.conf['quiet_hours'] }}",
+        columns={"zone": "zone"},
+        rules={"quiet_hours": "{{ dag_run.conf['quiet_hours'] }}"},
         # Counts for the first start of the task only: what it sent before the night is not sent again after it.
-        resend=True,
+        delivery={"resend": True},
     )

@@ -26,7 +26,7 @@ with DAG("cleared", **COMMON):
         template="order_update",
         language="en",
         to=["+447700900101", "+447700900102"],
-        resend="{{ var.value.get('cirrus_resend', 'no') }}",
+        delivery={"resend": "{{ var.value.get('cirrus_resend', 'no') }}"},
     )
 
 with DAG("killed", **COMMON):
@@ -37,6 +37,6 @@ with DAG("killed", **COMMON):
         to=[f"4477009{place:05d}" for place in range(1000) if place % 100 < 90][:400],
         retries=2,
         retry_delay=timedelta(seconds=0),
-        max_failed=20,
+        delivery={"max_failed": 20},
         pre_execute=leave_process_id,
     )

@@ -184,7 +184,7 @@ def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_who_agreed_and_is_on_no_list_gets_a_notice(
     send: Any, cirrus_default: Sandbox, crm: Path, capsys: pytest.CaptureFixture[str], opt_in: Any
 ) -> None:
-    send(CirrusNotifier(**{**GOOD, "to": TEAM}, opt_in=opt_in, suppression=["+447700900102"]), context())
+    send(CirrusNotifier(**{**GOOD, "to": TEAM}, rules={"opt_in": opt_in, "suppression": ["+447700900102"]}), context())
     assert [message["recipient"] for message in cirrus_default.messages] == ["447700900101"]
     said = capsys.readouterr().out
     assert "+44******0102 gets no notice: suppression: on the list" in said
@@ -195,10 +195,10 @@ def test_only_who_agreed_and_is_on_no_list_gets_a_notice(
 @both_ways
 def test_a_rule_that_cannot_be_asked_sends_nothing(send: Any, cirrus_default: Sandbox, crm: Path) -> None:
     with pytest.raises(InvalidInput, match="suppression"):
-        send(CirrusNotifier(**GOOD, suppression="{{ 'gone' }}.csv"), context())
+        send(CirrusNotifier(**GOOD, rules={"suppression": "{{ 'gone' }}.csv"}), context())
     crm.unlink()
     with pytest.raises(CirrusError, match="no such table"):
-        send(CirrusNotifier(**GOOD, opt_in={"table": "consents", "conn_id": "crm"}), context())
+        send(CirrusNotifier(**GOOD, rules={"opt_in": {"table": "consents", "conn_id": "crm"}}), context())
     assert cirrus_default.requests == []
 
 
@@ -210,7 +210,7 @@ def test_a_connection_can_require_an_opt_in(
     with pytest.raises(InvalidInput, match=r"'cirrus_default' requires it .*opt_in=\[their numbers\]"):
         send(CirrusNotifier(**GOOD), context())
     assert cirrus_default.requests == []
-    send(CirrusNotifier(**GOOD, opt_in=[GOOD["to"]]), context())
+    send(CirrusNotifier(**GOOD, rules={"opt_in": [GOOD["to"]]}), context())
     assert len(cirrus_default.messages) == 1
 
 
@@ -332,7 +332,9 @@ def test_the_connections_database_remembers_the_window(
 def test_without_its_memory_nothing_is_sent(cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_LEDGER", "sqlite:////nowhere/to/be/found.db")
     with pytest.raises(Exception, match="none is sent"):
-        CirrusNotifier(**GOOD, dedupe_window=timedelta(minutes=1), ledger_conn_id="cirrus_ledger")(context())
+        CirrusNotifier(**GOOD, dedupe_window=timedelta(minutes=1), delivery={"ledger_conn_id": "cirrus_ledger"})(
+            context()
+        )
     assert cirrus_default.requests == []
 
 

@@ -149,9 +149,11 @@ def test_a_slip_in_how_to_deliver_fails_when_the_dag_is_parsed(given: dict[str, 
 def test_a_rule_by_column_is_refused_for_recipients_alone_when_the_dag_is_parsed() -> None:
     with pytest.raises(InvalidInput, match="no columns, and the rules go by agreed"):
         SendTemplateOperator(
-            task_id="send", template="t", language="en", to="+447700900123", opt_in={"column": "agreed"}
+            task_id="send", template="t", language="en", to="+447700900123", rules={"opt_in": {"column": "agreed"}}
         )
 
 
 def test_a_template_in_a_set_is_not_taken_for_a_number_when_the_dag_is_parsed() -> None:
-    SendTemplateOperator(task_id="send", template="t", language="en", to="+447700900123", opt_in={"{{ var.value.x }}"})
+    SendTemplateOperator(
+        task_id="send", template="t", language="en", to="+447700900123", rules={"opt_in": {"{{ var.value.x }}"}}
+    )

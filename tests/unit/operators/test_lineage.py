@@ -32,7 +32,7 @@ def names(datasets: Any) -> list[tuple[str, str]]:
 def test_openlineage_sees_audience_and_report() -> None:
     """Through the extractor that its provider runs on every task."""
     send = SendTemplateOperator(
-        task_id="send", template="t", language="en", audience="/srv/a.csv", report_path="s3://conn@shop/r.jsonl"
+        task_id="send", template="t", language="en", audience="/srv/a.csv", report="s3://conn@shop/r.jsonl"
     )
     found = extractors.DefaultExtractor(send).extract()
     assert (names(found.inputs), names(found.outputs)) == ([("file", "/srv/a.csv")], [("s3://shop", "r.jsonl")])

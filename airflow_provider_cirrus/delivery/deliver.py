@@ -1,0 +1,264 @@
+"""
+The one door: an audience, a client, and what is said of the send; operators, hook and scripts come through it.
+
+It opens what the rules need, sends, and closes it again. It knows nothing of Airflow: whoever calls it brings the
+ledger, and says what the outcomes mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.audience.messages import read_audience, read_messages
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, count_hint
+from airflow_provider_cirrus.delivery.audience.shards import in_shard
+from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
+from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink, RejectSink
+from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
+from airflow_provider_cirrus.delivery.ledger.base import Ledger
+from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, refuse_columns, with_row_context
+from airflow_provider_cirrus.delivery.report.summary import lines_to
+from airflow_provider_cirrus.delivery.report.writer import ReportFile
+from airflow_provider_cirrus.delivery.rules.consent import Consent
+from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+from airflow_provider_cirrus.delivery.rules.policy import Allowlist, Policy, everybody_is_allowed
+from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+
+log = logging.getLogger(__name__)
+
+#: Messages, and rows that are none, each with its index.
+Messages: TypeAlias = "Iterable[tuple[int, Message | RejectedRow]]"
+Listener: TypeAlias = "Callable[[Sequence[MessageOutcome]], None]"
+Connect: TypeAlias = "Callable[[str], Engine]"
+
+
+def messages_of(
+    message: Mapping[str, Any],
+    *,
+    to: Any = None,
+    messages: Any = None,
+    audience: Any = None,
+    columns: Columns | None = None,
+    rules: Rules | None = None,
+    shard: tuple[int, int] | None = None,
+    not_before: float | None = None,
+) -> tuple[Messages, int | None]:
+    """
+    Return the messages of an audience, and how many they are where that is known.
+
+    :param message: what all messages share: ``template``, ``language``, ``header``, ``body``, ``buttons``,
+        ``components``, ``authentication_code``, ``schedule``, ``object_data``, ``message_key``
+    :param to: a number, or a list of them; or:
+    :param messages: dicts with ``to`` and whatever differs; or:
+    :param audience: a path, a URI or an iterable of rows, read as a stream
+    :param columns: of an audience, which column fills what
+    :param rules: whose columns stay with each message
+    :param shard: a number from 0 and how many shards there are
+    :param not_before: Unix seconds before which no schedule may lie; None: now
+    :raises InvalidInput: nobody could be sent it, or the audience cannot be read
+    """
+    moment = time.time() if not_before is None else not_before
+    columns = with_row_context(columns or Columns(), rules or Rules())
+    if audience is not None:
+        total = None if shard else count_hint(audience)
+        return read_audience(audience, columns, message, now=lambda: moment, shard=shard), total
+    if to is not None:
+        refuse_columns(columns)
+    found = read_messages(to, messages, message, moment, columns.kept)
+    for remark in dict.fromkeys(remark for one in found for remark in one.template.advice()):
+        log.warning(remark)
+    if shard is None:
+        return enumerate(found), len(found)
+    mine = list(in_shard(enumerate(found), shard))
+    return mine, len(mine)
+
+
+def deliver(
+    messages: Messages,
+    client: CirrusClient,
+    *,
+    total: int | None = None,
+    rules: Rules | None = None,
+    delivery: Delivery | None = None,
+    report: Report | None = None,
+    zone_column: str | None = None,
+    allowlist: Allowlist = everybody_is_allowed,
+    connect: Connect | None = None,
+    ledger: Ledger | None = None,
+    messages_per_second: float = 80,
+    start_after: float = 0.0,
+    attempt: int = 1,
+    stop: Event | None = None,
+    send: Callable[[Sequence[Message]], SendResult] | None = None,
+    listener: Listener | None = None,
+) -> DeliveryResult:
+    """
+    Send messages: nobody twice, nobody lost, nobody who did not agree.
+
+    :param messages: such as :func:`messages_of` returns
+    :param client: whose ``send`` tries once (``attempts=1``): repeating is decided here
+    :param total: how many messages, where that is known
+    :param rules: whom to message, when and how often
+    :param delivery: of it count the mode and ``dry_run``; the rest is the caller's
+    :param report: where each outcome is written
+    :param zone_column: column of the rows that holds the recipient's IANA zone
+    :param allowlist: says of digits why they get nothing; see :func:`~.rules.policy.allowlist_of`
+    :param connect: returns the engine of a connection, for rules that are in a database
+    :param ledger: opened: what was sent before, and where to record what is; None: nothing is remembered
+    :param messages_per_second: the limit, a fraction for a shard's part of it
+    :param start_after: seconds before the first message leaves
+    :param attempt: the try of the task
+    :param stop: once set, no further batch leaves
+    :param send: sends a batch in place of the client
+    :param listener: told of every outcome, from one thread
+    :raises CirrusError: wrong arguments, a source or the ledger that cannot be used
+    """
+    rules, delivery, report = rules or Rules(), delivery or Delivery(), report or Report()
+    is_dry = delivery.is_dry
+    with ExitStack() as opened:
+        opening = _Opening(opened, rules, connect, ledger, is_dry)
+        # First, as it makes what is missing, and may be a suppression list as well.
+        sink = opening.sink()
+        policy = Policy(
+            allowlist,
+            consent=opening.consent(),
+            quiet_hours=opening.quiet_hours(),
+            zone_column=zone_column,
+            cap=None if rules.frequency_cap is None else FrequencyCap.of(rules.frequency_cap),
+            slots=opening.slots(),
+            category=rules.checked_category(),
+        )
+        report_file = opened.enter_context(_report_file(report, rules)) if report.path else None
+        listeners = [lines_to(report_file)] if report_file else []
+        listeners += [_rejects_to(sink, attempt)] if sink else []
+        listeners += [listener] if listener else []
+        dispatcher = Dispatcher(
+            send or client.send,
+            client.endpoint.stream_id,
+            None if is_dry else ledger,
+            messages_per_second=messages_per_second,
+            attempt=attempt,
+            repeat_unknown=delivery.repeats_unknown,
+            stop=stop or Event(),
+            listener=_all_of(listeners),
+            policy=policy,
+            dry_run=is_dry,
+            start_after=start_after,
+        )
+        result = dispatcher.run(messages, total)
+    result.report_uri = None if report_file is None else report_file.uri
+    return result
+
+
+def _report_file(report: Report, rules: Rules) -> ReportFile:
+    recipients: Any = report.recipients or "full"
+    return ReportFile(report.path, recipients=recipients, consent_records=rules.opt_in is not None)
+
+
+class _Opening:
+    """Opens what the rules of one delivery need."""
+
+    def __init__(
+        self, opened: ExitStack, rules: Rules, connect: Connect | None, ledger: Ledger | None, is_dry: bool
+    ) -> None:
+        self._opened = opened
+        self._rules = rules
+        self._connect = connect
+        self._ledger = ledger
+        self._is_dry = is_dry
+
+    def sink(self) -> OpenSink | None:
+        if self._rules.on_reject is None or self._is_dry:
+            return None
+        return self._opened.enter_context(closing(open_rejects(RejectSink.of(self._rules.on_reject), self._connect)))
+
+    def consent(self) -> Consent | None:
+        rules = self._rules
+        if rules.opt_in is None and rules.suppression is None:
+            return None
+        category = rules.checked_category()
+        return self._opened.enter_context(
+            Consent(rules.opt_in, rules.suppression, category=category, connect=self._connect)
+        )
+
+    def quiet_hours(self) -> QuietHours | None:
+        if self._rules.quiet_hours is None:
+            return None
+        quiet_hours = QuietHours.of(self._rules.quiet_hours)
+        quiet_hours.check()
+        if quiet_hours.on_quiet == "defer" and self._ledger is None and not self._is_dry:
+            raise InvalidInput(
+                "quiet_hours",
+                "defers messages, and Airflow before 3.3 would not remember which were sent.",
+                hint='Give the task a ledger_conn_id, or choose on_quiet="schedule" or "suppress".',
+            )
+        return quiet_hours
+
+    def slots(self) -> FrequencyCapStore | None:
+        # Nobody takes a slot in a dry run.
+        if self._rules.frequency_cap is None or self._is_dry:
+            return None
+        return self._opened.enter_context(closing(slots_beside(self._ledger)))
+
+
+def slots_beside(ledger: Ledger | None) -> FrequencyCapStore:
+    """
+    Return where a task's slots under frequency caps are kept: in the database of its ledger, as the same try.
+
+    :raises InvalidInput: another ledger, which does not remember across runs and DAGs
+    :raises LedgerUnavailable: the database does not answer
+    :raises LedgerError: no tables and no right to create them
+    """
+    # Late, as only a database needs SQLAlchemy.
+    from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+
+    if not isinstance(ledger, SqlLedger):
+        raise InvalidInput(
+            "frequency_cap",
+            "needs a database that remembers across runs and DAGs.",
+            hint="Give the task a ledger_conn_id.",
+        )
+    return FrequencyCapStore.beside(ledger)
+
+
+def _all_of(listeners: Sequence[Listener]) -> Listener | None:
+    if len(listeners) < 2:
+        return listeners[0] if listeners else None
+
+    def tell(outcomes: Sequence[MessageOutcome]) -> None:
+        for listener in listeners:
+            listener(outcomes)
+
+    return tell
+
+
+def _rejects_to(sink: OpenSink, attempt: int) -> Listener:
+    """Return a listener that writes down who refused messages for good, of what this try brought."""
+
+    def note(outcomes: Sequence[MessageOutcome]) -> None:
+        sink.add(
+            [
+                (one.recipient, one.entry.code, one.entry.reason)
+                for one in outcomes
+                if one.entry.outcome is Outcome.REJECTED and one.entry.attempt == attempt and one.key
+            ]
+        )
+
+    return note

@@ -1,0 +1,323 @@
+"""
+What users say of a send beside its message, in small objects that many tasks may share.
+
+All of them are frozen, take a dict of the same names instead, and leave out what is not said: a connection's own
+``rules`` and ``delivery`` fill that in. Nothing is checked here that has to be opened or looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, whole
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+
+Options = TypeVar("Options", "Rules", "Delivery", "Report", Columns)
+
+_MODES = ("at_most_once", "at_least_once")
+_RECIPIENTS = ("full", "masked", "hash")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """
+    Whom to message, when and how often.
+
+    ::
+
+        Rules(opt_in={"column": "agreed"}, suppression="s3://shop/out.csv", quiet_hours=QuietHours("21:00", "08:00"))
+
+    :ivar opt_in: where it is recorded who agreed to messages; nobody else gets one. See docs/consent.md
+    :ivar suppression: who gets nothing; see docs/consent.md
+    :ivar quiet_hours: when nobody is messaged, as :class:`~.rules.quiet_hours.QuietHours` or a dict of its arguments;
+        a task gives its worker's slot back until those who were asleep may be messaged. See docs/quiet_hours.md
+    :ivar frequency_cap: how often somebody is messaged, as :class:`~.rules.frequency_cap.FrequencyCap` or a dict of its
+        arguments; needs a ``ledger_conn_id``. See docs/frequency_caps.md
+    :ivar category: of the template: ``marketing``, ``utility`` or ``authentication``, where opt-in or cap differ by it
+    :ivar on_reject: a local file or a table to which numbers are added that Meta refuses for good
+    :ivar max_suppressed: how many messages the rules may hold back before the task fails, as ``max_failed`` of
+        :class:`Delivery`; None: all
+    """
+
+    opt_in: Any = None
+    suppression: Any = None
+    quiet_hours: Any = None
+    frequency_cap: Any = None
+    category: str | None = None
+    on_reject: Any = None
+    max_suppressed: int | float | str | None = None
+
+    def check(self) -> None:
+        """
+        Check what is written out, without opening anything; what is templated is checked once it is rendered.
+
+        :raises InvalidInput: names what is wrong
+        """
+        from airflow_provider_cirrus.delivery.contact_lists.rejects import RejectSink
+        from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
+        from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+
+        if all(is_literal(value) for value in (self.category, self.opt_in, self.suppression)):
+            self.row_context()
+        if self.quiet_hours is not None and is_literal(self.quiet_hours):
+            QuietHours.of(self.quiet_hours)
+        if self.frequency_cap is not None and is_literal(self.frequency_cap):
+            FrequencyCap.of(self.frequency_cap)
+        if self.on_reject is not None and is_literal(self.on_reject):
+            RejectSink.of(self.on_reject)
+        if self.max_suppressed is not None and is_literal(self.max_suppressed):
+            allowance(self.max_suppressed, 1, "max_suppressed")
+
+    def checked_category(self) -> str | None:
+        """
+        Return the template's category.
+
+        :raises InvalidInput: there is no such category
+        """
+        from airflow_provider_cirrus.delivery.rules.frequency_cap import check_category
+
+        return check_category(self.category) if self.category else None
+
+    def row_context(self) -> dict[str, list[str]]:
+        """
+        Return the columns of the rows that the rules go by, by the argument that names them.
+
+        :raises InvalidInput: opt-in, suppression or category are not what they should be
+        """
+        from airflow_provider_cirrus.delivery.rules.consent import columns_of
+
+        return columns_of(self.opt_in, self.suppression, self.checked_category())
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """
+    How to send, and when a task has failed.
+
+    :ivar mode: ``at_most_once``, or ``at_least_once``: a retry sends again what may have been sent
+    :ivar max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
+        ratio of all (float, up to 1.0); everybody else was served by then
+    :ivar messages_per_second: most messages that this task sends in a second; None: the connection's
+    :ivar shard: which part of the audience this task sends, from 0; each takes its part of the rate
+    :ivar shards: how many parts there are; :meth:`sharded` makes all of them
+    :ivar ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where messages
+        have a ``message_key``; None: the Cirrus connection's own, or Airflow's task state store (3.3 and later)
+    :ivar resend: send again what an earlier run of this task sent, on purpose
+    :ivar dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
+        succeeds, and nothing is remembered of it
+    """
+
+    mode: Literal["at_most_once", "at_least_once"] | str | None = None
+    max_failed: int | float | str | None = None
+    messages_per_second: int | str | None = None
+    shard: int | str | None = None
+    shards: int | str | None = None
+    ledger_conn_id: str | None = None
+    resend: bool | str | None = None
+    dry_run: bool | str | None = None
+
+    def sharded(self, shards: int) -> list[dict[str, Any]]:
+        """
+        Return one delivery for each part of an audience, for mapped tasks.
+
+        ``SendTemplateOperator.partial(…).expand(delivery=Delivery().sharded(4))``
+
+        :param shards: how many parts
+        """
+        return [plain(replace(self, shard=shard, shards=shards)) for shard in range(shards)]
+
+    def check(self) -> None:
+        """
+        Check what is written out; what is templated is checked once it is rendered.
+
+        :raises InvalidInput: names what is wrong
+        """
+        if self.mode is not None and is_literal(self.mode):
+            _one_of("delivery", "mode", self.mode, _MODES)
+        if self.max_failed is not None and is_literal(self.max_failed):
+            allowance(self.max_failed, 1)
+        if self.messages_per_second is not None and is_literal(self.messages_per_second):
+            whole(self.messages_per_second, "messages_per_second", 1)
+        if is_literal(self.shard) and is_literal(self.shards):
+            self.part()
+        for name in ("resend", "dry_run"):
+            if (value := getattr(self, name)) is not None and is_literal(value):
+                is_true(value, name)
+
+    @property
+    def repeats_unknown(self) -> bool:
+        """Whether a retry sends again what may have been sent."""
+        return self.mode == "at_least_once"
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing is sent; raises InvalidInput where that cannot be told."""
+        return self.dry_run is not None and is_true(self.dry_run, "dry_run")
+
+    @property
+    def is_resend(self) -> bool:
+        """Whether what was sent is sent again; raises InvalidInput where that cannot be told."""
+        return self.resend is not None and is_true(self.resend, "resend")
+
+    def part(self) -> tuple[int, int] | None:
+        """
+        Return the shard and the number of shards, or None for the whole audience.
+
+        :raises InvalidInput: one without the other, or a shard that does not exist
+        """
+        if self.shard is None and self.shards is None:
+            return None
+        if self.shard is None or self.shards is None:
+            raise InvalidInput("shard", "and shards go together.", hint="Give both, or neither.")
+        shards = whole(self.shards, "shards", 1)
+        shard = whole(self.shard, "shard", 0)
+        if shard >= shards:
+            raise InvalidInput("shard", f"{shard} of {shards} does not exist.", hint=f"Give 0 to {shards - 1}.")
+        return shard, shards
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    A report with a line per message.
+
+    :ivar path: local path or URI, ending in .jsonl, .csv or .parquet
+    :ivar recipients: numbers in it: ``full``, ``masked`` or ``hash``
+    """
+
+    path: Any = None
+    recipients: Literal["full", "masked", "hash"] | str | None = None
+
+    def check(self) -> None:
+        """
+        Check what is written out.
+
+        :raises InvalidInput: names what is wrong
+        """
+        if self.recipients is not None and is_literal(self.recipients):
+            _one_of("report", "recipients", self.recipients, _RECIPIENTS)
+
+
+def options_of(kind: type[Options], value: Any, name: str) -> Options:
+    """
+    Return options from what an argument may hold.
+
+    :param kind: :class:`Rules`, :class:`Delivery`, :class:`Report` or :class:`~.audience.columns.Columns`
+    :param value: one of these, a dict of its names, None; of a report, also its path
+    :param name: how errors name the argument
+    :raises InvalidInput: anything else
+    """
+    if value is None:
+        return kind()
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, Mapping):
+        known = [one.name for one in fields(kind)]
+        if strange := [key for key in value if key not in known]:
+            raise InvalidInput(name, f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(known)}.")
+        return kind(**value)
+    if kind is Report and (isinstance(value, str) or hasattr(value, "__fspath__") or hasattr(value, "protocol")):
+        return kind(value) if value else kind()
+    hint = "A dict that is templated as a whole needs render_template_as_native_obj." if isinstance(value, str) else ""
+    raise InvalidInput(
+        name,
+        f"is of type {type(value).__name__}.",
+        hint=f"Give {kind.__name__}(…), or a dict of its names. {hint}".rstrip(),
+    )
+
+
+def with_defaults(given: Options, defaults: Options) -> Options:
+    """Return options, and where they say nothing, what the defaults say."""
+    said = {one.name: value for one in fields(given) if (value := getattr(given, one.name)) is not None}
+    return replace(defaults, **said)
+
+
+def with_row_context(columns: Columns, rules: Rules) -> Columns:
+    """
+    Return the columns, and with them those that the rules go by.
+
+    :raises InvalidInput: the rules are not what they should be
+    """
+    context = rules.row_context()
+    if columns.zone is not None:
+        context["columns.zone"] = [columns.zone]
+    return replace(columns, row_context={**columns.row_context, **context})
+
+
+def refuse_columns(columns: Columns) -> None:
+    """
+    Refuse recipients alone, who have no columns, where the rules go by some.
+
+    :raises InvalidInput: they do
+    """
+    if columns.kept:
+        raise InvalidInput(
+            "to",
+            f"has no columns, and the rules go by {', '.join(columns.kept)}.",
+            hint="Give messages or an audience.",
+        )
+
+
+def plain(value: Any) -> Any:
+    """
+    Return options, and all that is in them, as dicts and lists; what they do not say is left out.
+
+    Templates and references to other tasks stay as they are: Airflow finds them in dicts and lists, and nowhere else.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "to_dict"):
+            return value.to_dict()
+        if hasattr(value, "accounts"):
+            return sorted(value.accounts)
+        said = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
+        return {name: plain(inner) for name, inner in said.items() if not _is_default(value, name, inner)}
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def at_the_edge(kind: type[Options], value: Any, name: str) -> Any:
+    """
+    Return what an operator keeps of an argument: plain dicts, which Airflow renders, serialises and shows.
+
+    :raises InvalidInput: a value that is written out and is none, or a function in it, which Airflow would call
+    """
+    if value is None or not (isinstance(value, kind | Mapping) or is_literal(value)):
+        # None, or a template or a reference that stands for the whole.
+        return value
+    found = plain(value)
+    options_of(kind, found, name)
+    _refuse_functions(found, name)
+    return found
+
+
+def _refuse_functions(value: Any, name: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_functions(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_functions(inner, name)
+    elif callable(value) and is_literal(value):
+        raise InvalidInput(
+            name,
+            "is a function, and Airflow would call it when it renders the task.",
+            hint="Give a list, a file, a query, or the output of a task; functions serve CirrusHook.deliver.",
+        )
+
+
+def _is_default(value: Any, name: str, inner: Any) -> bool:
+    one = next(one for one in fields(value) if one.name == name)
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    return inner is None or inner == default
+
+
+def _one_of(name: str, part: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidInput(f"{name}.{part}", f"{value!r} is unknown; known are {', '.join(choices)}.")

@@ -1,0 +1,271 @@
+"""A send in an Airflow task: its ledger and rate, the door to delivery, and how the task ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from threading import Event
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_cirrus.arguments import allowance, whole
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
+from airflow_provider_cirrus.hooks.ledger import expect, fingerprint, open_ledger, task_try
+from airflow_provider_cirrus.links.cirrus import leave_link
+from airflow_provider_cirrus.retries import CirrusUnsentError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.api.errors import CirrusError
+    from airflow_provider_cirrus.delivery.deliver import Messages
+    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
+    from airflow_provider_cirrus.delivery.ledger.base import Ledger
+    from airflow_provider_cirrus.hooks.protocol import DeliveryHook
+
+
+@dataclass
+class TaskDelivery:
+    """
+    What one try of a task sends.
+
+    :ivar hook: of the connection, whose own ``rules`` and ``delivery`` fill in what is not said
+    :ivar context: of the task
+    :ivar retries: of the task
+    :ivar columns: options, each as a dict, an object or None; so are the next three
+    :ivar audience: the arguments that say who is messaged, as far as they tell mapped tasks apart
+    :ivar is_resumed: whether it goes on after it was deferred
+    :ivar stop: once set, no further batch leaves
+    :raises InvalidInput: options that are none
+    """
+
+    hook: DeliveryHook
+    context: Context
+    retries: int
+    columns: Any = None
+    rules: Any = None
+    delivery: Any = None
+    report: Any = None
+    audience: Sequence[Any] = ()
+    is_resumed: bool = False
+    stop: Event = field(default_factory=Event)
+
+    @cached_property
+    def said_columns(self) -> Columns:
+        """Which column fills what."""
+        return options_of(Columns, self.columns, "columns")
+
+    @cached_property
+    def said_rules(self) -> Rules:
+        """The rules, with what the connection says."""
+        return with_defaults(options_of(Rules, self.rules, "rules"), self.hook.rules)
+
+    @cached_property
+    def said_delivery(self) -> Delivery:
+        """How to send, with what the connection says."""
+        return with_defaults(options_of(Delivery, self.delivery, "delivery"), self.hook.delivery)
+
+    @cached_property
+    def said_report(self) -> Report:
+        """The report."""
+        return options_of(Report, self.report, "report")
+
+    @property
+    def not_before(self) -> float:
+        """Unix seconds before which no schedule may lie."""
+        # A later try may find past what an earlier one sent in time: there, the machine looks at each message.
+        is_first = self.context["ti"].try_number == 1 and not self.is_resumed
+        return time.time() if is_first else 0.0
+
+    def check(self) -> None:
+        """
+        Check all options, now that they are rendered.
+
+        :raises InvalidInput: names what is wrong
+        """
+        for options in (self.said_columns, self.said_rules, self.said_delivery, self.said_report):
+            options.check()
+
+    def run(self, client: CirrusClient, messages: Messages, total: int | None) -> DeliveryResult:
+        """
+        Send the messages.
+
+        :param client: that tries once
+        :param total: how many messages, where that is known
+        :raises AirflowFailException: wrong arguments, or a ledger that no retry would mend
+        :raises AirflowException: something that time may mend
+        """
+        from airflow_provider_cirrus.api.errors import CirrusError
+        from airflow_provider_cirrus.delivery.deliver import deliver
+        from airflow_provider_cirrus.delivery.report.summary import in_words
+        from airflow_provider_cirrus.hooks.metrics import Metrics
+
+        ti, log, delivery = self.context["ti"], self.hook.log, self.said_delivery
+        try:
+            rate = self.rate()
+            many = "messages" if total is None else f"{total} messages"
+            dry = " A dry run: nothing." if delivery.is_dry else ""
+            log.info("Sending %s, at most %d a second.%s", many, rate, dry)
+            metrics = Metrics(ti)
+            ledger = None if delivery.is_dry else self.ledger()
+            expect(ledger, total)
+            self.hook.check_opt_in(self.said_rules.opt_in)
+            result = deliver(
+                messages,
+                client,
+                total=total,
+                rules=self.said_rules,
+                delivery=delivery,
+                report=self.said_report,
+                zone_column=self.said_columns.zone,
+                allowlist=self.hook.allowlist(),
+                connect=self.hook.source_engine,
+                ledger=ledger,
+                messages_per_second=rate,
+                start_after=self.start_after(rate),
+                attempt=ti.try_number,
+                stop=self.stop,
+                send=metrics.timed(client.send),
+                listener=metrics.counted(None),
+            )
+        except CirrusError as error:
+            fail(error)
+        log.info("%s, in %.1f s.", in_words(result), result.seconds)
+        return result
+
+    def end(self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None = None) -> dict[str, Any]:
+        """
+        Return the summary of a run, or fail the task where the outcomes call for it: everybody else was served.
+
+        :param defer: gives the worker's slot back until quiet hours end; None: the task is retried then
+        :raises AirflowFailException: only failures that no retry would mend
+        :raises CirrusUnsentError: messages are left that a retry can send
+        """
+        from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
+        from airflow_provider_cirrus.delivery.report.summary import complaints, in_words, summary
+
+        delivery = self.said_delivery
+        found = summary(result)
+        leave_link(found, self.hook.conversation_url, self.context["ti"])
+        counts = result.counts if not delivery.is_dry else {**result.counts, "unsent": 0}
+        # A task that was told to end did not read its audience to the end: what is left is in no count.
+        was_ended = self.stop.is_set()
+        max_failed = 0 if delivery.max_failed is None else delivery.max_failed
+        how = verdict(
+            counts,
+            deferred=result.deferred,
+            was_stopped=was_ended,
+            repeats_unknown=delivery.repeats_unknown,
+            allowed=allowance(max_failed, result.total),
+        )
+        if how is Verdict.DEFER:
+            self._wait_for_the_end_of_quiet_hours(result, defer)
+        if not was_ended and not counts["unsent"]:
+            check_suppressed(self.said_rules, found, self.context)
+        if how is Verdict.SUCCESS:
+            return found
+        # A failed task's result is worth as much as a successful one's: who got it and who did not.
+        self.context["ti"].xcom_push(key="return_value", value=found)
+        message = f"{in_words(result)}. {complaints(result)}."
+        if result.error:
+            message += f" {result.error.hint}"
+        if was_ended:
+            message = f"The task was told to end before all was sent. {message}"
+        if how is Verdict.RETRY:
+            # What a retry sends: what is unsent and, at least once, what may not have been sent.
+            raise CirrusUnsentError(message, result.error.retry_after if result.error else None)
+        raise AirflowFailException(f"{message} (max_failed={max_failed})")
+
+    def ledger(self) -> Ledger | None:
+        """
+        Return where outcomes are remembered, opened for this try; see :func:`~.hooks.ledger.open_ledger`.
+
+        :raises LedgerError: it is of another part of the audience, or cannot be used
+        """
+        task = task_try(
+            self.context,
+            self.retries,
+            resend=self.said_delivery.is_resend,
+            # What waited for the end of quiet hours is still the same try.
+            resumed=self.is_resumed,
+            audience=self.identity(),
+        )
+        return open_ledger(self.hook, self.context, task, self.said_delivery.ledger_conn_id)
+
+    def identity(self) -> Mapping[str, Any]:
+        """
+        Return what this task's part of the audience is, as JSON has it: the same for all its tries.
+
+        Airflow's task state store shows a mapped task its own records only. Where the mapping changes between two
+        tries, somebody else's may be meant by them, and the later one refuses.
+        """
+        if shard := self.said_delivery.part():
+            return {"shards": shard[1], "shard": shard[0]}
+        map_index = self.context["ti"].map_index
+        is_mapped = map_index is not None and map_index >= 0
+        return {"mapped": fingerprint(*self.audience)} if is_mapped and self.audience else {}
+
+    def rate(self) -> float:
+        """
+        Return the messages a second of this task: its own, or the connection's, or a shard's part of it.
+
+        :raises InvalidInput: no whole number
+        """
+        said = self.said_delivery
+        rate = whole(said.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
+        shard = said.part()
+        # Not rounded up: a hundred shards must not come to more than the whole.
+        return rate / shard[1] if shard else rate
+
+    def start_after(self, rate: float) -> float:
+        """Return the seconds until this shard's turn, where there are more shards than messages in a second."""
+        shard = self.said_delivery.part()
+        if shard is None or rate >= 1:
+            return 0.0
+        # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
+        return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
+
+    def _wait_for_the_end_of_quiet_hours(
+        self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None
+    ) -> None:
+        assert result.resume_at is not None
+        until = datetime.fromtimestamp(result.resume_at, UTC).isoformat(timespec="seconds")
+        self.hook.log.info("%d messages wait for the end of quiet hours; going on at %s.", result.deferred, until)
+        if defer is not None:
+            defer(result)
+        raise CirrusUnsentError(
+            f"{result.deferred} messages wait for the end of quiet hours, at {until}.", result.resume_at - time.time()
+        )
+
+
+def check_suppressed(rules: Rules, found: Mapping[str, Any], context: Context) -> None:
+    """
+    Fail the task where the rules held back more than they may.
+
+    :param found: the result of the task, with ``total`` and ``suppressed``
+    :raises AirflowFailException: they did
+    """
+    if rules.max_suppressed is None:
+        return
+    if found["suppressed"] > allowance(rules.max_suppressed, found["total"], "max_suppressed"):
+        context["ti"].xcom_push(key="return_value", value=found)
+        raise AirflowFailException(
+            f"{found['suppressed']} of {found['total']} messages were suppressed "
+            f"(max_suppressed={rules.max_suppressed}); the report, or the log, says by which rule."
+        )
+
+
+def fail(error: CirrusError) -> NoReturn:
+    """Raise Airflow's exception for ours: retryable only where time alone may mend it."""
+    if not error.retryable:
+        raise AirflowFailException(str(error)) from error
+    failure = AirflowException(str(error))
+    # For the retry policy.
+    failure.retry_after = error.retry_after  # type: ignore[attr-defined]
+    raise failure from error

@@ -1,0 +1,154 @@
+"""What the operators share that send an audience."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from threading import Event
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, at_the_edge, options_of
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+from airflow_provider_cirrus.links.cirrus import ConversationLink
+from airflow_provider_cirrus.operators.base import CirrusOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
+
+#: Arguments of every send, in the order in which they are rendered.
+SEND_FIELDS: Sequence[str] = (
+    "template",
+    "language",
+    "header",
+    "body",
+    "buttons",
+    "components",
+    "authentication_code",
+    "object_data",
+    "schedule",
+    "message_key",
+    "columns",
+    "rules",
+    "delivery",
+    "report",
+    "stream",
+    "cirrus_conn_id",
+)
+
+_OPTIONS: Mapping[str, Any] = {"columns": Columns, "rules": Rules, "delivery": Delivery, "report": Report}
+
+
+class SendOperator(CirrusOperator):
+    """
+    Base of the operators that send an audience; each has all arguments of :data:`SEND_FIELDS` in its own signature.
+
+    Its options are kept as plain dicts: what is in these is rendered, serialised, found as a dependency and shown.
+    """
+
+    operator_extra_links = (ConversationLink(),)
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("header", "body", "buttons", "components", "object_data", "columns", "rules", "delivery"), "json"
+    )
+
+    template: str | None
+    language: str | None
+    header: Any
+    body: Any
+    buttons: Any
+    components: Any
+    authentication_code: Any
+    object_data: Any
+    schedule: Any
+    message_key: str | None
+    columns: Any
+    rules: Any
+    delivery: Any
+    report: Any
+
+    _is_resumed = False
+
+    @cached_property
+    def _stop(self) -> Event:
+        # Made when it is first needed: operators are copied, and an Event cannot be.
+        return Event()
+
+    def on_kill(self) -> None:
+        """Let no further batch leave; what is in flight is recorded by the threads that sent it."""
+        # Runs in a signal handler: anything but setting an Event could deadlock.
+        self._stop.set()
+
+    def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after quiet hours: what was sent stays sent, whoever waited gets the message now."""
+        self._is_resumed = True
+        found: dict[str, Any] = self.execute(context)
+        return found
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Return the files that are read and written, for OpenLineage."""
+        from airflow_provider_cirrus.operators.lineage import lineage_of
+
+        report = options_of(Report, self.report, "report")
+        return lineage_of(self._reads(), [report.path] if report.path else [])
+
+    def _reads(self) -> list[Any]:
+        """Return the paths of the files that are read."""
+        return []
+
+    def _recipients(self) -> list[Any]:
+        """Return the arguments that say who is messaged, as far as they tell mapped tasks apart."""
+        return []
+
+    def _message(self) -> dict[str, Any]:
+        """Return what all messages share."""
+        from airflow_provider_cirrus.delivery.audience.messages import MESSAGE_FIELDS, TEMPLATE_FIELDS
+
+        return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)}
+
+    def _keep_options(self) -> None:
+        """Put plain dicts in place of options, and check what is written out."""
+        for name, kind in _OPTIONS.items():
+            setattr(self, name, at_the_edge(kind, getattr(self, name), name))
+            if isinstance(getattr(self, name), Mapping) and (name != "columns" or is_literal(self.columns)):
+                options_of(kind, getattr(self, name), name).check()
+
+    def _check_message(self, needs_template: bool) -> None:
+        """Check what is written out in the DAG file; what is templated is checked when the task runs."""
+        from airflow_provider_cirrus.delivery.audience.messages import check_common
+
+        literal = {name: value for name, value in self._message().items() if value is not None and is_literal(value)}
+        if needs_template:
+            literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}
+        # Stand-ins for what is templated, or what each message brings.
+        check_common({"template": "any", "language": "en", **literal})
+
+    def _brings_template(self) -> bool:
+        """Return whether the rows themselves name the template or its language; also where nobody knows yet."""
+        if not is_literal(self.columns):
+            return True
+        columns = options_of(Columns, self.columns, "columns")
+        return columns.template is not None or columns.language is not None
+
+    def _task_delivery(self, context: Context) -> TaskDelivery:
+        return TaskDelivery(
+            self.hook,
+            context,
+            self.retries or 0,
+            columns=self.columns,
+            rules=self.rules,
+            delivery=self.delivery,
+            report=self.report,
+            audience=self._recipients(),
+            is_resumed=self._is_resumed,
+            stop=self._stop,
+        )
+
+    def _defer(self, result: DeliveryResult) -> None:
+        """Give the worker's slot back until the first of those who wait may be messaged."""
+        from airflow_provider_cirrus.triggers.date_time import DateTimeTrigger
+
+        assert result.resume_at is not None
+        self.defer(trigger=DateTimeTrigger(result.resume_at), method_name="resume")
