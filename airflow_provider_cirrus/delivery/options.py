@@ -282,10 +282,11 @@ def plain(value: Any) -> Any:
     return value
 
 
-def at_the_edge(kind: type[Options], value: Any, name: str) -> Any:
+def at_the_edge(kind: type[Options], value: Any, name: str, *, may_call: bool = False) -> Any:
     """
     Return what an operator keeps of an argument: plain dicts, which Airflow renders, serialises and shows.
 
+    :param may_call: whether functions may stand in it
     :raises InvalidInput: a value that is written out and is none, or a function in it, which Airflow would call
     """
     if value is None or not (isinstance(value, kind | Mapping) or is_literal(value)):
@@ -293,7 +294,8 @@ def at_the_edge(kind: type[Options], value: Any, name: str) -> Any:
         return value
     found = plain(value)
     options_of(kind, found, name)
-    _refuse_functions(found, name)
+    if not may_call:
+        _refuse_functions(found, name)
     return found
 
 

@@ -73,8 +73,8 @@ class CirrusNotifier(BaseNotifier):
     :param components: raw components in Meta's JSON; not cleaned
     :param authentication_code: the code of an authentication template; not cleaned
     :param object_data: the conversation to open, keys as Cirrus writes them
-    :param rules: whom to message, as :class:`~airflow_provider_cirrus.Rules` or a dict of its names: ``opt_in``, such as
-        the numbers of the people on call, and ``suppression``; the others need an audience
+    :param rules: whom to message, as :class:`~airflow_provider_cirrus.Rules` or a dict of its names: ``opt_in``, such
+        as the numbers of the people on call, and ``suppression``; the others need an audience
     :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
     :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
     :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: of them ``ledger_conn_id``,
@@ -138,7 +138,7 @@ class CirrusNotifier(BaseNotifier):
         self.components = components
         self.authentication_code = authentication_code
         self.object_data = object_data
-        self.rules = at_the_edge(Rules, rules, "rules")
+        self.rules = at_the_edge(Rules, rules, "rules", may_call=True)
         self.delivery = at_the_edge(Delivery, delivery, "delivery")
         self.dedupe_window = dedupe_window
         self.dedupe_key = dedupe_key
@@ -306,7 +306,8 @@ class CirrusNotifier(BaseNotifier):
             raise InvalidInput(
                 "opt_in",
                 f"is missing, and connection {self.cirrus_conn_id!r} requires it (require_opt_in).",
-                hint="Say who agreed to notices: for people on call, Rules(opt_in=[their numbers]); see docs/notifier.md.",
+                hint="Say who agreed to notices: for people on call, rules=Rules(opt_in=[their numbers]); see "
+                "docs/notifier.md.",
             )
 
     def _common(self) -> dict[str, Any]:

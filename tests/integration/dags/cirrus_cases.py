@@ -9,6 +9,7 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, task
 
+from airflow_provider_cirrus import Delivery
 from airflow_provider_cirrus.operators import SendTemplateOperator, UploadMediaOperator, ValidateContactOperator
 
 COMMON: dict[str, Any] = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "catchup": False}
@@ -119,8 +120,7 @@ with DAG("sharded", **COMMON):
         task_id="send",
         **ORDER,
         to=[f"4477009{place:05d}" for place in range(60)],
-        delivery={"shards": 3, "messages_per_second": 1000},
-    ).expand(delivery={"shard": [0, 1, 2]})
+    ).expand(delivery=Delivery(messages_per_second=1000).sharded(3))
 
 with DAG("once_per_order", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
@@ -164,8 +164,7 @@ with DAG("resharded", **COMMON):
         task_id="send",
         **ORDER,
         to=[f"4477009{place:05d}" for place in range(60)],
-        delivery={"messages_per_second": 1000},
-    ).expand_kwargs([{"shards": shards, "shard": shard} for shards in (2, 3) for shard in range(shards)])
+    ).expand(delivery=[part for shards in (2, 3) for part in Delivery(messages_per_second=1000).sharded(shards)])
 
 with DAG("slow_shards", **COMMON):
     SendTemplateOperator(

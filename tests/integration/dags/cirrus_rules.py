@@ -16,14 +16,14 @@ ROWS: dict[str, Any] = {
     "template": "offer",
     "language": "en",
     "audience": "{{ dag_run.conf['path'] }}",
-    "to_column": "phone",
-    "body_columns": ["name"],
 }
+COLUMNS = {"to": "phone", "body": ["name"]}
 
 with DAG("consent", **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
+        columns=COLUMNS,
         rules={
             "opt_in": OptIn(column="agreed", source="web form", version_column="wording"),
             "suppression": "{{ dag_run.conf['suppression'] }}",
@@ -35,13 +35,13 @@ with DAG("consent", **COMMON):
     )
 
 with DAG("no_opt_in", **COMMON):
-    SendTemplateOperator(task_id="send", **ROWS)
+    SendTemplateOperator(task_id="send", **ROWS, columns=COLUMNS)
 
 with DAG("capped", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
-        columns={"key": "key"},
+        columns={**COLUMNS, "key": "key"},
         delivery={"ledger_conn_id": "cirrus_ledger"},
         rules={"frequency_cap": {"most": 2, "days": 7}},
         retries=1,
@@ -52,7 +52,7 @@ with DAG("quiet", render_template_as_native_obj=True, **COMMON):
     SendTemplateOperator(
         task_id="send",
         **ROWS,
-        columns={"zone": "zone"},
+        columns={**COLUMNS, "zone": "zone"},
         rules={"quiet_hours": "{{ dag_run.conf['quiet_hours'] }}"},
         report="{{ dag_run.conf['report'] }}",
         delivery={"max_failed": 1},

@@ -10,6 +10,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import DAG, Variable, task
 
+from airflow_provider_cirrus import Delivery
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 
 COMMON: dict[str, Any] = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "catchup": False}
@@ -23,8 +24,8 @@ def people(count: int) -> list[str]:
 
 
 @task
-def shards() -> list[int]:
-    return list(range(int(Variable.get("cirrus_shards"))))
+def shards() -> list[dict[str, Any]]:
+    return Delivery().sharded(int(Variable.get("cirrus_shards")))
 
 
 @task
@@ -39,8 +40,7 @@ for dag_id, conn_id in (("resharded_sql", "cirrus_sqlite"), ("resharded_state", 
             **ORDER,
             to=people(80),
             cirrus_conn_id=conn_id,
-            delivery={"shards": "{{ var.value.cirrus_shards }}"},
-        ).expand(delivery={"shard": shards()})
+        ).expand(delivery=shards())
 
 with DAG("files_sql", **COMMON):
     SendTemplateOperator.partial(task_id="send", **ORDER, cirrus_conn_id="cirrus_sqlite").expand(audience=files())

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.deliver import slots_beside
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
@@ -32,14 +33,14 @@ def opened(map_index: int = -1) -> Any:
 def test_places_are_those_of_the_try_that_has_the_ledger() -> None:
     key, cap = bytes(12), FrequencyCap(1, days=1)
     first = opened()
-    slots = CirrusHook().frequency_cap_store(first)
+    slots = slots_beside(first)
     assert slots.claim(cap, [(ANN, key)]) == set()
     second = opened()
     with pytest.raises(LedgerSuperseded):
         slots.release([key])
     with pytest.raises(LedgerSuperseded):
         first.commit([key], [])
-    assert CirrusHook().frequency_cap_store(second).claim(cap, [(ANN, key)]) == set()
+    assert slots_beside(second).claim(cap, [(ANN, key)]) == set()
 
 
 @pytest.mark.usefixtures("ledger_conn")
@@ -53,7 +54,7 @@ def test_mapped_tasks_of_a_run_share_what_they_remember() -> None:
 
 def test_a_cap_without_a_database_is_refused() -> None:
     with pytest.raises(InvalidInput, match="ledger_conn_id"):
-        CirrusHook().frequency_cap_store(None)
+        slots_beside(None)
 
 
 @pytest.mark.parametrize(

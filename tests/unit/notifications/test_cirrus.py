@@ -70,11 +70,17 @@ def texts(sandbox: Sandbox, kind: str = "body") -> list[list[str]]:
         pytest.param({"dedupe_window": 10}, "is no time above 0", id="window-no-time"),
         pytest.param({"dedupe_window": timedelta(0)}, "is no time above 0", id="window-nothing"),
         pytest.param({"dedupe_key": "x"}, "no effect without dedupe_window", id="key-alone"),
-        pytest.param({"ledger_conn_id": "x"}, "ledger_conn_id: has no effect", id="ledger-alone"),
-        pytest.param({"opt_in": ["nobody"]}, r"opt_in\[0\]: ", id="opt-in"),
-        pytest.param({"opt_in": {"column": "ok"}}, r"opt_in.column: .*opt_in=\[their numbers\]", id="opt-in-column"),
-        pytest.param({"opt_in": {"utility": ["447700900101"]}}, "opt_in: differs by category", id="opt-in-category"),
-        pytest.param({"suppression": {"column": "gone"}}, "suppression.column: goes by", id="suppression-column"),
+        pytest.param({"delivery": {"ledger_conn_id": "x"}}, "delivery: has no effect", id="ledger-alone"),
+        pytest.param({"rules": {"opt_in": ["nobody"]}}, r"opt_in\[0\]: ", id="opt-in"),
+        pytest.param(
+            {"rules": {"opt_in": {"column": "ok"}}}, r"opt_in.column: .*opt_in=\[their numbers\]", id="opt-in-column"
+        ),
+        pytest.param(
+            {"rules": {"opt_in": {"utility": ["447700900101"]}}}, "opt_in: differs by category", id="opt-in-category"
+        ),
+        pytest.param(
+            {"rules": {"suppression": {"column": "gone"}}}, "suppression.column: goes by", id="suppression-column"
+        ),
     ],
 )
 def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
@@ -260,7 +266,7 @@ def windowed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         sandbox = request.getfixturevalue("cirrus_default")
         monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&ledger_conn_id=cirrus_ledger")
         return {**GOOD, "dedupe_window": timedelta(minutes=10)}
-    return {**GOOD, "dedupe_window": timedelta(minutes=10), "ledger_conn_id": "{{ 'cirrus_ledger' }}"}
+    return {**GOOD, "dedupe_window": timedelta(minutes=10), "delivery": {"ledger_conn_id": "{{ 'cirrus_ledger' }}"}}
 
 
 @both_ways

@@ -22,10 +22,10 @@ GOOD = {"template": "opening_hours", "language": "en", "audience_file": "a.csv"}
         pytest.param({"notify_mail": "team"}, "no mail address", id="mail"),
         pytest.param({"on_bad_rows": "skip"}, "known are fail, drop", id="bad-rows"),
         pytest.param({"new_audience_name": "x"}, "save_as_new_audience=True", id="audience"),
-        pytest.param({"opt_in": {"colum": "agreed"}}, "opt_in: has no 'colum'", id="opt-in"),
-        pytest.param({"opt_in": {"marketing": ["447700900101"]}}, "category: is missing", id="category"),
-        pytest.param({"suppression": ["nobody"]}, r"suppression\[0\]: ", id="suppression"),
-        pytest.param({"max_suppressed": "many"}, "no count", id="max-suppressed"),
+        pytest.param({"rules": {"opt_in": {"colum": "agreed"}}}, "opt_in: has no 'colum'", id="opt-in"),
+        pytest.param({"rules": {"opt_in": {"marketing": ["447700900101"]}}}, "category: is missing", id="category"),
+        pytest.param({"rules": {"suppression": ["nobody"]}}, r"suppression\[0\]: ", id="suppression"),
+        pytest.param({"rules": {"max_suppressed": "many"}}, "no count", id="max-suppressed"),
     ],
 )
 def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
@@ -42,7 +42,9 @@ def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], prob
         pytest.param({"save_as_new_audience": "{{ params.save }}", "new_audience_name": "x"}, id="audience"),
         pytest.param({"schedule": "{{ params.at }}", "expiration_date": "2030-01-01T10:00:00Z"}, id="schedule"),
         pytest.param({"on_bad_rows": "{{ params.rows }}"}, id="bad-rows"),
-        pytest.param({"opt_in": {"marketing": ["447700900101"]}, "category": "{{ params.kind }}"}, id="category"),
+        pytest.param(
+            {"rules": {"opt_in": {"marketing": ["447700900101"]}, "category": "{{ params.kind }}"}}, id="category"
+        ),
         pytest.param({"schedule": "2020-01-01T10:00:00Z"}, id="a-dag-outlives-its-dates"),
     ],
 )

@@ -36,10 +36,10 @@ GOOD = {"template": "order_update", "language": "en", "to": "+447700900123"}
         pytest.param({"components": [{"type": "bdoy"}]}, "did you mean 'body'", id="component-type"),
         pytest.param({"object_data": {"colour": 1}}, "unknown key", id="object-data"),
         pytest.param({"schedule": "2030-01-01T10:00:00"}, "no time zone", id="naive-schedule"),
-        pytest.param({"max_failed": -1}, "no count .* and no ratio", id="max-failed"),
-        pytest.param({"max_failed": 1.5}, "no count .* and no ratio", id="max-failed-ratio-above-1"),
-        pytest.param({"max_failed": "some"}, "no count .* and no ratio", id="max-failed-words"),
-        pytest.param({"max_failed": True}, "no count .* and no ratio", id="max-failed-bool"),
+        pytest.param({"delivery": {"max_failed": -1}}, "no count .* and no ratio", id="max-failed"),
+        pytest.param({"delivery": {"max_failed": 1.5}}, "no count .* and no ratio", id="max-failed-ratio-above-1"),
+        pytest.param({"delivery": {"max_failed": "some"}}, "no count .* and no ratio", id="max-failed-words"),
+        pytest.param({"delivery": {"max_failed": True}}, "no count .* and no ratio", id="max-failed-bool"),
     ],
 )
 def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
@@ -57,8 +57,8 @@ def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], prob
         pytest.param({"header": {"type": "image", "id": "{{ ti.xcom_pull('upload', key='media_id') }}"}}, id="header"),
         pytest.param({"schedule": "{{ data_interval_end }}"}, id="schedule"),
         pytest.param({"object_data": {"SubStreamId": "{{ params.sub }}"}}, id="object-data"),
-        pytest.param({"max_failed": "{{ params.max_failed }}"}, id="max-failed"),
-        pytest.param({"max_failed": "0.05"}, id="max-failed-as-rendered"),
+        pytest.param({"delivery": {"max_failed": "{{ params.max_failed }}"}}, id="max-failed"),
+        pytest.param({"delivery": {"max_failed": "0.05"}}, id="max-failed-as-rendered"),
         pytest.param({"schedule": "2020-01-01T10:00:00Z"}, id="a-dag-outlives-its-dates"),
     ],
 )
@@ -133,11 +133,11 @@ def test_the_operators_are_found_in_the_package_too() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        pytest.param({"delivery": "exactly_once"}, "known are at_most_once, at_least_once", id="delivery"),
-        pytest.param({"report_recipients": "none"}, "known are full, masked, hash", id="report-recipients"),
-        pytest.param({"messages_per_second": 0}, "no whole number from 1 on", id="rate"),
-        pytest.param({"shard": 1}, "go together", id="shard-alone"),
-        pytest.param({"shard": 3, "shards": 3}, "does not exist", id="shard-beyond"),
+        pytest.param({"delivery": {"mode": "exactly_once"}}, "known are at_most_once, at_least_once", id="delivery"),
+        pytest.param({"report": {"recipients": "none"}}, "known are full, masked, hash", id="report-recipients"),
+        pytest.param({"delivery": {"messages_per_second": 0}}, "no whole number from 1 on", id="rate"),
+        pytest.param({"delivery": {"shard": 1}}, "go together", id="shard-alone"),
+        pytest.param({"delivery": {"shard": 3, "shards": 3}}, "does not exist", id="shard-beyond"),
         pytest.param({"audience": "a.csv"}, "exactly one", id="audience-and-to"),
     ],
 )

@@ -28,10 +28,10 @@ GOOD: dict[str, Any] = {
         pytest.param({"sql_conn_id": ""}, "sql_conn_id: is missing", id="no-connection"),
         pytest.param({"parameters": "5"}, "parameters: is of type str", id="parameters-as-text"),
         pytest.param({"on_empty": "ignore"}, "known are skip, succeed, fail", id="on-empty"),
-        pytest.param({"body_columns": "name"}, "body_columns: is a text", id="columns-as-text"),
+        pytest.param({"columns": {"body": "name"}}, "columns.body: is a text", id="columns-as-text"),
         pytest.param({"body": ["a\tb"]}, "a tab", id="what-all-messages-share"),
         pytest.param({"language": None}, "language: is missing", id="no-language"),
-        pytest.param({"shard": 1}, "go together", id="shard-alone"),
+        pytest.param({"delivery": {"shard": 1}}, "go together", id="shard-alone"),
     ],
 )
 def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], problem: str) -> None:
@@ -45,8 +45,8 @@ def test_a_literal_slip_fails_when_the_dag_is_parsed(given: dict[str, Any], prob
         pytest.param({"sql": "{{ params.sql }}"}, id="sql"),
         pytest.param({"parameters": "{{ params.parameters }}"}, id="parameters"),
         pytest.param({"on_empty": "{{ params.on_empty }}"}, id="on-empty"),
-        pytest.param({"body_columns": "{{ params.columns }}"}, id="columns"),
-        pytest.param({"language": None, "language_column": "language"}, id="language-from-the-rows"),
+        pytest.param({"columns": {"body": "{{ params.columns }}"}}, id="columns"),
+        pytest.param({"language": None, "columns": {"language": "language"}}, id="language-from-the-rows"),
     ],
 )
 def test_what_is_templated_or_in_the_rows_is_left_for_the_run(given: dict[str, Any]) -> None:
@@ -73,12 +73,12 @@ def dag(tmp_path: Path) -> DAG:
 
 
 def test_only_sql_is_read_as_a_file(dag: DAG) -> None:
-    given = {"sql": "orders.sql", "body": ["orders.sql"], "parameters": ["orders.sql"], "to_column": "to.sql"}
+    given = {"sql": "orders.sql", "body": ["orders.sql"], "parameters": ["orders.sql"], "columns": {"to": "to.sql"}}
     made = SqlToCirrusOperator(task_id="send", **{**GOOD, **given}, dag=dag)
     dag.resolve_template_files()
     made.render_template_fields({"day": "today"})  # type: ignore[typeddict-unknown-key]
     assert made.sql == "SELECT * FROM orders WHERE day = 'today'"
-    assert (made.body, made.parameters, made.to_column) == (["orders.sql"], ["orders.sql"], "to.sql")
+    assert (made.body, made.parameters, made.columns["to"]) == (["orders.sql"], ["orders.sql"], "to.sql")
 
 
 def test_a_task_that_was_not_prepared_reads_it_when_it_renders(dag: DAG) -> None:

@@ -1,4 +1,4 @@
-"""What operators remember between their tries, and what they say where it is gone."""
+"""What a task remembers between its tries, and what it says where that is gone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplet
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.operators.base import LedgerOperator, fail, fingerprint
-from airflow_provider_cirrus.operators.campaign import CampaignOperator
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery, fail
+from airflow_provider_cirrus.hooks.ledger import expect, fingerprint
 from tests.unit.delivery.stores import Store
 
 KEY = bytes(12)
@@ -46,21 +46,15 @@ def context(store: Any, try_number: int = 1, max_tries: int = 2) -> Any:
     return {"ti": ti, **({} if store is None else {"task_state_store": store})}
 
 
-class Sharded(LedgerOperator):
-    """Is told which part of the audience it has."""
-
-    shards = 2
-
-    def _audience_identity(self, context: Any) -> dict[str, Any]:
-        return {"shards": self.shards}
-
-
-def operator(kind: type[LedgerOperator] = LedgerOperator, **given: Any) -> Any:
-    return kind(task_id="send", retries=2, **given)
+def task(store: Any, try_number: int = 1, max_tries: int = 2, **rest: Any) -> TaskDelivery:
+    is_resumed = rest.pop("is_resumed", False)
+    return TaskDelivery(
+        CirrusHook(), context(store, try_number, max_tries), retries=2, delivery=rest, is_resumed=is_resumed
+    )
 
 
 def ledger_of(store: Any, try_number: int = 1, max_tries: int = 2, **given: Any) -> Any:
-    return operator(**given)._ledger(context(store, try_number, max_tries))
+    return task(store, try_number, max_tries, **given).ledger()
 
 
 def test_a_retry_goes_on_where_the_first_try_was_cut_off() -> None:
@@ -71,12 +65,10 @@ def test_a_retry_goes_on_where_the_first_try_was_cut_off() -> None:
     assert dict(ledger_of(store, 3, 4).load()) == {KEY: INTERRUPTED}
 
 
-@pytest.mark.parametrize("kind", [LedgerOperator, CampaignOperator])
 @pytest.mark.parametrize("try_number", [2, 3])
-def test_after_a_clear_that_emptied_the_store_nothing_is_sent(kind: Any, try_number: int) -> None:
-    needed = {"template": "t", "language": "en", "audience_file": "a.csv"} if kind is CampaignOperator else {}
+def test_after_a_clear_that_emptied_the_store_nothing_is_sent(try_number: int) -> None:
     with pytest.raises(LedgerIncomplete, match=r"was cleared.*nothing was sent now.*resend=True"):
-        operator(kind, **needed)._ledger(context(Store(), try_number, 3))
+        ledger_of(Store(), try_number, 3)
 
 
 def test_resend_sends_again_once_for_each_clear() -> None:
@@ -92,22 +84,18 @@ def test_resend_sends_again_once_for_each_clear() -> None:
 
 def test_another_part_of_the_audience_is_not_taken_for_the_same() -> None:
     store = Store()
-    operator(Sharded)._ledger(context(store))
-    other = operator(Sharded)
-    assert other._ledger(context(store, 2))
-    other.shards = 3
+    assert ledger_of(store, shard=0, shards=2)
+    assert ledger_of(store, 2, shard=0, shards=2)
     with pytest.raises(LedgerError, match="shards was 2 and is 3"):
-        other._ledger(context(store, 3))
+        ledger_of(store, 3, shard=0, shards=3)
 
 
 def test_a_deferred_try_goes_on_and_refuses_where_its_past_is_gone() -> None:
     store = Store()
     ledger_of(store).commit([KEY], [])
-    resumed = operator()
-    resumed._is_resumed = True
-    assert dict(resumed._ledger(context(store)).load()) == {KEY: INTERRUPTED}
+    assert dict(ledger_of(store, is_resumed=True).load()) == {KEY: INTERRUPTED}
     with pytest.raises(LedgerIncomplete, match="deferred"):
-        resumed._ledger(context(Store()))
+        ledger_of(Store(), is_resumed=True)
 
 
 @pytest.mark.parametrize(
@@ -154,17 +142,15 @@ def test_the_connection_says_which_database_remembers(
 def test_a_large_send_is_refused_unless_the_connection_allows_it(
     connection: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = operator()
-    ledger = made._ledger(context(Store()))
-    made._expect(ledger, None)
-    made._expect(ledger, MOST)
+    ledger = ledger_of(Store())
+    expect(ledger, None)
+    expect(ledger, MOST)
     assert "12 MB" in caplog.text
     with pytest.raises(LedgerError, match=r"Nothing was sent.*ledger_conn_id"):
-        made._expect(ledger, MOST + 1)
+        expect(ledger, MOST + 1)
     connection(allow_large_state=True)
-    made = operator()
-    made._expect(made._ledger(context(Store())), MOST + 1)
-    made._expect(None, MOST + 1)
+    expect(ledger_of(Store()), MOST + 1)
+    expect(None, MOST + 1)
 
 
 def test_what_is_remembered_is_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +195,7 @@ GIVEN = """[
 
 def test_a_fingerprint_is_the_same_in_every_process_and_another_for_other_things() -> None:
     program = (
-        "import datetime, pathlib; from airflow_provider_cirrus.operators.base import fingerprint;"
+        "import datetime, pathlib; from airflow_provider_cirrus.hooks.ledger import fingerprint;"
         f"print([fingerprint(*one) for one in {GIVEN}])"
     )
     said = [
