@@ -55,6 +55,17 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "where a ledger connection is given.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
+    "rules": {
+        "label": "Rules (JSON)",
+        "description": "Whom to message, for every send that says nothing else, such as "
+        '{"suppression": {"table": "opted_out", "conn_id": "crm"}}.',
+        "schema": {"type": ["string", "null"]},
+    },
+    "delivery": {
+        "label": "Delivery (JSON)",
+        "description": 'How to send, where a send says nothing else, such as {"max_failed": 0.01}.',
+        "schema": {"type": ["string", "null"]},
+    },
     "timeout": {
         "label": "Timeout (seconds)",
         "description": "Longest wait for a connection, and for each part of an answer.",

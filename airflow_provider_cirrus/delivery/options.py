@@ -292,8 +292,8 @@ def at_the_edge(kind: type[Options], value: Any, name: str, *, may_call: bool = 
     if value is None or not (isinstance(value, kind | Mapping) or is_literal(value)):
         # None, or a template or a reference that stands for the whole.
         return value
+    options_of(kind, value, name)
     found = plain(value)
-    options_of(kind, found, name)
     if not may_call:
         _refuse_functions(found, name)
     return found
