@@ -244,18 +244,18 @@ class ValidateContactOperator(CirrusOperator):
        owner opted in, just before a message to them, never for a list to clean it, and never twice. Since
        WhatsApp 2.43 most numbers are answered with valid anyway: a send is the better test.
 
-    A number is asked for once in a DAG run: a retry, or another task of the run, gets the answer that was
-    given; where an earlier try asked and no answer was kept, the task fails and does not ask again. With a
-    ``ledger_conn_id`` that holds for all runs and DAGs, as long as ``max_age``, and no more numbers are asked for
-    in a day than the connection's ``validations_per_day`` (50).
+    A number is checked once by all tries of the task: a retry gets the answer that was given; where an earlier try
+    asked and no answer was kept, the task fails and does not ask again. With a ``ledger_conn_id`` that holds for all
+    tasks, runs and DAGs, as long as ``max_age``, and no more numbers are checked in a day than the connection's
+    ``validations_per_day`` (50).
 
     .. seealso:: docs/contacts.md, and the Cirrus API "Validate contact"
 
     :param phone_number: one number, written as for :class:`SendTemplateOperator` (templated)
     :param opt_in: where it is recorded that its owner agreed: a list, a file, a query or a function, see
         docs/consent.md; or True: you have made sure yourself (templated)
-    :param ledger_conn_id: connection of a database that remembers what was asked; None: the Cirrus connection's own,
-        or only this run does (templated)
+    :param ledger_conn_id: connection of a database that remembers what was checked; None: the Cirrus connection's
+        own, or only this task does (templated)
     :param max_age: for how long an answer in the ledger holds: a timedelta, or seconds; None: 30 days
     :param fail_if_invalid: fail the task where the number is not on WhatsApp
     :param skip_if_invalid: skip the task, and so what follows it
@@ -322,7 +322,7 @@ class ValidateContactOperator(CirrusOperator):
     def _ask(self, number: str, context: Context) -> bool:
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in
-        from airflow_provider_cirrus.operators.asked import AskedNumbers
+        from airflow_provider_cirrus.operators.checked_numbers import CheckedNumbers
 
         if ledger_conn_id := self.hook.ledger_conn_id_or(self.ledger_conn_id):
             return self.hook.validate_contact(
@@ -339,8 +339,9 @@ class ValidateContactOperator(CirrusOperator):
                 hint="Give the task, or the Cirrus connection, a ledger_conn_id.",
             )
         require_opt_in(self.opt_in, number, self.hook.source_engine)
-        asked = AskedNumbers(context, type(self).__name__, task_try(context, self.retries or 0))
-        return asked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
+        task = task_try(context, self.retries or 0)
+        checked = CheckedNumbers(context.get("task_state_store"), context["ti"].run_id, task)
+        return checked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
 
 
 def _one_number(value: Any) -> str:

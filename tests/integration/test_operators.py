@@ -96,7 +96,7 @@ def test_tolerated_failures_do_not_fail_the_task(run_dag: RunDag, sandbox: Sandb
     assert sorted(numbers(sandbox)) == ["447700900101", "447700900102", "447700900103"]
 
 
-def test_a_number_is_asked_for_once_in_a_run(run_dag: RunDag, sandbox: Sandbox) -> None:
+def test_with_a_ledger_a_number_is_checked_once_by_all_tasks(run_dag: RunDag, sandbox: Sandbox, ledger: None) -> None:
     run = run_dag("cirrus_cases", "validations")
     assert run.xcom("same", 0) == run.xcom("same", 1) == {"valid": True, "phone_number": "447700900101"}
     asked = [request["path"].rsplit("/", 1)[-1] for request in sandbox.requests]

@@ -59,7 +59,7 @@ with DAG("tolerant", **COMMON):
     SendTemplateOperator(task_id="fewer", **ORDER, to=["+447700900103", "+447700900191"], delivery={"max_failed": 0.4})
 
 with DAG("validations", **COMMON):
-    ValidateContactOperator.partial(task_id="same", opt_in=True).expand(
+    ValidateContactOperator.partial(task_id="same", opt_in=True, ledger_conn_id="cirrus_ledger").expand(
         phone_number=["+447700900101", "+44 7700 900-101"]
     )
     ValidateContactOperator(task_id="skipping", phone_number="+447700900199", opt_in=True, skip_if_invalid=True)

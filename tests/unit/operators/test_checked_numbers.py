@@ -1,4 +1,4 @@
-"""A number is asked for once in a run, whatever becomes of the tries of the task."""
+"""A number is checked once by a task, whatever becomes of its tries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.delivery.errors import LedgerUnavailable
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry
-from airflow_provider_cirrus.operators.asked import AskedNumbers
+from airflow_provider_cirrus.operators.checked_numbers import CheckedNumbers
 from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store
@@ -37,17 +37,7 @@ class Cirrus:
 
 
 def ask(store: Any, cirrus: Cirrus, try_number: int = 1, max_tries: int = 2, number: str = NUMBER) -> bool:
-    ti = SimpleNamespace(
-        try_number=try_number,
-        max_tries=max_tries,
-        run_id="r",
-        task_id="validate",
-        map_index=-1,
-        xcom_pull=lambda **_: [],
-        xcom_push=lambda **_: None,
-    )
-    context: Any = {"ti": ti, "dag": SimpleNamespace(tasks=[]), "task_state_store": store}
-    return AskedNumbers(context, "ValidateContactOperator", TaskTry(try_number, max_tries, 2)).once(number, cirrus)
+    return CheckedNumbers(store, "r", TaskTry(try_number, max_tries, 2)).once(number, cirrus)
 
 
 def test_a_retry_takes_the_answer_that_was_given() -> None:
