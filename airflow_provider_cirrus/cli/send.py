@@ -90,6 +90,7 @@ def _check_opt_in(hook: CirrusHook, is_opted_in: bool) -> None:
 
 def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Namespace) -> int:
     from airflow_provider_cirrus.api.results import Outcome, Result
+    from airflow_provider_cirrus.delivery.deliver import deliver
 
     _show(message, client, options)
     refusal = hook.allowlist()(message.to)
@@ -101,7 +102,7 @@ def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Nam
     if not options.yes and not _is_confirmed():
         return _tell(Result(message.to, Outcome.UNSENT, reason="not confirmed"))
     try:
-        sent = client.send([message])
+        sent = deliver(enumerate([message]), client, total=1)
     except KeyboardInterrupt:
         reason = "interrupted while the request was under way"
         return _tell(Result(message.to, Outcome.UNKNOWN, reason=reason))

@@ -122,6 +122,16 @@ class CirrusHook(BaseHook):
         extra = await get_async_extra_dejson(connection)
         return AsyncCirrusClient(**self._client_options(connection, extra))
 
+    async def amake_client(self, **options: Any) -> CirrusClient:
+        """Return what :meth:`make_client` does, its connection looked up on an event loop; it is used in a thread."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from airflow_provider_cirrus.api.client import CirrusClient
+
+        connection = await get_async_connection(self.cirrus_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        return CirrusClient(**{"pool_size": 24, **self._client_options(connection, extra), **options})
+
     def allowlist(self) -> Allowlist:
         """
         Return what says of a recipient's digits why they get nothing: the connection's ``allowed_recipients``.

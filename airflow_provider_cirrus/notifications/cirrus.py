@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from sqlalchemy.engine import Engine
 
+    from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.api.results import SendResult
     from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
+    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
@@ -32,10 +34,8 @@ BODY_BUDGET = 800
 
 # Airflow ends a process that is not done 20 s after its task, callbacks included ([core] task_success_overtime).
 _TIMEOUT = 8.0
-_ATTEMPTS = 2
-_LONGEST_WAIT = 3.0
-# Enough to see the pattern.
-_SHOWN = 5
+# Seconds after which nothing is tried again.
+_PATIENCE = 10.0
 # What is asked of an audience only.
 _NOT_RULES = ("quiet_hours", "frequency_cap", "category", "on_reject", "max_suppressed")
 
@@ -180,17 +180,10 @@ class CirrusNotifier(BaseNotifier):
         messages = self._messages(rules, hook.allowlist(), hook.source_engine)
         if not messages:
             return
-        client = hook.make_client(attempts=_ATTEMPTS, longest_wait=_LONGEST_WAIT, timeout=self.timeout)
+        client = hook.make_client(attempts=1, timeout=self.timeout)
         with client, closing(self._window(context, hook, messages)) as window:
-            if not window.claim():
-                self._say_held_back()
-                return
-            sending = _Sending(messages)
-            while batch := sending.next_batch():
-                sending.add(client.send(batch))
-            if sending.certainly_nothing_was_sent:
-                window.release()
-        self._say(sending)
+            result = _deliver(messages, client, window)
+        self._say(result)
 
     async def async_notify(self, context: Context) -> None:
         """
@@ -205,17 +198,9 @@ class CirrusNotifier(BaseNotifier):
         messages = await asyncio.to_thread(self._messages, rules, allowlist, connect)
         if not messages:
             return
-        async with await hook.aget_conn() as client:
-            with closing(await self._awindow(context, messages)) as window:
-                if not await asyncio.to_thread(window.claim):
-                    self._say_held_back()
-                    return
-                sending = _Sending(messages)
-                while batch := sending.next_batch():
-                    sending.add(await client.send(batch))
-                if sending.certainly_nothing_was_sent:
-                    await asyncio.to_thread(window.release)
-        self._say(sending)
+        with await hook.amake_client(attempts=1) as client, closing(await self._awindow(context, messages)) as window:
+            result = await asyncio.to_thread(_deliver, messages, client, window)
+        self._say(result)
 
     def _update_context(self, context: Context) -> Context:
         # Airflow would put our parameters into the context, which the callbacks after us share.
@@ -411,14 +396,18 @@ class CirrusNotifier(BaseNotifier):
         accounts = sorted(account_of(message.to) for message in messages)
         return dedupe_name([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
 
-    def _say_held_back(self) -> None:
-        self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
-
-    def _say(self, sending: _Sending) -> None:
+    def _say(self, result: DeliveryResult | None) -> None:
         """Log what was accepted; raise for what was not."""
-        if complaint := sending.complaint():
-            raise AirflowException(complaint)
-        self.log.info("Notice %r: %d accepted.", self.template, len(sending.results))
+        from airflow_provider_cirrus.delivery.report.summary import complaints
+
+        if result is None:
+            self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
+            return
+        accepted = result.counts["accepted"]
+        if bad := result.total - accepted:
+            hint = f" {result.error.hint}" if result.error else ""
+            raise AirflowException(f"{bad} of {result.total} notices were not accepted: {complaints(result)}.{hint}")
+        self.log.info("Notice %r: %d accepted.", self.template, accepted)
 
 
 class _Window:
@@ -445,49 +434,23 @@ class _Window:
             self._notices.close()
 
 
-class _Sending:
-    """The batches of a notice and what became of them; after a request that failed, no other leaves."""
+def _deliver(messages: Sequence[Message], client: CirrusClient, window: _Window) -> DeliveryResult | None:
+    """Send the messages, where the window is open; return what became of them."""
+    from airflow_provider_cirrus.delivery.deliver import deliver
 
-    def __init__(self, messages: Sequence[Message]) -> None:
-        from airflow_provider_cirrus.api.results import Outcome, Result
-        from airflow_provider_cirrus.api.wire import MAX_BATCH
-
-        self._batches = [messages[start : start + MAX_BATCH] for start in range(0, len(messages), MAX_BATCH)]
-        self._left = [
-            Result(recipient=message.to, outcome=Outcome.UNSENT, reason="an earlier request failed")
-            for message in messages
-        ]
-        self._hint = ""
-        self._ends = False
-        self.results = self._left[:0]
-
-    def next_batch(self) -> Sequence[Message]:
-        return () if self._ends or not self._batches else self._batches.pop(0)
-
-    def add(self, sent: SendResult) -> None:
-        self.results += sent.results
-        self._ends = sent.stop or bool(sent.blocked) or sent.error is not None
-        self._hint = sent.error.hint if sent.error else ""
-        if self._ends or not self._batches:
-            self.results += self._left[len(self.results) :]
-
-    @property
-    def certainly_nothing_was_sent(self) -> bool:
-        from airflow_provider_cirrus.api.results import Outcome
-
-        return all(result.outcome in (Outcome.REJECTED, Outcome.UNSENT) for result in self.results)
-
-    def complaint(self) -> str:
-        """Return what was not accepted, with masked numbers; empty where all was."""
-        from airflow_provider_cirrus.api.phone import mask, mask_all
-        from airflow_provider_cirrus.api.results import Outcome
-
-        bad = [result for result in self.results if result.outcome is not Outcome.ACCEPTED]
-        if not bad:
-            return ""
-        shown = "; ".join(f"{mask(r.recipient)} {r.outcome}: {mask_all(r.reason or 'no reason')}" for r in bad[:_SHOWN])
-        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        return f"{len(bad)} of {len(self.results)} notices were not accepted: {shown}{more}. {self._hint}".rstrip()
+    if not window.claim():
+        return None
+    stop = Event()
+    patience = Timer(_PATIENCE, stop.set)
+    patience.daemon = True
+    patience.start()
+    try:
+        result = deliver(enumerate(messages), client, total=len(messages), stop=stop)
+    finally:
+        patience.cancel()
+    if result.counts["rejected"] + result.counts["unsent"] == result.total:
+        window.release()
+    return result
 
 
 def _memory(connection: Any) -> AlertDedupe:

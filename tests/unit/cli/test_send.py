@@ -84,7 +84,6 @@ def test_parameters_may_have_names(send: Send, sandbox: Sandbox) -> None:
     ("to", "outcome", "said"),
     [
         pytest.param("+44 7700 900190", "rejected", "Not a valid WhatsApp user", id="rejected"),
-        pytest.param("+44 7700 900193", "unsent", "Nothing was sent", id="throttled"),
         pytest.param("+44 7700 900198", "unknown", "before you send it again", id="unknown"),
     ],
 )
@@ -94,6 +93,20 @@ def test_what_is_not_accepted_is_told(send: Send, sandbox: Sandbox, to: str, out
     assert (done.status, done.outcome["outcome"]) == (1, outcome)
     assert said in done.said
     assert len(sandbox.requests) == 1, "it was tried again"
+
+
+def test_what_certainly_was_not_sent_is_tried_again_and_told_where_that_does_not_help(
+    send: Send, sandbox: Sandbox
+) -> None:
+    sandbox.add_fault("rate_limited_retry_after", retry_after=0)
+    assert send("--yes").status == 0
+    sandbox.reset()
+    sandbox.add_fault("rate_limited_retry_after", retry_after=3600)
+    done = send("--yes")
+    assert done.outcome is not None
+    assert (done.status, done.outcome["outcome"]) == (1, "unsent")
+    assert "Nothing was sent" in done.said
+    assert len(sandbox.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -186,20 +199,24 @@ def test_a_wrong_token_is_not_shown(send: Send, sandbox: Sandbox, monkeypatch: p
     assert "wr0ng" not in done.said + json.dumps(done.outcome)
 
 
-def test_an_interrupted_send_may_have_arrived(cirrus_default: Sandbox) -> None:
-    cirrus_default.add_fault("latency", on="send", delay=10)
+def test_an_interrupted_send_may_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "airflow_provider_cirrus.cli", "send", "--yes"]
     message = ["--template", "order_update", "--language", "en", "--to", "+44 7700 900123"]
-    with subprocess.Popen([*command, *message], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        try:
-            deadline = time.monotonic() + 30
-            while not cirrus_default.requests:
-                assert time.monotonic() < deadline, "nothing was sent"
-                time.sleep(0.05)
-            started.send_signal(signal.SIGINT)
-            out, said = started.communicate(timeout=20)
-        finally:
-            started.kill()
+    # Of its own: the message arrives there when this test is long over.
+    with Sandbox() as own:
+        own.add_fault("latency", on="send", delay=10)
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", own.connection_uri)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen([*command, *message], **pipes) as started:
+            try:
+                deadline = time.monotonic() + 30
+                while not own.requests:
+                    assert time.monotonic() < deadline, "nothing was sent"
+                    time.sleep(0.05)
+                started.send_signal(signal.SIGINT)
+                out, said = started.communicate(timeout=20)
+            finally:
+                started.kill()
     assert started.returncode == 1
     assert json.loads(out)["outcome"] == "unknown"
     assert "It may have been sent" in said
