@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.options import Delivery, Options, Report, Rules, options_of
+from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
+from airflow_provider_cirrus.hooks.connection import client_options, connection_options, database_url, ledger_conn_id_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 DEFAULT_MESSAGES_PER_SECOND = 80
-
-# Encrypted ids look like this; anything else given as a stream is a name, or a slip in one.
-_STREAM_ID = re.compile(r"[A-Za-z0-9_+/\-]{16,}(={1,2}|(%3[dD]){1,2})?|.*%[0-9A-Fa-f]{2}.*|.*=")
 
 
 class CirrusHook(BaseHook):
@@ -106,7 +102,9 @@ class CirrusHook(BaseHook):
         """
         from airflow_provider_cirrus.api.client import CirrusClient
 
-        return CirrusClient(**{"pool_size": 24, **self._client_options(self._connection), **options})
+        return CirrusClient(
+            **{"pool_size": 24, **self._client_options(self._connection, self._extra(self._connection)), **options}
+        )
 
     async def aget_conn(self) -> AsyncCirrusClient:
         """
@@ -419,7 +417,7 @@ class CirrusHook(BaseHook):
     @property
     def ledger_conn_id(self) -> str | None:
         """The connection of the database that remembers what was sent and asked, by the connection; None: none."""
-        return _ledger_conn_id(self._extra(self._connection))
+        return ledger_conn_id_of(self._extra(self._connection))
 
     def ledger_conn_id_or(self, own: str | None) -> str | None:
         """
@@ -435,7 +433,7 @@ class CirrusHook(BaseHook):
 
         if own:
             return own
-        return _ledger_conn_id(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
+        return ledger_conn_id_of(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
 
     @property
     def rules(self) -> Rules:
@@ -505,170 +503,9 @@ class CirrusHook(BaseHook):
     def _where(self) -> str:
         return f"connection {self.cirrus_conn_id!r}"
 
-    def _client_options(self, connection: Connection, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Turn a connection into the client's arguments: argument first, then extra, then default."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
-
-        extra = self._extra(connection) if extra is None else extra
-        if not connection.password:
-            raise InvalidInput(
-                "token",
-                f"is missing in {self._where}.",
-                hint="Put the API token into the connection's password.",
-            )
-        options = {
-            "token": connection.password,
-            "stream_id": self._stream_id(extra),
-            "base_url": _base_url(connection),
-            "api_version": extra.get("api_version") or None,
-            "timeout": _number(extra.get("timeout"), "timeout"),
-        }
-        return {name: value for name, value in options.items() if value is not None}
+    def _client_options(self, connection: Connection, extra: Mapping[str, Any]) -> dict[str, Any]:
+        return client_options(connection, extra, self.cirrus_conn_id, self.stream)
 
     def _extra(self, connection: Connection) -> Mapping[str, Any]:
         extra: Mapping[str, Any] = connection.extra_dejson
         return extra
-
-    def _stream_id(self, extra: Mapping[str, Any]) -> str:
-        from airflow_provider_cirrus.api.errors import InvalidInput
-
-        streams = _streams(extra.get("streams"))
-        known = f"Known streams: {', '.join(sorted(streams))}." if streams else f"{self._where} names no streams."
-        if not self.stream:
-            stream_id = extra.get("stream_id")
-            if not stream_id:
-                raise InvalidInput(
-                    "stream",
-                    f"is missing: {self._where} has no stream_id.",
-                    hint=f"Put the encrypted stream id into the connection's extra, or pass stream=. {known}",
-                )
-            return str(stream_id)
-        if self.stream in streams:
-            return streams[self.stream]
-        if _STREAM_ID.fullmatch(self.stream):
-            return self.stream
-        raise InvalidInput("stream", f"{self.stream!r} is neither a name in {self._where} nor an id.", hint=known)
-
-
-def _ledger_conn_id(extra: Mapping[str, Any]) -> str | None:
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    value = extra.get("ledger_conn_id")
-    if value in (None, ""):
-        return None
-    if not isinstance(value, str) or value != value.strip():
-        raise InvalidInput("ledger_conn_id", f"{value!r} is no id of a connection.")
-    return value
-
-
-def connection_options(extra: Mapping[str, Any], kind: type[Options], name: str) -> Options:
-    """
-    Return the options that a connection gives to every send.
-
-    :param extra: of the connection
-    :param kind: ``Rules`` or ``Delivery``
-    :param name: under which they stand there
-    :raises InvalidInput: they are none
-    """
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    value = extra.get(name)
-    if isinstance(value, str):
-        # As forms and connection URIs hold it.
-        try:
-            value = json.loads(value) if value.strip() else None
-        except ValueError:
-            raise InvalidInput(name, "in the connection is no JSON object.", hint='Write {"…": …}.') from None
-    options = options_of(kind, value, name)
-    options.check()
-    return options
-
-
-def task_scope(ti: Any) -> str:
-    """Return what is the same for all tries of one task and no other."""
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
-
-
-def _streams(value: Any) -> dict[str, str]:
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    if not value:
-        return {}
-    if isinstance(value, str):
-        # The forms of Airflow 2.11 to 3.1, and connection URIs, hold it as text.
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, Mapping) or not all(isinstance(stream, str) and stream for stream in value.values()):
-        raise InvalidInput(
-            "streams", "is no JSON object of names and ids.", hint='Write {"support": "<encrypted ID>"}.'
-        )
-    return dict(value)
-
-
-def _base_url(connection: Connection) -> str | None:
-    if not connection.host:
-        return None
-    host: str = connection.host
-    if "://" not in host:
-        # A connection URI holds the scheme as its path: cirrus://:token@127.0.0.1:8787/http
-        host = f"{connection.schema or 'https'}://{host}"
-    return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
-
-
-def database_url(connection: Connection, field: str = "ledger_conn_id", *, may_be_relative: bool = False) -> str:
-    """
-    Return the SQLAlchemy URL of a connection to one of the databases that a ledger can be in.
-
-    :param field: how errors name the connection
-    :param may_be_relative: whether a SQLite file may be another one in each working directory: not where something
-        is to be remembered
-    :raises InvalidInput: a connection of another type, or a SQLite file without an absolute path
-    """
-    from os.path import isabs
-
-    from sqlalchemy.engine import URL
-
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    drivers = {"sqlite": "sqlite", "postgres": "postgresql", "mysql": "mysql"}
-    if connection.conn_type not in drivers:
-        raise InvalidInput(
-            field,
-            f"leads to a connection of type {connection.conn_type!r}.",
-            hint="Use SQLite, PostgreSQL or MySQL.",
-        )
-    if connection.conn_type == "sqlite":
-        path = connection.host or connection.schema or ""
-        if not may_be_relative and not isabs(path):
-            raise InvalidInput(
-                field,
-                f"leads to a SQLite file by the relative path {path!r}: a worker that starts in another folder would "
-                "find another ledger, and send everything again."
-                if path not in ("", ":memory:")
-                else "leads to a SQLite database that ends with the process: nothing would be remembered.",
-                hint="Give the whole path, as in sqlite:////srv/airflow/ledger.db (with four slashes in a URI).",
-            )
-        return f"sqlite:///{path}"
-    url = URL.create(
-        drivers[connection.conn_type],
-        username=connection.login,
-        password=connection.password,
-        host=connection.host,
-        port=connection.port,
-        database=connection.schema,
-        query={name: value for name, value in connection.extra_dejson.items() if name.startswith("ssl")},
-    )
-    return url.render_as_string(hide_password=False)
-
-
-def _number(value: Any, field: str) -> float | None:
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
-    if value in (None, ""):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InvalidInput(field, f"{value!r} is no number of seconds.") from None

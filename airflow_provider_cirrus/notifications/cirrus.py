@@ -248,7 +248,7 @@ class CirrusNotifier(BaseNotifier):
         :param extra: of the connection; None: only the notifier's own
         :raises InvalidInput: one that goes by what a notice does not have, or none where the connection requires one
         """
-        from airflow_provider_cirrus.hooks.cirrus import connection_options
+        from airflow_provider_cirrus.hooks.connection import connection_options
 
         own = options_of(Rules, self.rules, "rules")
         if extra is None:
@@ -359,7 +359,7 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
         from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression
         from airflow_provider_cirrus.delivery.sql.store import engine_for
-        from airflow_provider_cirrus.hooks.cirrus import database_url
+        from airflow_provider_cirrus.hooks.connection import database_url
 
         rules = self._rules(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
         given = [] if rules.opt_in is None else [OptIn.of(rules.opt_in).numbers]
@@ -457,7 +457,7 @@ def _memory(connection: Any) -> AlertDedupe:
     """Return what remembers windows: the database of a connection, or files where there is none."""
     from airflow_provider_cirrus.delivery.alert_dedupe import FileAlertDedupe, SqlAlertDedupe
     from airflow_provider_cirrus.delivery.sql.store import engine_for
-    from airflow_provider_cirrus.hooks.cirrus import database_url
+    from airflow_provider_cirrus.hooks.connection import database_url
 
     return FileAlertDedupe() if connection is None else SqlAlertDedupe(engine_for(database_url(connection)))
 

@@ -17,7 +17,7 @@ from airflow_provider_cirrus.delivery.options import (
     refuse_columns,
     with_row_context,
 )
-from airflow_provider_cirrus.hooks.cirrus import task_scope
+from airflow_provider_cirrus.hooks.connection import task_scope
 from airflow_provider_cirrus.hooks.delivery import fail
 from airflow_provider_cirrus.hooks.ledger import task_try
 from airflow_provider_cirrus.operators.base import CirrusOperator

@@ -26,7 +26,7 @@ from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
-from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
+from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, ThreadPool
 from airflow_provider_cirrus.delivery.ledger import Ledger, LedgerFull
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Policy
@@ -49,7 +49,7 @@ _BREATH = 100
 # Messages a second from which on nobody looks at the moment at which each request leaves.
 _UNWATCHED = 5_000
 # Seconds that an outcome waits for others, to be counted and reported with them.
-_LINGER_TELLING = 0.02
+_LINGER_REPORTING = 0.02
 # Seconds that a write waits for more: it takes as long for one as for all that come a moment later.
 _LINGER_WRITING = 0.002
 
@@ -120,9 +120,11 @@ class _Run:
         self._delivery = DeliveryResult()
         self._progress = Progress(total)
         self._changed = Condition()
-        self._senders = Threads("cirrus-send", most_in_flight(given.concurrency))
-        self._teller: BatchWorker[MessageOutcome] = BatchWorker("cirrus-tell", self._tell_all, linger=_LINGER_TELLING)
-        self._writer = Threads("cirrus-ledger", 1)
+        self._senders = ThreadPool("cirrus-send", most_in_flight(given.concurrency))
+        self._reporter: BatchWorker[MessageOutcome] = BatchWorker(
+            "cirrus-report", self._report_all, linger=_LINGER_REPORTING
+        )
+        self._writer = ThreadPool("cirrus-ledger", 1)
         self._may_tick = Event()
         self._tick_at: float | None = None
         self._wrote_at = 0.0
@@ -144,9 +146,9 @@ class _Run:
             finally:
                 # Also when the task is timed out or terminated: what is in flight is waited for, and recorded.
                 self._wind_up()
-        self._teller.close()
+        self._reporter.close()
         machine = self._machine
-        if broken := machine.broken or self._teller.error:
+        if broken := machine.broken or self._reporter.error:
             raise broken
         self._delivery.error, self._delivery.seconds = machine.error, time.monotonic() - begun
         self._delivery.deferred, self._delivery.resume_at = machine.deferred, machine.resume_at
@@ -160,7 +162,7 @@ class _Run:
             time.sleep(0)
             self._event(lambda now, wall, items=items: self._machine.rows(items, now, wall))  # type: ignore[misc]
             # A report that is slow holds up the reading, and nobody else.
-            self._teller.wait_for_room()
+            self._reporter.wait_for_room()
             self._wait(lambda: self._machine.wants_rows, None)
             if self._machine.broken is not None or self._given.stop.is_set():
                 # A task that is being killed has no time to read on.
@@ -206,7 +208,7 @@ class _Run:
 
     def _do(self, effects: Effects) -> None:
         if effects.tell:
-            self._teller.add(effects.tell)
+            self._reporter.add(effects.tell)
         for batch in effects.send:
             self._senders.grow()
             self._senders.call(self._send, batch)
@@ -244,7 +246,7 @@ class _Run:
         if commit is None:
             return
         try:
-            held = self._recorder.write(commit)
+            conflicts = self._recorder.write(commit)
         except LedgerFull as error:
             self._event(lambda now, wall, error=error: self._machine.write_refused(error, now, wall))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
@@ -252,7 +254,7 @@ class _Run:
             self._event(lambda now, wall, error=error: self._machine.write_failed(error, passes, now, wall))  # type: ignore[misc]
         else:
             self._wrote_at = time.monotonic()
-            self._event(lambda now, wall: self._machine.committed(held, now, wall))
+            self._event(lambda now, wall: self._machine.committed(conflicts, now, wall))
             self._tidy()
 
     def _tidy(self) -> None:
@@ -293,7 +295,7 @@ class _Run:
 
     # ---- the telling thread
 
-    def _tell_all(self, settled: Sequence[MessageOutcome]) -> None:
+    def _report_all(self, settled: Sequence[MessageOutcome]) -> None:
         for one in settled:
             self._delivery.add(one)
         self._progress.tell(self._delivery.counts)

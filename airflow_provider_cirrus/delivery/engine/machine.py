@@ -369,11 +369,11 @@ class Machine:
         self._is_writing = self._writing is not None
         return self._writing
 
-    def committed(self, held: Mapping[bytes, Entry], now: float, wall: float) -> None:
+    def committed(self, conflicts: Mapping[bytes, Entry], now: float, wall: float) -> None:
         """
         Take note that a write is durable.
 
-        :param held: of the intents' keys, those that must not be sent, with what they come to
+        :param conflicts: of the intents' keys, those that must not be sent, with what they come to
         """
         written, self._writing = self._writing, None
         self._is_writing = False
@@ -381,9 +381,11 @@ class Machine:
         self.write_took += 0.2 * (now - self._write_began - self.write_took)
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
         for batch in written.batches:
-            if held:
-                self._effects.tell += [self._told(item, held[item.key]) for item in batch.items if item.key in held]
-                batch.items = [item for item in batch.items if item.key not in held]
+            if conflicts:
+                self._effects.tell += [
+                    self._told(item, conflicts[item.key]) for item in batch.items if item.key in conflicts
+                ]
+                batch.items = [item for item in batch.items if item.key not in conflicts]
             if batch.items:
                 self._armed.append(batch)
         self._go_on(now, wall)

@@ -9,7 +9,7 @@ from airflow_provider_cirrus.delivery.engine.parts import Commit
 from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry, Ledger, person_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
 
-_NOTHING_HELD: Mapping[bytes, Entry] = {}
+_NO_CONFLICTS: Mapping[bytes, Entry] = {}
 
 
 class Recorder:
@@ -33,9 +33,9 @@ class Recorder:
         """
         items = commit.items
         refused = self._policy.claim((item.recipient, item.key) for item in items)
-        held = {key: Entry(Outcome.SUPPRESSED, reason=reason) for key, reason in refused.items()}
+        conflicts = {key: Entry(Outcome.SUPPRESSED, reason=reason) for key, reason in refused.items()}
         if self._ledger is not None:
-            allowed = [item for item in items if item.key not in held] if held else items
+            allowed = [item for item in items if item.key not in conflicts] if conflicts else items
             persons = NOBODY
             if self._ledger.keeps_persons:
                 persons = {item.key: person_of(item.recipient) for item in allowed}
@@ -43,10 +43,10 @@ class Recorder:
             if others:
                 # Somebody else's message takes somebody else's place.
                 self._policy.release(others.keys())
-                held.update(others)
+                conflicts.update(others)
         # Only now: a newer try may have taken them over before the ledger knew.
         self._policy.recorded(commit.outcomes)
-        return held or _NOTHING_HELD
+        return conflicts or _NO_CONFLICTS
 
     def tidy(self) -> bool:
         """Do a little housekeeping; return whether more is left."""

@@ -80,7 +80,7 @@ class BatchWorker(Generic[Item]):
                 return
 
 
-class Threads:
+class ThreadPool:
     """
     A few threads that make calls, in the order in which they came.
 

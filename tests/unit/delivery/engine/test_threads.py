@@ -5,7 +5,7 @@ import sys
 import threading
 from queue import SimpleQueue
 
-from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, Threads
+from airflow_provider_cirrus.delivery.engine.threads import BatchWorker, ThreadPool
 
 
 class Gate:
@@ -81,7 +81,7 @@ def test_a_worker_that_was_given_nothing_ends() -> None:
 def test_one_thread_calls_in_order_and_ends_when_it_is_closed() -> None:
     called: list[int] = []
     ended = threading.Event()
-    threads = Threads("test", 1)
+    threads = ThreadPool("test", 1)
     for number in range(100):
         threads.grow()
         threads.call(called.append, number)
@@ -92,7 +92,7 @@ def test_one_thread_calls_in_order_and_ends_when_it_is_closed() -> None:
 
 
 def test_as_many_calls_are_made_at_once_as_there_are_threads() -> None:
-    threads = Threads("test", 4)
+    threads = ThreadPool("test", 4)
     together = threading.Barrier(4)
     met: SimpleQueue[int] = SimpleQueue()
     for _ in range(8):
@@ -108,8 +108,8 @@ import subprocess
 import sys
 import threading
 from queue import SimpleQueue
-from airflow_provider_cirrus.delivery.engine.threads import Threads
-threads = Threads("test", 1)
+from airflow_provider_cirrus.delivery.engine.threads import ThreadPool
+threads = ThreadPool("test", 1)
 threads.grow()
 threads.call(threading.Event().wait)
 threads.close()
