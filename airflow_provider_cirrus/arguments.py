@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_cirrus.api.errors import InvalidInput
+
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off", "none", "")
 
@@ -27,7 +29,6 @@ def allowance(most: Any, total: int, field: str = "max_failed") -> float:
 
     :raises InvalidInput: neither
     """
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     value: Any = most
     if isinstance(value, str):
@@ -47,7 +48,6 @@ def is_true(value: Any, field: str) -> bool:
 
     :raises InvalidInput: it says neither: to guess could send where nothing was to be sent
     """
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     said = str(value).strip().lower()
     if said not in _TRUE + _FALSE:
@@ -61,7 +61,6 @@ def whole(value: Any, field: str, least: int) -> int:
 
     :raises InvalidInput: it is none, or below ``least``
     """
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     text = str(value).strip()
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_cirrus.api.errors import CirrusError
+
 if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 else:
@@ -41,7 +43,6 @@ class CirrusRetryPolicy(RetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Return what to do after this exception."""
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.api.wire import LONGEST_RETRY_AFTER
 
         if isinstance(exception, CirrusError) and not exception.retryable:

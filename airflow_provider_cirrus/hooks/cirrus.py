@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.arguments import is_true
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
 from airflow_provider_cirrus.hooks.connection import client_options, connection_options, database_url, ledger_conn_id_of
@@ -164,7 +166,6 @@ class CirrusHook(BaseHook):
         :raises CirrusError: WhatsApp or Cirrus do not take the file, or no answer came
         """
         from airflow_provider_cirrus.api import media
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.storage import object_path
 
         if not path or not str(path).strip():
@@ -226,7 +227,6 @@ class CirrusHook(BaseHook):
         """
         from airflow.providers.common.compat.sdk import AirflowFailException, get_current_context
 
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.deliver import messages_of
         from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 
@@ -308,8 +308,6 @@ class CirrusHook(BaseHook):
         :param opt_in: what the caller was given
         :raises InvalidInput: nothing, and ``require_opt_in`` is set
         """
-        from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.arguments import is_true
 
         required = is_true(self._extra(self._connection).get("require_opt_in", False), "require_opt_in")
         if required and opt_in is None:
@@ -407,7 +405,6 @@ class CirrusHook(BaseHook):
     @property
     def messages_per_second(self) -> int:
         """Most messages that a task sends in one second, by the connection."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
 
         value = self._extra(self._connection).get("messages_per_second") or DEFAULT_MESSAGES_PER_SECOND
         if not str(value).isdecimal() or int(value) < 1:
@@ -448,14 +445,12 @@ class CirrusHook(BaseHook):
     @property
     def allow_large_state(self) -> bool:
         """Whether Airflow's own database may remember more than 200,000 messages of one task, by the connection."""
-        from airflow_provider_cirrus.arguments import is_true
 
         return is_true(self._extra(self._connection).get("allow_large_state") or False, "allow_large_state")
 
     @property
     def validations_per_day(self) -> int:
         """Most numbers that may be asked for on a stream in a day (UTC), by the connection; 0: none."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET
 
         value = self._extra(self._connection).get("validations_per_day")
@@ -467,7 +462,6 @@ class CirrusHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host, token and stream with a read that has no side effect; the message is for a person."""
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         try:
             # What a send, a check or a link would stumble over later is told here.
@@ -485,7 +479,6 @@ class CirrusHook(BaseHook):
         """Check that the database of ``ledger_conn_id`` answers, without writing to it; return what to say of it."""
         if (conn_id := self.ledger_conn_id) is None:
             return ""
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.sql.probe import check_database
 
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.arguments import allowance, whole
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
@@ -101,7 +102,6 @@ class TaskDelivery:
         :raises AirflowFailException: wrong arguments, or a ledger that no retry would mend
         :raises AirflowException: something that time may mend
         """
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.deliver import deliver
         from airflow_provider_cirrus.delivery.report.summary import in_words
         from airflow_provider_cirrus.hooks.metrics import Metrics

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
+from airflow_provider_cirrus.api.errors import InvalidInput
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -44,7 +46,6 @@ def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str],
     :param conversation_url: of :class:`~.hooks.cirrus.CirrusHook`
     :param ti: the task instance
     """
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     opened = (o["object_id"] for o in found.get("outcomes", ()) if o["outcome"] == "accepted" and o["object_id"])
     object_id = next(opened, None)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
-from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.arguments import is_literal, is_true
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, with_defaults
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
@@ -215,7 +216,6 @@ class CirrusNotifier(BaseNotifier):
         return options_of(Delivery, self.delivery, "delivery").ledger_conn_id
 
     def _check_options(self) -> None:
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.api.text import BODY_LIMIT
 
         length, window = self.max_parameter_length, self.dedupe_window
@@ -266,7 +266,6 @@ class CirrusNotifier(BaseNotifier):
 
         :raises InvalidInput: something that is no source, or one that goes by what a notice does not have
         """
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.rules.consent import OptIn, columns_of
 
         hint = "Give numbers, a file or a query: for people on call, Rules(opt_in=[their numbers])."
@@ -284,8 +283,6 @@ class CirrusNotifier(BaseNotifier):
 
         :raises InvalidInput: ``require_opt_in`` is set
         """
-        from airflow_provider_cirrus.api.errors import InvalidInput
-        from airflow_provider_cirrus.arguments import is_true
 
         if is_true(extra.get("require_opt_in", False), "require_opt_in"):
             raise InvalidInput(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail
@@ -139,7 +140,6 @@ class CampaignOperator(CirrusOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.campaign.audience_file import open_campaign_file
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
@@ -215,8 +215,6 @@ class CampaignOperator(CirrusOperator):
         return Campaign.build(self.template, self.language, **{name: getattr(self, name) for name in CAMPAIGN_FIELDS})
 
     def _drops_bad_rows(self) -> bool:
-        from airflow_provider_cirrus.api.errors import InvalidInput
-
         if self.on_bad_rows not in ("fail", "drop"):
             raise InvalidInput("on_bad_rows", f"{self.on_bad_rows!r} is unknown; known are fail, drop.")
         return self.on_bad_rows == "drop"
@@ -283,8 +281,6 @@ class CampaignOperator(CirrusOperator):
 
 
 def _refuse_others(options: Any, names: Sequence[str], argument: str) -> None:
-    from airflow_provider_cirrus.api.errors import InvalidInput
-
     for name in names:
         if getattr(options, name) is not None:
             raise InvalidInput(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import (
@@ -140,7 +141,6 @@ class SendTemplateOperator(SendOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.deliver import messages_of
 
         task = self._task_delivery(context)
@@ -175,7 +175,6 @@ class SendTemplateOperator(SendOperator):
         return [self.audience] if self.audience is not None and is_path(self.audience) else []
 
     def _check_recipients(self) -> None:
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.audience.messages import check_recipients
 
         if sum(given is not None for given in (self.to, self.messages, self.audience)) != 1:
@@ -223,7 +222,6 @@ class UploadMediaOperator(CirrusOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Upload the file; return what a header needs."""
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         try:
             found = self.hook.upload_media(self.path, self.filename)
@@ -292,7 +290,6 @@ class ValidateContactOperator(CirrusOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, or take the answer that was given before."""
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.api.phone import mask
 
         try:
@@ -320,7 +317,6 @@ class ValidateContactOperator(CirrusOperator):
             age_of(self.max_age)
 
     def _ask(self, number: str, context: Context) -> bool:
-        from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in
         from airflow_provider_cirrus.operators.checked_numbers import CheckedNumbers
 
@@ -345,7 +341,6 @@ class ValidateContactOperator(CirrusOperator):
 
 
 def _one_number(value: Any) -> str:
-    from airflow_provider_cirrus.api.errors import InvalidInput
     from airflow_provider_cirrus.api.phone import to_digits
 
     if isinstance(value, list | tuple | set | Mapping):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
@@ -151,7 +152,6 @@ class SqlToCirrusOperator(SendOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the query and send its rows; return what became of them."""
-        from airflow_provider_cirrus.api.errors import CirrusError
         from airflow_provider_cirrus.delivery.audience.sql_rows import Query
         from airflow_provider_cirrus.delivery.deliver import messages_of
 
@@ -183,8 +183,6 @@ class SqlToCirrusOperator(SendOperator):
         return [self.sql, self.parameters, self.sql_conn_id]
 
     def _check_query(self, only_literals: bool = False) -> None:
-        from airflow_provider_cirrus.api.errors import InvalidInput
-
         def known(value: Any) -> bool:
             return not only_literals or is_literal(value)
 
@@ -212,7 +210,6 @@ class SqlToCirrusOperator(SendOperator):
 
     def _connect(self) -> Any:
         """Return a new connection to the database."""
-        from airflow_provider_cirrus.api.errors import InvalidInput
 
         try:
             from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -240,8 +237,6 @@ def _is_file_name(value: Any) -> bool:
 def _content(name: str, env: jinja2.Environment) -> str:
     """Return what the file holds, not yet rendered."""
     from jinja2 import TemplateNotFound
-
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     try:
         # Outside a DAG there is no loader, and so no file.
