@@ -18,7 +18,13 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.audience.messages import read_audience, read_messages
+from airflow_provider_cirrus.delivery.audience.messages import (
+    MESSAGE_FIELDS,
+    TEMPLATE_FIELDS,
+    MessageFields,
+    read_audience,
+    read_messages,
+)
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
@@ -73,6 +79,10 @@ def messages_of(
     :param not_before: Unix seconds before which no schedule may lie; None: now
     :raises InvalidInput: nobody could be sent it, or the audience cannot be read
     """
+    if strange := [name for name in message if name not in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)]:
+        raise InvalidInput(
+            strange[0], "is no part of a message.", hint=f"They are {', '.join(MessageFields.__annotations__)}."
+        )
     moment = time.time() if not_before is None else not_before
     columns = with_row_context(columns or Columns(), rules or Rules())
     if audience is not None:
@@ -135,15 +145,7 @@ def deliver(
         opening = _Opening(opened, rules, connect, ledger, is_dry)
         # First, as it makes what is missing, and may be a suppression list as well.
         sink = opening.sink()
-        policy = Policy(
-            allowlist,
-            consent=opening.consent(),
-            quiet_hours=opening.quiet_hours(),
-            zone_column=zone_column,
-            cap=None if rules.frequency_cap is None else FrequencyCap.of(rules.frequency_cap),
-            slots=opening.slots(),
-            category=rules.checked_category(),
-        )
+        policy = opening.policy(allowlist, zone_column)
         report_file = opened.enter_context(_report_file(report, rules)) if report.path else None
         listeners = [lines_to(report_file)] if report_file else []
         listeners += [_rejects_to(sink, attempt)] if sink else []
@@ -188,7 +190,19 @@ class _Opening:
             return None
         return self._opened.enter_context(closing(open_rejects(RejectSink.of(self._rules.on_reject), self._connect)))
 
-    def consent(self) -> Consent | None:
+    def policy(self, allowlist: Allowlist, zone_column: str | None) -> Policy:
+        rules = self._rules
+        return Policy(
+            allowlist,
+            consent=self._consent(),
+            quiet_hours=self._quiet_hours(),
+            zone_column=zone_column,
+            cap=None if rules.frequency_cap is None else FrequencyCap.of(rules.frequency_cap),
+            slots=self._slots(),
+            category=rules.checked_category(),
+        )
+
+    def _consent(self) -> Consent | None:
         rules = self._rules
         if rules.opt_in is None and rules.suppression is None:
             return None
@@ -197,7 +211,7 @@ class _Opening:
             Consent(rules.opt_in, rules.suppression, category=category, connect=self._connect)
         )
 
-    def quiet_hours(self) -> QuietHours | None:
+    def _quiet_hours(self) -> QuietHours | None:
         if self._rules.quiet_hours is None:
             return None
         quiet_hours = QuietHours.of(self._rules.quiet_hours)
@@ -210,7 +224,7 @@ class _Opening:
             )
         return quiet_hours
 
-    def slots(self) -> FrequencyCapStore | None:
+    def _slots(self) -> FrequencyCapStore | None:
         # Nobody takes a slot in a dry run.
         if self._rules.frequency_cap is None or self._is_dry:
             return None

@@ -1,10 +1,14 @@
-"""The hook: from an Airflow connection to a Cirrus client."""
+"""
+The hook: from an Airflow connection to a Cirrus client, and to all that can be done with it.
+
+One room, however long, as a hook's users look for its methods in one class.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.audience.messages import MessageFields
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
@@ -186,24 +191,15 @@ class CirrusHook(BaseHook):
     def deliver(
         self,
         *,
-        template: str | None = None,
-        language: str | None = None,
         to: Any = None,
         messages: Any = None,
         audience: Any = None,
-        header: Any = None,
-        body: Any = None,
-        buttons: Any = None,
-        components: Any = None,
-        authentication_code: str | None = None,
-        object_data: Mapping[str, Any] | None = None,
-        schedule: Any = None,
-        message_key: str | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
         context: Context | None = None,
+        **message: Unpack[MessageFields],
     ) -> dict[str, Any]:
         """
         Send from a plain task what :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator` sends.
@@ -221,6 +217,7 @@ class CirrusHook(BaseHook):
                 )
 
         :param context: of the task; None: that of the task that is running
+        :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them
         :return: as the operator
         :raises AirflowFailException: as the operator
         :raises CirrusUnsentError: as the operator
@@ -241,22 +238,10 @@ class CirrusHook(BaseHook):
             report=report,
             audience=[value for value in (to, messages, audience) if isinstance(value, str | int | list | tuple)],
         )
-        message = {
-            "template": template,
-            "language": language,
-            "header": header,
-            "body": body,
-            "buttons": buttons,
-            "components": components,
-            "authentication_code": authentication_code,
-            "object_data": object_data,
-            "schedule": schedule,
-            "message_key": message_key,
-        }
         try:
             task.check()
             found, total = messages_of(
-                message,
+                dict(message),
                 to=to,
                 messages=messages,
                 audience=audience,

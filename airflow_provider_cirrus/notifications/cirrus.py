@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
-from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
@@ -16,27 +15,22 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, is_true
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, with_defaults
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.notifications.window import AlertWindow, deliver_in_window, memory_of
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
     from sqlalchemy.engine import Engine
 
-    from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
-    from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
 MAX_PARAMETER_LENGTH = 400
-#: Most characters of all of them: the rest of WhatsApp's 1,024 is for the template's own text, unknown here.
-BODY_BUDGET = 800
 
 # Airflow ends a process that is not done 20 s after its task, callbacks included ([core] task_success_overtime).
 _TIMEOUT = 8.0
-# Seconds after which nothing is tried again.
-_PATIENCE = 10.0
 # What is asked of an audience only.
 _NOT_RULES = ("quiet_hours", "frequency_cap", "category", "on_reject", "max_suppressed")
 
@@ -183,7 +177,7 @@ class CirrusNotifier(BaseNotifier):
             return
         client = hook.make_client(attempts=1, timeout=self.timeout)
         with client, closing(self._window(context, hook, messages)) as window:
-            result = _deliver(messages, client, window)
+            result = deliver_in_window(messages, client, window)
         self._say(result)
 
     async def async_notify(self, context: Context) -> None:
@@ -200,7 +194,7 @@ class CirrusNotifier(BaseNotifier):
         if not messages:
             return
         with await hook.amake_client(attempts=1) as client, closing(await self._awindow(context, messages)) as window:
-            result = await asyncio.to_thread(_deliver, messages, client, window)
+            result = await asyncio.to_thread(deliver_in_window, messages, client, window)
         self._say(result)
 
     def _update_context(self, context: Context) -> Context:
@@ -232,12 +226,13 @@ class CirrusNotifier(BaseNotifier):
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when it is rendered."""
         from airflow_provider_cirrus.delivery.audience.messages import check_common, check_recipients
+        from airflow_provider_cirrus.notifications.texts import cleaned
 
         given = self._common()
         literal = {name: value for name, value in given.items() if value is not None and is_literal(value)}
         literal |= {name: "" for name in ("template", "language") if given[name] is None}
         # Stand-ins for what is templated.
-        check_common({"template": "any", "language": "en", **self._cleaned(literal)})
+        check_common({"template": "any", "language": "en", **cleaned(literal, self.max_parameter_length)})
         if is_literal(self.to):
             check_recipients(self.to)
 
@@ -298,32 +293,6 @@ class CirrusNotifier(BaseNotifier):
 
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
 
-    def _cleaned(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a message with texts that WhatsApp takes; what is of a wrong shape stays so."""
-        from airflow_provider_cirrus.api.text import HEADER_LIMIT, URL_SUFFIX_LIMIT, clean_text, cut_together
-
-        found = dict(fields)
-        header = found.get("header")
-        if isinstance(header, Mapping):
-            if "text" in header:
-                found["header"] = {**header, "text": clean_text(header["text"], HEADER_LIMIT)}
-        elif header is not None and not isinstance(header, list | tuple):
-            found["header"] = clean_text(header, HEADER_LIMIT)
-        body = found.get("body")
-        if isinstance(body, list | tuple | Mapping):
-            values = body.values() if isinstance(body, Mapping) else body
-            texts = [clean_text(value, self.max_parameter_length) for value in values]
-            texts = cut_together(texts, max(BODY_BUDGET, self.max_parameter_length))
-            found["body"] = dict(zip(body, texts, strict=True)) if isinstance(body, Mapping) else texts
-        if isinstance(found.get("buttons"), list | tuple):
-            found["buttons"] = [
-                {**button, "text": clean_text(button["text"], URL_SUFFIX_LIMIT)}
-                if isinstance(button, Mapping) and button.get("type") == "url" and "text" in button
-                else button
-                for button in found["buttons"]
-            ]
-        return found
-
     def _messages(self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]) -> list[Message]:
         """
         Return one message for each recipient who may get one; waits for files and databases.
@@ -334,8 +303,9 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.audience.messages import read_messages
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
+        from airflow_provider_cirrus.notifications.texts import cleaned
 
-        everybody = list(read_messages(to=self.to, common=self._cleaned(self._common())))
+        everybody = list(read_messages(to=self.to, common=cleaned(self._common(), self.max_parameter_length)))
         with Consent(rules.opt_in, rules.suppression, connect=connect) as consent:
             looks = Policy(allowlist, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
@@ -367,22 +337,22 @@ class CirrusNotifier(BaseNotifier):
             database_url(connections[conn_id], "conn_id", may_be_relative=True), is_ours=False
         )
 
-    def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> _Window:
+    def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> AlertWindow:
         if self.dedupe_window is None:
-            return _Window()
+            return AlertWindow()
         conn_id = hook.ledger_conn_id_or(self._ledger_conn_id)
         connection = hook.get_connection(conn_id) if conn_id else None
-        return _Window(_memory(connection), self._key(context, messages), self.dedupe_window.total_seconds())
+        return AlertWindow(memory_of(connection), self._key(context, messages), self.dedupe_window.total_seconds())
 
-    async def _awindow(self, context: Context, messages: Sequence[Message]) -> _Window:
+    async def _awindow(self, context: Context, messages: Sequence[Message]) -> AlertWindow:
         from airflow.providers.common.compat.connection import get_async_connection
 
         if self.dedupe_window is None:
-            return _Window()
+            return AlertWindow()
         conn_id = await self._hook.aledger_conn_id_or(self._ledger_conn_id)
         connection = await get_async_connection(conn_id) if conn_id else None
-        memory = await asyncio.to_thread(_memory, connection)
-        return _Window(memory, self._key(context, messages), self.dedupe_window.total_seconds())
+        memory = await asyncio.to_thread(memory_of, connection)
+        return AlertWindow(memory, self._key(context, messages), self.dedupe_window.total_seconds())
 
     def _key(self, context: Context, messages: Sequence[Message]) -> str:
         """Return the name of the window: who is told by which template, and of what."""
@@ -405,58 +375,6 @@ class CirrusNotifier(BaseNotifier):
             hint = f" {result.error.hint}" if result.error else ""
             raise AirflowException(f"{bad} of {result.total} notices were not accepted: {complaints(result)}.{hint}")
         self.log.info("Notice %r: %d accepted.", self.template, accepted)
-
-
-class _Window:
-    """The window of one notice, in whatever remembers it; without a memory it is always open."""
-
-    def __init__(self, notices: AlertDedupe | None = None, key: str = "", seconds: float = 0.0) -> None:
-        self._notices = notices
-        self._key = key
-        self._seconds = seconds
-        self._claimed: float | None = None
-
-    def claim(self) -> bool:
-        if self._notices is None:
-            return True
-        self._claimed = self._notices.claim(self._key, self._seconds)
-        return self._claimed is not None
-
-    def release(self) -> None:
-        if self._notices is not None and self._claimed is not None:
-            self._notices.release(self._key, self._claimed)
-
-    def close(self) -> None:
-        if self._notices is not None:
-            self._notices.close()
-
-
-def _deliver(messages: Sequence[Message], client: CirrusClient, window: _Window) -> DeliveryResult | None:
-    """Send the messages, where the window is open; return what became of them."""
-    from airflow_provider_cirrus.delivery.deliver import deliver
-
-    if not window.claim():
-        return None
-    stop = Event()
-    patience = Timer(_PATIENCE, stop.set)
-    patience.daemon = True
-    patience.start()
-    try:
-        result = deliver(enumerate(messages), client, total=len(messages), stop=stop)
-    finally:
-        patience.cancel()
-    if result.counts["rejected"] + result.counts["unsent"] == result.total:
-        window.release()
-    return result
-
-
-def _memory(connection: Any) -> AlertDedupe:
-    """Return what remembers windows: the database of a connection, or files where there is none."""
-    from airflow_provider_cirrus.delivery.alert_dedupe import FileAlertDedupe, SqlAlertDedupe
-    from airflow_provider_cirrus.delivery.sql.store import engine_for
-    from airflow_provider_cirrus.hooks.connection import database_url
-
-    return FileAlertDedupe() if connection is None else SqlAlertDedupe(engine_for(database_url(connection)))
 
 
 def _dag_id(context: Context) -> str:

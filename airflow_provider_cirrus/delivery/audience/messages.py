@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
@@ -22,6 +22,22 @@ Row = TypeVar("Row")
 #: What a message takes for its template, and for itself; the names users write.
 TEMPLATE_FIELDS = ("template", "language", "header", "body", "buttons", "components", "authentication_code")
 MESSAGE_FIELDS = ("schedule", "object_data", "message_key")
+
+
+class MessageFields(TypedDict, total=False):
+    """What all messages of a send share; the same names as the operators' arguments."""
+
+    template: str | None
+    language: str | None
+    header: Any
+    body: Sequence[Any] | Mapping[str, Any] | None
+    buttons: Sequence[Mapping[str, Any]] | None
+    components: Sequence[Mapping[str, Any]] | None
+    authentication_code: str | None
+    object_data: Mapping[str, Any] | None
+    schedule: Any
+    message_key: str | None
+
 
 # Enough to see the pattern in a list that is wrong throughout.
 _SHOWN = 5

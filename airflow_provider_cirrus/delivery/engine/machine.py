@@ -1,5 +1,6 @@
 """
-The whole life of a message, from a row of the audience to its outcome, as one state machine.
+The whole life of a message, from a row of the audience to its outcome, as one state machine. One room, however
+long: whoever follows a message reads it from top to bottom in one file.
 
 Nothing here knows a thread, a clock, HTTP or a ledger: whoever drives the machine tells it what happened (an *event*:
 rows were read, a write is durable, a request leaves, an answer came, time passed) and does what it asks for in return
