@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow_provider_cirrus.api.text import HEADER_LIMIT, URL_SUFFIX_LIMIT, clean_text, cut_together
 
-#: Most characters of all parameters of a body: the rest of WhatsApp's 1,024 is for the template's own text, unknown here.
+#: Most characters of all parameters of a body: the rest of WhatsApp's 1,024 is for the template's own text, which is
+#: unknown here.
 BODY_BUDGET = 800
 
 

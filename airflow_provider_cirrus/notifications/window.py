@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event, Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cirrus.api.client import CirrusClient
-from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
-from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.api.models import Message
+    from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
+    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
+
 
 # Seconds after which nothing is tried again.
 _PATIENCE = 10.0
