@@ -29,7 +29,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 venv-3.4 demo up test test-unit check docs build bench lock clean
+.PHONY: help venv venv-2.11 venv-3.4 demo up test test-unit check interface docs build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ check: venv ## lint, check the format, check the types
 	@$(BIN)/ruff check --extend-exclude .venv-2.11,.venv-3.4 .
 	@$(BIN)/ruff format --check --extend-exclude .venv-2.11,.venv-3.4 .
 	@$(BIN)/mypy
+
+interface: ## show what changed of the public interface since the last release
+	@$(PYTHON) -m scripts.public_interface --changes
 
 docs: venv ## build the documentation into site/; a warning is an error
 	@AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python -m sphinx -q -E -W --keep-going -d .venv/doctrees docs site
