@@ -1,4 +1,5 @@
-"""Run the example DAG in a real Airflow against the sandbox and show who got what.
+"""
+Run the example DAG in a real Airflow against the sandbox and show who got what.
 
 python -m scripts.demo
 
@@ -35,7 +36,7 @@ AIRFLOW_VERSION = version("apache-airflow")
 
 def main() -> int:
     """Run the demo; 0 only if every task succeeded and every accepted message is in the inbox."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, default=ROOT / ".demo", help="where it keeps its files")
     parser.add_argument("--dag-file", type=Path, default=DAG_FILE, help="the DAG's id is the file's name")
     arguments = parser.parse_args()

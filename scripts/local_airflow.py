@@ -1,4 +1,5 @@
-"""A real Airflow on this machine: ``airflow standalone`` with a home, ports and processes of its own.
+"""
+A real Airflow on this machine: ``airflow standalone`` with a home, ports and processes of its own.
 
 It runs the API server, the scheduler, the DAG processor and the triggerer on SQLite, and is driven through
 its public REST API, as a user's Airflow would be::
@@ -63,7 +64,8 @@ def airflow_environment(
     python: Path | str = sys.executable,
     env: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Build the environment for an Airflow that knows nothing of its caller's Airflow.
+    """
+    Build the environment for an Airflow that knows nothing of its caller's Airflow.
 
     The caller's PATH, proxies, locale and the like stay; its AIRFLOW variables go, so that no connection or
     setting of a developer's own Airflow decides a test. Nothing here is version-bound: unknown settings are
@@ -99,7 +101,8 @@ def airflow_environment(
 
 
 class LocalAirflow:
-    """One running Airflow; a context manager that leaves no process behind.
+    """
+    One running Airflow; a context manager that leaves no process behind.
 
     :param home: its AIRFLOW_HOME; made if missing. A migrated database found there is used again.
     :param dags_folder: where its DAG files are; files copied there later are found within seconds.
@@ -215,7 +218,8 @@ class LocalAirflow:
     def request(
         self, method: str, path: str, json: object = None, params: Mapping[str, str | int] | None = None
     ) -> Any:
-        """Call this Airflow's REST API as an admin and return the decoded answer, None if it is empty.
+        """
+        Call this Airflow's REST API as an admin and return the decoded answer, None if it is empty.
 
         :param path: from the root of the server, such as ``/api/v2/pools`` or ``/ui/connections/hook_meta``.
         """
@@ -338,7 +342,8 @@ class LocalAirflow:
         downstream: bool = False,
         keep_state: bool = False,
     ) -> None:
-        """Clear tasks of a run, whatever their state, so that they run again: by id, or (id, map index).
+        """
+        Clear tasks of a run, whatever their state, so that they run again: by id, or (id, map index).
 
         :param keep_state: keep what the tasks remember, which Airflow 3.4 and later else discard.
         """

@@ -22,7 +22,8 @@ _CONNECTION_URI = re.compile(r"cirrus://\S+")
 
 
 class LocalSandbox:
-    """One running sandbox; a context manager that leaves no process behind.
+    """
+    One running sandbox; a context manager that leaves no process behind.
 
     :param log: where its output goes.
     :param port: its port; a free one by default.

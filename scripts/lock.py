@@ -1,4 +1,5 @@
-"""Write the constraints files anew, from what the package index offers today.
+"""
+Write the constraints files anew, from what the package index offers today.
 
     python -m scripts.lock [LINE ...]
 

@@ -1,4 +1,5 @@
-"""Make or refresh a virtual environment with exactly the versions of a constraints file.
+"""
+Make or refresh a virtual environment with exactly the versions of a constraints file.
 
     python -m scripts.make_venv DIRECTORY CONSTRAINTS GROUP
 

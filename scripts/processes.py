@@ -1,4 +1,5 @@
-"""Start a program that certainly ends with us, whatever happens to it or to us.
+"""
+Start a program that certainly ends with us, whatever happens to it or to us.
 
 Airflow gives every task a process group of its own, so ending one group leaves tasks behind; and a parent
 that is killed cannot clean up at all. Each program therefore runs in its own session under a small guardian
@@ -83,7 +84,8 @@ def port_is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find distinct free ports for servers that will bind them later.
+    """
+    Find distinct free ports for servers that will bind them later.
 
     They come from below the range that systems take outgoing connections from: a port that the kernel hands
     out itself may be some client's by the time a slow server binds it.
@@ -99,7 +101,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def session_members(session: int) -> list[psutil.Process]:
-    """List the live processes of a session and whatever they started, the session's leader excepted.
+    """
+    List the live processes of a session and whatever they started, the session's leader excepted.
 
     Descendants are looked at too: Airflow's BashOperator, for one, gives its shell a session of its own.
     """
@@ -116,7 +119,8 @@ def session_members(session: int) -> list[psutil.Process]:
 
 
 def end_session(session: int, term_seconds: float = TERM_SECONDS) -> None:
-    """End every process of a session but its leader: SIGTERM, then, for those that stay, SIGKILL.
+    """
+    End every process of a session but its leader: SIGTERM, then, for those that stay, SIGKILL.
 
     The list is read again at every look, since a process may start another while it ends.
     """
@@ -135,7 +139,8 @@ def end_session(session: int, term_seconds: float = TERM_SECONDS) -> None:
 
 
 class Supervised:
-    """A program with all that it starts, in a session of its own; its output goes to one log file.
+    """
+    A program with all that it starts, in a session of its own; its output goes to one log file.
 
     :param term_seconds: how long its processes get to end by themselves once they are told to.
     """

@@ -1,4 +1,5 @@
-"""Run one DAG once with the SDK's own runner and write down what came of it.
+"""
+Run one DAG once with the SDK's own runner and write down what came of it.
 
     python -m scripts.run_dag DAG_FILE DAG_ID RESULT_JSON
 

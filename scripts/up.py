@@ -1,4 +1,5 @@
-"""Run Airflow and the sandbox in the foreground until Ctrl-C.
+"""
+Run Airflow and the sandbox in the foreground until Ctrl-C.
 
 python -m scripts.up
 

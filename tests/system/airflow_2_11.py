@@ -1,4 +1,5 @@
-"""What the provider must do on Airflow 2.11; run by test_airflow_2_11 in that Airflow's own Python.
+"""
+What the provider must do on Airflow 2.11; run by test_airflow_2_11 in that Airflow's own Python.
 
     python airflow_2_11.py DAG_FILE...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -40,6 +41,19 @@ def test_the_wheel_announces_the_provider(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         entry_points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert "[apache_airflow_provider]" in wheel.read(entry_points).decode()
+
+
+def test_the_wheel_says_where_the_project_lives(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    links = dict(re.findall(r"^Project-URL: (\w+), (\S+)$", metadata, re.MULTILINE))
+    assert set(links) == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert all(
+        link.startswith("https://github.com/cirrus-messaging/airflow-provider-cirrus") for link in links.values()
+    )
+    # What is shown of the repository's main branch has to be there.
+    shown = [link.partition("/blob/main/")[2] for link in links.values() if "/blob/" in link]
+    assert [path for path in shown if (ROOT / path).is_file()] == shown
 
 
 def test_the_source_distribution_has_examples_and_no_tests(built: Path) -> None:
