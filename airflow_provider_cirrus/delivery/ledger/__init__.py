@@ -2,7 +2,7 @@
 What was sent, remembered beyond the process that sent it: ``base`` says what a ledger is, the others are kinds of it.
 
 To add a kind, write a class with the methods of :class:`~.base.Ledger` in a module of its own, and let
-``operators/base.py`` choose it. The SQL ledger is not imported here, as SQLAlchemy takes its time.
+``hooks/ledger.py`` choose it. The SQL ledger is not imported here, as SQLAlchemy takes its time.
 """
 
 from airflow_provider_cirrus.delivery.errors import (
