@@ -275,7 +275,7 @@ class QuietHours:
         # Who would arrive in quiet hours leaves after them. Nothing that would do is passed over where the way is no
         # longer than the shortest quiet hours, which are a minute.
         arrival = moment + on_its_way
-        while moment < horizon and (end := self._end_of_all(places, arrival, horizon)) != arrival:
+        while moment < horizon and (end := self._end_of_all(places, arrival, horizon + on_its_way)) != arrival:
             moment, arrival = end, end + on_its_way
         if moment == now:
             return _ALLOWED

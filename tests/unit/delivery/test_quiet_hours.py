@@ -365,6 +365,8 @@ def tight_rules(draw: st.DrawFn) -> dict[str, Any]:
 @given(tight_rules() | rules(), moments(), st.integers(0, 3))
 @example({"start": "12:01", "end": "12:00"}, (["Europe/London"], unix("2027-03-01T00:00+00:00")), 1)
 @example({"start": "12:02", "end": "12:00"}, (["Europe/London"], unix("2027-03-01T12:01+00:00")), 1)
+# No two minutes are ever free, and the last moment that is looked at must not count as one.
+@example({"start": "02:00", "end": "01:58"}, (["America/Dominica"], 1_778_651_940), 2)
 def test_a_message_leaves_at_the_first_minute_from_which_it_arrives_outside_of_quiet_hours(
     arguments: dict[str, Any], moment: tuple[list[str], int], minutes: int
 ) -> None:
