@@ -43,7 +43,7 @@ class CirrusRetryPolicy(RetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Return what to do after this exception."""
-        from airflow_provider_cirrus.api.wire import LONGEST_RETRY_AFTER
+        from airflow_provider_cirrus.api.answers import LONGEST_RETRY_AFTER
 
         if isinstance(exception, CirrusError) and not exception.retryable:
             return RetryDecision.fail(reason="no retry would mend this")

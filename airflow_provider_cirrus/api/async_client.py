@@ -15,6 +15,7 @@ from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
@@ -112,11 +113,11 @@ class AsyncCirrusClient:
         request = wire.availability_request(self.endpoint.stream_id)
         return wire.read_availability(await self._exchange(request), hide=self.endpoint.secrets)
 
-    async def _exchange(self, request: wire.Request) -> wire.Response:
+    async def _exchange(self, request: Request) -> Response:
         retrying = tenacity.AsyncRetrying(**retrying_options(request, self._attempts, self._longest_wait, log.warning))
         return await retrying(self._once, request)
 
-    async def _once(self, request: wire.Request) -> wire.Response:
+    async def _once(self, request: Request) -> Response:
         body = None if request.body is None else WatchedBody(request.body)
         headers = dict(request.headers)
         if body is not None:
@@ -131,7 +132,7 @@ class AsyncCirrusClient:
                     extensions={"trace": self._starting(limit)},
                 )
                 answer = await self._http.send(made, stream=True)
-                response = wire.Response(answer.status_code, answer.headers, await _read_body(answer))
+                response = Response(answer.status_code, answer.headers, await _read_body(answer))
         except (httpx.RequestError, TimeoutError, bounds.AnswerTooLarge) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
         raise_if_repeatable(request, response, self.endpoint.secrets)

@@ -17,6 +17,7 @@ from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
@@ -186,13 +187,13 @@ class CirrusClient:
         request = wire.availability_request(self.endpoint.stream_id)
         return wire.read_availability(self._exchange(request), hide=self.endpoint.secrets)
 
-    def _exchange(self, request: wire.Request) -> wire.Response:
+    def _exchange(self, request: Request) -> Response:
         if self._attempts == 1:
             return self._once(request)
         retrying = tenacity.Retrying(**retrying_options(request, self._attempts, self._longest_wait, log.warning))
         return retrying(self._once, request)
 
-    def _once(self, request: wire.Request) -> wire.Response:
+    def _once(self, request: Request) -> Response:
         body = None if request.body is None else WatchedBody(request.body)
         try:
             route = self._route_of(request)
@@ -212,13 +213,13 @@ class CirrusClient:
                 # A proxied address is a whole one.
                 assert_same_host=False,
             )
-            response = wire.Response(answer.status, answer.headers, bounds.read_body(answer))
+            response = Response(answer.status, answer.headers, bounds.read_body(answer))
         except (requests.RequestException, urllib3.exceptions.HTTPError, bounds.AnswerTooLarge) as error:
             raise failure(error, request, body, self.endpoint.base_url) from error
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
 
-    def _route_of(self, request: wire.Request) -> _Route:
+    def _route_of(self, request: Request) -> _Route:
         address = (request.method, self.endpoint.url(request))
         route = self._last_route
         if route is None or route.address != address:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_cirrus import __version__
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.wire import Request, encode_id
+from airflow_provider_cirrus.api.exchange import Request
+from airflow_provider_cirrus.api.wire import encode_id
 
 DEFAULT_BASE_URL = "https://api.commbox.io"
 #: Seconds to wait for a connection, and then for each part of an answer; a whole answer may take twice as long.

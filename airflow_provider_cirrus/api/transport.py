@@ -17,10 +17,11 @@ from typing import Any
 
 import tenacity
 
+from airflow_provider_cirrus.api.answers import error_for
 from airflow_provider_cirrus.api.bounds import AnswerTooLarge
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed, UnreadableAnswer
+from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.multipart import MultipartFile
-from airflow_provider_cirrus.api.wire import Request, Response, error_for
 
 _ON_ITS_WAY: ContextVar[Callable[[], None] | None] = ContextVar("cirrus_on_its_way", default=None)
 

@@ -6,14 +6,9 @@ Nothing here does I/O. Facts: cirrus-api ("Transport", "Send", "Upload", "Valida
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -21,11 +16,12 @@ from urllib.parse import quote, unquote
 from pydantic import ValidationError
 
 from airflow_provider_cirrus.api import errors
+from airflow_provider_cirrus.api.answers import clean, data_of, envelope_of, error_for, quoted, unexpected
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, Disposition, InvalidInput
+from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.multipart import MultipartFile
-from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.results import (
     ContactCheck,
     Conversation,
@@ -39,39 +35,11 @@ from airflow_provider_cirrus.api.text import cut, without_controls
 
 #: Most messages in one request.
 MAX_BATCH = 20
-#: Most seconds that a server's Retry-After counts for, whatever it says: beyond a day it is more likely an error.
-LONGEST_RETRY_AFTER = 86_400.0
 
-# Characters of an id that are kept, those of a reason, and those that are looked at for it.
-_ID, _REASON, _LOOKED_AT = 256, 300, 4_000
+# Characters of an id that are kept.
+_ID = 256
 # What fits into a database's largest integer.
 _LARGEST_CODE = 2**63 - 1
-# Lists and objects within each other; nothing that is documented has more than a tenth of it.
-_DEPTH = 64
-
-_TAG = re.compile(r"<[^<>]*>")
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Request:
-    """One HTTP request, below the base URL."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | MultipartFile | None = None
-    #: True where the server counts or sends something: never repeated once it may have arrived.
-    side_effect: bool = False
-
-
-@dataclass(frozen=True)
-class Response:
-    """One HTTP answer; its headers are found whichever the case of their names."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @lru_cache(maxsize=256)
@@ -123,13 +91,13 @@ def read_send(messages: Sequence[Message], response: Response, *, hide: Sequence
     :param messages: those of the request, in its order
     :param hide: secrets that must not stand in any reason
     """
-    envelope = _envelope(response)
+    envelope = envelope_of(response)
     if response.status in (200, 206, 400) and envelope and _has_entries(envelope):
         return _judge_each(messages, envelope.data, hide)
     if response.status in (200, 206):
         error: CirrusError = errors.UnreadableAnswer(
             f"Cirrus answered {response.status} without saying what became of the messages"
-            f"{_quoted(envelope, response, hide)}.",
+            f"{quoted(envelope, response, hide)}.",
             hint="Check that the host is Cirrus itself and not a proxy's page.",
             status=response.status,
         )
@@ -216,7 +184,7 @@ def _read_entry(message: Message, entry: Mapping[str, Any], hide: Sequence[str])
     code, reason = _read_failed(entry.get("failed"), hide)
     status = str(entry.get("status", ""))
     if status.startswith(("2", "5")) or (not status.startswith("4") and not reason):
-        said = _clean(status, hide) or "none"
+        said = clean(status, hide) or "none"
         return _unknown(message, reason or f"Cirrus answered for it with status {said}."), None
     disposition = Disposition.THROTTLE if status == "429" else errors.disposition(code)
     # Only a throttle is certain not to have been sent and certain to pass.
@@ -234,10 +202,10 @@ def _read_failed(failed: Any, hide: Sequence[str]) -> tuple[int | None, str | No
             (str(failed[key]) for key in ("message", "title", "description", "reason") if failed.get(key)),
             json.dumps(failed, ensure_ascii=False),
         )
-        return _code(code) if str(code).isdecimal() else errors.find_code(text), _clean(text, hide)
+        return _code(code) if str(code).isdecimal() else errors.find_code(text), clean(text, hide)
     if failed in (None, ""):
         return None, None
-    return errors.find_code(str(failed)), _clean(str(failed), hide)
+    return errors.find_code(str(failed)), clean(str(failed), hide)
 
 
 def _code(value: Any) -> int | None:
@@ -290,12 +258,12 @@ def read_upload(response: Response, *, hide: Sequence[str] = ()) -> Upload:
 
     :raises CirrusError: it did not
     """
-    data = _data(response, hide)
+    data = data_of(response, hide)
     first = data[0] if isinstance(data, list) and data else data
     try:
         return Upload.model_validate(first)
     except ValidationError:
-        raise _unexpected(response, "an upload's id", hide) from None
+        raise unexpected(response, "an upload's id", hide) from None
 
 
 # ---- campaign
@@ -328,11 +296,11 @@ def read_campaign(response: Response, *, hide: Sequence[str] = ()) -> None:
 
     :raises CirrusError: it did not, or nobody can tell
     """
-    _data(response, hide)
-    envelope = _envelope(response)
+    data_of(response, hide)
+    envelope = envelope_of(response)
     # What stands in its data is not documented, so the envelope's own status is all that says yes.
     if envelope is None or envelope.status != "200":
-        raise _unexpected(response, "a yes to the campaign", hide)
+        raise unexpected(response, "a yes to the campaign", hide)
 
 
 # ---- contacts
@@ -351,19 +319,19 @@ def read_validate(response: Response, *, hide: Sequence[str] = ()) -> ContactChe
 
     :raises CirrusError: it said nothing
     """
-    data = _data(response, hide)
+    data = data_of(response, hide)
     if isinstance(data, Mapping):
         if isinstance(data.get("valid"), bool):
             return ContactCheck(valid=data["valid"])
         contacts = data.get("contacts")
         if isinstance(contacts, list) and len(contacts) == 1 and isinstance(contacts[0], Mapping):
-            status = _clean(str(contacts[0].get("status")), hide)
+            status = clean(str(contacts[0].get("status")), hide)
             return ContactCheck(
                 valid={"valid": True, "invalid": False}.get(status),
                 status=status,
                 wa_id=_opaque(contacts[0].get("wa_id")),
             )
-    raise _unexpected(response, "whether the number is valid", hide)
+    raise unexpected(response, "whether the number is valid", hide)
 
 
 # ---- conversations and streams
@@ -381,14 +349,14 @@ def read_conversation(response: Response, *, hide: Sequence[str] = ()) -> Conver
 
     :raises CirrusError: there is none to read
     """
-    data = _data(response, hide)
+    data = data_of(response, hide)
     first = data[0] if isinstance(data, list) and data else data
     try:
         if isinstance(first, Mapping):
             return Conversation.read(first)
     except ValidationError:
         pass
-    raise _unexpected(response, "the conversation", hide)
+    raise unexpected(response, "the conversation", hide)
 
 
 def conversations_request(stream_id: str, start: int, end: int) -> Request:
@@ -402,12 +370,12 @@ def read_conversations(response: Response, *, hide: Sequence[str] = ()) -> list[
 
     :raises CirrusError: there is nothing to read
     """
-    data = _data(response, hide)
+    data = data_of(response, hide)
     try:
         # How an empty span is answered is not documented: null is taken for none.
         return [Conversation.read(item) for item in ([] if data is None else data)]
     except (ValidationError, AttributeError, TypeError):
-        raise _unexpected(response, "a list of conversations", hide) from None
+        raise unexpected(response, "a list of conversations", hide) from None
 
 
 def availability_request(stream_id: str) -> Request:
@@ -421,167 +389,7 @@ def read_availability(response: Response, *, hide: Sequence[str] = ()) -> Any:
 
     :raises CirrusError: token, stream or host are wrong
     """
-    return _data(response, hide)
+    return data_of(response, hide)
 
 
 # ---- answers in general
-
-
-def error_for(response: Response, *, hide: Sequence[str] = ()) -> CirrusError:
-    """Return the error that an answer without a result means, with what to do about it."""
-    status = response.status
-    said = _quoted(_envelope(response), response, hide)
-    wait = retry_after(response.headers)
-    if status == 400:
-        if "missing parameter template_name" in said.lower():
-            return errors.WrongVersion(f"Cirrus refused the request (400){said}.", hint=_V2_HINT, status=status)
-        return errors.BadRequest(
-            f"Cirrus refused the request (400){said}.",
-            hint="Check the template's name, language and parameters in the console.",
-            status=status,
-        )
-    if status == 401:
-        return errors.Unauthorized(
-            "Cirrus did not accept the token (401).",
-            hint="Put a current token into the connection's password; a revoked one stops working after 30 days.",
-            status=status,
-        )
-    if status == 404:
-        return errors.NotFound(
-            f"Cirrus does not know this address (404){said}.",
-            hint=f"Check the stream id and the host of the connection. {_V2_HINT}",
-            status=status,
-        )
-    if status == 429:
-        asked = f"; it asks to wait {wait:.0f} s" if wait is not None else ""
-        if wait == LONGEST_RETRY_AFTER:
-            asked = "; it asks to wait for a day or longer, of which a day counts"
-        return errors.Throttled(
-            f"Cirrus asks to slow down (429){asked}.",
-            hint="Nothing of this request was sent; lower messages_per_second or try again later.",
-            status=status,
-            retry_after=wait,
-        )
-    if 300 <= status < 400:
-        return errors.UnreadableAnswer(
-            f"The host redirects elsewhere ({status}), which is not followed.",
-            hint="Put the address that it redirects to into the connection's host, if you trust it.",
-            status=status,
-        )
-    if status >= 500:
-        return errors.ServerError(
-            f"Cirrus failed ({status}){said}.",
-            hint="Whether it did anything cannot be known from here; look in the console.",
-            status=status,
-            retry_after=wait,
-        )
-    return errors.UnreadableAnswer(
-        f"Cirrus answered with the undocumented status {status}{said}.",
-        hint="Check the host, and any proxy in between.",
-        status=status,
-    )
-
-
-_V2_HINT = 'If the deployment serves the API under /v2, set api_version to "v2" in the connection.'
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """
-    Return the seconds that ``Retry-After`` asks for, in either of its forms, or None where it is neither.
-
-    At most :data:`LONGEST_RETRY_AFTER`: years and milliseconds stand there, too.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
-        # Of thousands of digits, float makes infinity.
-        return min(float(value), LONGEST_RETRY_AFTER)
-    try:
-        moment = parsedate_to_datetime(value)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
-    except (ValueError, OverflowError):
-        # What has the form of a date and is none: a year of many digits, a zone of many hours.
-        return None
-    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
-
-
-def _envelope(response: Response) -> Envelope | None:
-    try:
-        return Envelope.model_validate(_parse(response.body))
-    # Not JSON, or not an object (pydantic's error is a ValueError, too), a number of thousands of digits, or nested
-    # without end.
-    except (ValueError, RecursionError):
-        return None
-
-
-def _parse(body: bytes) -> Any:
-    """
-    Return what stands in JSON, without half characters and NULs: no database and no file takes those.
-
-    :raises ValueError: it is no JSON, or nested more deeply than any answer
-    """
-    text = body.decode(json.detect_encoding(body), "replace")
-    found = json.loads(text)
-    if text.count("[") + text.count("{") > _DEPTH and _is_deeper(found, _DEPTH):
-        raise ValueError("nested too deeply")
-    # Only an escape can stand for one of them.
-    return _mended(found) if "\\u" in text else found
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [
-            child
-            for one in level
-            if isinstance(one, dict | list)
-            for child in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
-    if isinstance(value, list):
-        return [_mended(one) for one in value]
-    if isinstance(value, dict):
-        return {_mended(name): _mended(one) for name, one in value.items()}
-    return value
-
-
-def _data(response: Response, hide: Sequence[str]) -> Any:
-    if response.status != 200:
-        raise error_for(response, hide=hide)
-    envelope = _envelope(response)
-    if envelope is None:
-        raise _unexpected(response, "JSON", hide)
-    return envelope.data
-
-
-def _unexpected(response: Response, wanted: str, hide: Sequence[str]) -> CirrusError:
-    return errors.UnreadableAnswer(
-        f"Cirrus answered {response.status}, but not with {wanted}{_quoted(None, response, hide)}.",
-        hint="Check that the host is Cirrus itself and not a proxy's page.",
-        status=response.status,
-    )
-
-
-def _quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) -> str:
-    text = (envelope.description if envelope else None) or response.body.decode("utf-8", "replace")
-    text = _clean(text, hide)
-    return f": {mask_all(text)}" if text else ""
-
-
-def _clean(text: str, hide: Sequence[str]) -> str:
-    for secret in hide:
-        text = text.replace(secret, "***")
-    text = text[:_LOOKED_AT]
-    if text.lstrip().startswith("<"):
-        # A proxy's page: its words are worth more than its tags.
-        text = html.unescape(_TAG.sub(" ", text))
-    text = " ".join(without_controls(text).split())
-    return text if len(text) <= _REASON else f"{text[:_REASON]}…"

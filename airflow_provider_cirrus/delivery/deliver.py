@@ -53,6 +53,8 @@ Messages: TypeAlias = "Iterable[tuple[int, Message | RejectedRow]]"
 Listener: TypeAlias = "Callable[[Sequence[MessageOutcome]], None]"
 Connect: TypeAlias = "Callable[[str], Engine]"
 
+_NO_RULES, _AS_USUAL = Rules(), Delivery()
+
 
 def messages_of(
     message: Mapping[str, Any],
@@ -104,8 +106,8 @@ def deliver(
     client: CirrusClient,
     *,
     total: int | None = None,
-    rules: Rules | None = None,
-    delivery: Delivery | None = None,
+    rules: Rules = _NO_RULES,
+    delivery: Delivery = _AS_USUAL,
     report: Report | None = None,
     zone_column: str | None = None,
     allowlist: Allowlist = everybody_is_allowed,
@@ -121,46 +123,39 @@ def deliver(
     """
     Send messages: nobody twice, nobody lost, nobody who did not agree.
 
-    :param messages: such as :func:`messages_of` returns
+    :param messages: of :func:`messages_of`
     :param client: whose ``send`` tries once (``attempts=1``): repeating is decided here
-    :param total: how many messages, where that is known
+    :param total: how many, where that is known
     :param rules: whom to message, when and how often
-    :param delivery: of it count the mode and ``dry_run``; the rest is the caller's
+    :param delivery: of it, the mode and ``dry_run``
     :param report: where each outcome is written
-    :param zone_column: column of the rows that holds the recipient's IANA zone
+    :param zone_column: column that holds the recipient's IANA zone
     :param allowlist: says of digits why they get nothing; see :func:`~.rules.policy.allowlist_of`
     :param connect: returns the engine of a connection, for rules that are in a database
     :param ledger: opened: what was sent before, and where to record what is; None: nothing is remembered
-    :param messages_per_second: the limit, a fraction for a shard's part of it
+    :param messages_per_second: the limit; a fraction for a shard's part of it
     :param start_after: seconds before the first message leaves
     :param attempt: the try of the task
     :param stop: once set, no further batch leaves
     :param send: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
-    :raises CirrusError: wrong arguments, a source or the ledger that cannot be used
+    :raises CirrusError: wrong arguments, or something that cannot be used
     """
-    rules, delivery, report = rules or Rules(), delivery or Delivery(), report or Report()
-    is_dry = delivery.is_dry
     with ExitStack() as opened:
-        opening = _Opening(opened, rules, connect, ledger, is_dry)
-        # First, as it makes what is missing, and may be a suppression list as well.
-        sink = opening.sink()
+        opening = _Opening(opened, rules, connect, ledger, delivery.is_dry)
         policy = opening.policy(allowlist, zone_column)
-        report_file = opened.enter_context(_report_file(report, rules)) if report.path else None
-        listeners = [lines_to(report_file)] if report_file else []
-        listeners += [_rejects_to(sink, attempt)] if sink else []
-        listeners += [listener] if listener else []
+        report_file = opened.enter_context(_report_file(report, rules)) if report and report.path else None
         dispatcher = Dispatcher(
             send or client.send,
             client.endpoint.stream_id,
-            None if is_dry else ledger,
+            None if delivery.is_dry else ledger,
             messages_per_second=messages_per_second,
             attempt=attempt,
             repeat_unknown=delivery.repeats_unknown,
             stop=stop or Event(),
-            listener=_all_of(listeners),
+            listener=_all_of(lines_to(report_file) if report_file else None, opening.rejects_to(attempt), listener),
             policy=policy,
-            dry_run=is_dry,
+            dry_run=delivery.is_dry,
             start_after=start_after,
         )
         result = dispatcher.run(messages, total)
@@ -184,14 +179,18 @@ class _Opening:
         self._connect = connect
         self._ledger = ledger
         self._is_dry = is_dry
+        self._sink: OpenSink | None = None
 
-    def sink(self) -> OpenSink | None:
-        if self._rules.on_reject is None or self._is_dry:
-            return None
-        return self._opened.enter_context(closing(open_rejects(RejectSink.of(self._rules.on_reject), self._connect)))
+    def rejects_to(self, attempt: int) -> Listener | None:
+        """Return what writes down who refused messages for good; to be asked for after the policy."""
+        return None if self._sink is None else _rejects_to(self._sink, attempt)
 
     def policy(self, allowlist: Allowlist, zone_column: str | None) -> Policy:
         rules = self._rules
+        # First, as it makes what is missing, and may be a suppression list as well.
+        if rules.on_reject is not None and not self._is_dry:
+            sink = open_rejects(RejectSink.of(rules.on_reject), self._connect)
+            self._sink = self._opened.enter_context(closing(sink))
         return Policy(
             allowlist,
             consent=self._consent(),
@@ -252,7 +251,8 @@ def slots_beside(ledger: Ledger | None) -> FrequencyCapStore:
     return FrequencyCapStore.beside(ledger)
 
 
-def _all_of(listeners: Sequence[Listener]) -> Listener | None:
+def _all_of(*found: Listener | None) -> Listener | None:
+    listeners = [one for one in found if one is not None]
     if len(listeners) < 2:
         return listeners[0] if listeners else None
 

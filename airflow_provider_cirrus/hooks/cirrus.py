@@ -1,7 +1,6 @@
 """
-The hook: from an Airflow connection to a Cirrus client, and to all that can be done with it.
-
-One room, however long, as a hook's users look for its methods in one class.
+The hook: from an Airflow connection to a Cirrus client, and to all that can be done with it. One room, however long,
+as a hook's users look for its methods in one class.
 """
 
 from __future__ import annotations
@@ -207,14 +206,6 @@ class CirrusHook(BaseHook):
         With the same guarantees: the task's tries remember what was sent, the rules are asked, everybody is accounted
         for. Who waits for the end of quiet hours is left to the task's next try. Send once in a task: two sends of
         one task would take each other's records for their own.
-
-        ::
-
-            @task(retries=3)
-            def tell(rows):
-                return CirrusHook().deliver(
-                    template="order_update", language="en", audience=rows, columns=Columns(to="phone", body=["name"])
-                )
 
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -19,7 +19,10 @@ from airflow_provider_cirrus.sandbox.strict_json import BodyError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from airflow_provider_cirrus.sandbox.app import SandboxApp
+    from airflow_provider_cirrus.sandbox.conversations import Conversations
+    from airflow_provider_cirrus.sandbox.faults import FaultBook
+    from airflow_provider_cirrus.sandbox.settings import Settings
+    from airflow_provider_cirrus.sandbox.store import Store
 
 SHOWN = 100
 
@@ -34,6 +37,18 @@ SECURITY_HEADERS = {
 }
 
 
+class Controlled(Protocol):
+    """What is controlled: the sandbox's own state."""
+
+    settings: Settings
+    store: Store
+    faults: FaultBook
+    conversations: Conversations
+
+    def reset(self) -> None:
+        """Forget everything that came in, and all faults."""
+
+
 class Control:
     """Serves ``/``, ``/inbox.json`` and ``/_sandbox/…``.
 
@@ -41,7 +56,7 @@ class Control:
         own name resolve to this machine and read the inbox through the user's browser.
     """
 
-    def __init__(self, app: SandboxApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: Controlled, *, loopback_only: bool) -> None:
         self._app = app
         self._loopback_only = loopback_only
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -28,8 +29,27 @@ def render(
     :param messages: oldest first, as the store gives them; shown newest first.
     """
     numbers = " · ".join(f"{escape(name)} <b>{count}</b>" for name, count in counts.items())
-    sections = [
-        f"<p>{numbers}</p>",
+    sections = [f"<p>{numbers}</p>", *_tables(messages, uploads, campaigns, warnings, faults)]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
+        f'<meta http-equiv="refresh" content="{REFRESH}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<h1>Cirrus sandbox</h1>\n'
+        f"<p>Stream <code>{escape(stream_id)}</code>. Nothing here was sent to anybody. "
+        'The same as JSON: <a href="/inbox.json">inbox.json</a></p>\n'
+        + "\n".join(section for section in sections if section)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _tables(
+    messages: Sequence[Any],
+    uploads: Sequence[Any],
+    campaigns: Sequence[Any],
+    warnings: Sequence[Any],
+    faults: Sequence[Any],
+) -> list[str]:
+    return [
         _table(
             "Messages",
             ("#", "received", "recipient", "template", "content", "id"),
@@ -81,16 +101,6 @@ def render(
             [_cells(f"…{ending}", suffix.meaning) for ending, suffix in SUFFIXES.items()],
         ),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
-        f'<meta http-equiv="refresh" content="{REFRESH}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<h1>Cirrus sandbox</h1>\n'
-        f"<p>Stream <code>{escape(stream_id)}</code>. Nothing here was sent to anybody. "
-        'The same as JSON: <a href="/inbox.json">inbox.json</a></p>\n'
-        + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
-    )
 
 
 def _table(title: str, heads: tuple[str, ...], rows: list[str], empty: str = "") -> str:

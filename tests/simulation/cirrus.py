@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_cirrus.api import wire
+from airflow_provider_cirrus.api import answers, wire
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected
+from airflow_provider_cirrus.api.exchange import Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import SendResult
@@ -110,11 +111,11 @@ class SimulatedCirrus:
         body: bytes,
         headers: dict[str, str] | None = None,
     ) -> None:
-        response = wire.Response(status, headers or {}, body)
+        response = Response(status, headers or {}, body)
         try:
             if status == 429:
                 # As the client does.
-                raise wire.error_for(response)
+                raise answers.error_for(response)
             sent = wire.read_send(messages, response)
         except CirrusError as error:
             sent = wire.failed_send(messages, error)

@@ -1,4 +1,7 @@
-"""The ledger in a SQL database: for Airflow before 3.3, and for memory across runs and DAGs."""
+"""
+The ledger in a SQL database: for Airflow before 3.3, and for memory across runs and DAGs. One room, as all of its
+statements rest on the same few states of a row.
+"""
 
 from __future__ import annotations
 

@@ -153,13 +153,8 @@ class FrequencyCapStore(SqlStore):
                     refused.add(key)
                     continue
                 mine.add(stored)
-                rows[stored] = {
-                    "key": stored,
-                    "scope": task.row,
-                    "person": whose,
-                    "category": category or "",
-                    "at": now,
-                }
+                row = {"key": stored, "scope": task.row, "person": whose, "category": category or "", "at": now}
+                rows[stored] = row
             if rows:
                 execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
             if cap.seconds not in self._known_windows:

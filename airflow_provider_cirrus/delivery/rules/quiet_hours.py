@@ -1,4 +1,7 @@
-"""Quiet hours: when nobody wants a message, in the recipient's own local time."""
+"""
+Quiet hours: when nobody wants a message, in the recipient's own local time. One room, as what is written down, how
+it is checked and what follows from it are told by each other.
+"""
 
 from __future__ import annotations
 

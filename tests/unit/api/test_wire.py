@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cirrus.api import wire
+from airflow_provider_cirrus.api import answers, wire
 from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, UnreadableAnswer, disposition, find_code
+from airflow_provider_cirrus.api.exchange import Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.multipart import MultipartFile
 
@@ -24,7 +25,7 @@ ANN, BEN = message("447700900123"), message("447700900124")
 
 def read(messages: list[Message], data: Any, status: int = 200, envelope_status: Any = "200") -> list[tuple[Any, ...]]:
     body = json.dumps({"status": envelope_status, "description": "", "response_time": "x", "data": data}).encode()
-    sent = wire.read_send(messages, wire.Response(status, {}, body))
+    sent = wire.read_send(messages, Response(status, {}, body))
     return [(r.outcome.value, r.message_id or r.code or r.reason) for r in sent.results]
 
 
@@ -168,11 +169,11 @@ def test_a_code_means_what_to_do(code: int | None, meaning: Disposition) -> None
 )
 def test_retry_after_is_read_in_both_forms(header: str, seconds: float | None) -> None:
     now = datetime(2030, 1, 1, tzinfo=UTC)
-    assert wire.retry_after({"retry-after": header}, now) == seconds
+    assert answers.retry_after({"retry-after": header}, now) == seconds
 
 
 def test_a_server_that_asks_for_more_than_a_day_is_said_to() -> None:
-    error = wire.error_for(wire.Response(429, {"retry-after": "31536000"}, b""))
+    error = answers.error_for(Response(429, {"retry-after": "31536000"}, b""))
     assert error.retry_after == 86_400
     assert "a day or longer" in str(error)
 
@@ -188,7 +189,7 @@ def test_a_template_that_is_wrong_blocks_itself_in_its_language_and_stops_nothin
             ],
         }
     )
-    sent = wire.read_send([ANN, other], wire.Response(206, {}, body.encode()))
+    sent = wire.read_send([ANN, other], Response(206, {}, body.encode()))
     assert [result.outcome.value for result in sent.results] == ["accepted", "rejected"]
     assert sent.blocked == {("order_update", "pt_BR")}
     assert not sent.stop
@@ -197,13 +198,13 @@ def test_a_template_that_is_wrong_blocks_itself_in_its_language_and_stops_nothin
 @pytest.mark.parametrize("code", [131031, 131042, 131045, 131048, 131064, 368, 190])
 def test_a_code_of_the_account_stops_everything(code: int) -> None:
     body = json.dumps({"status": "400", "data": [{"recipient": ANN.to, "failed": {"code": code}, **NO}]})
-    sent = wire.read_send([ANN], wire.Response(400, {}, body.encode()))
+    sent = wire.read_send([ANN], Response(400, {}, body.encode()))
     assert sent.stop
     assert not sent.blocked
 
 
 def test_a_400_without_a_list_rejects_only_a_message_that_was_alone() -> None:
-    answer = wire.Response(400, {}, b'{"status": "400", "description": "Bad number"}')
+    answer = Response(400, {}, b'{"status": "400", "description": "Bad number"}')
     alone, together = wire.read_send([ANN], answer), wire.read_send([ANN, BEN], answer)
     assert [r.outcome.value for r in alone.results] == ["rejected"]
     assert not alone.split
@@ -213,14 +214,14 @@ def test_a_400_without_a_list_rejects_only_a_message_that_was_alone() -> None:
 
 
 def test_another_versions_400_is_no_reason_to_split() -> None:
-    answer = wire.Response(400, {}, b'{"description": "Missing parameter template_name"}')
+    answer = Response(400, {}, b'{"description": "Missing parameter template_name"}')
     sent = wire.read_send([ANN, BEN], answer)
     assert (sent.split, sent.stop) == (False, True)
 
 
 def refusal(failed: Any) -> wire.Result:
     body = json.dumps({"status": "400", "data": [{"recipient": ANN.to, "failed": failed, **NO}]}).encode()
-    (result,) = wire.read_send([ANN], wire.Response(400, {}, body)).results
+    (result,) = wire.read_send([ANN], Response(400, {}, body)).results
     return result
 
 
@@ -273,13 +274,14 @@ def test_a_code_that_is_none_leaves_the_text(code: Any, known: int | None) -> No
 )
 def test_ids_are_cleaned_where_they_come_in(given: Any, kept: str | None) -> None:
     body = json.dumps({"status": "200", "data": [{"recipient": ANN.to, "id": given, "object_id": given, **OK}]})
-    (result,) = wire.read_send([ANN], wire.Response(200, {}, body.encode())).results
+    (result,) = wire.read_send([ANN], Response(200, {}, body.encode())).results
     assert (result.outcome.value, result.message_id, result.object_id) == ("accepted", kept, kept)
 
 
 def test_a_status_that_is_no_status_is_cleaned_where_it_is_quoted() -> None:
     (result,) = wire.read_send(
-        [ANN], wire.Response(206, {}, json.dumps({"data": [{"recipient": ANN.to, "status": "2\ud83d" * 999}]}).encode())
+        [ANN],
+        Response(206, {}, json.dumps({"data": [{"recipient": ANN.to, "status": "2\ud83d" * 999}]}).encode()),
     ).results
     assert result.outcome.value == "unknown"
     assert len((result.reason or "").encode()) < 2_000
@@ -295,32 +297,32 @@ def test_a_status_that_is_no_status_is_cleaned_where_it_is_quoted() -> None:
     ],
 )
 def test_json_that_cannot_be_read_leaves_all_unknown(body: bytes) -> None:
-    sent = wire.read_send([ANN], wire.Response(200, {}, body))
+    sent = wire.read_send([ANN], Response(200, {}, body))
     assert [result.outcome.value for result in sent.results] == ["unknown"]
     assert isinstance(sent.error, UnreadableAnswer)
 
 
 def test_a_byte_that_is_no_utf_8_costs_no_outcome() -> None:
     body = b'{"data": [{"recipient": "447700900123", "status": 400, "failed": "n\xe3o"}]}'
-    (result,) = wire.read_send([ANN], wire.Response(400, {}, body)).results
+    (result,) = wire.read_send([ANN], Response(400, {}, body)).results
     assert (result.outcome.value, result.reason) == ("rejected", "n\ufffdo")
 
 
 def test_what_a_customer_wrote_can_be_written_anywhere() -> None:
     data = {"objectId": 5, "childs": [{"id": 1, "message": "line\nline \ud83d\x00"}]}
     body = json.dumps({"status": 200, "data": [data]}).encode()
-    (child,) = wire.read_conversation(wire.Response(200, {}, body)).childs
+    (child,) = wire.read_conversation(Response(200, {}, body)).childs
     assert child.message == "line\nline \ufffd\ufffd"
 
 
 def test_a_contacts_answer_with_a_strange_id_is_read() -> None:
     data = {"contacts": [{"status": "valid\x00", "wa_id": {"a": 1}}]}
-    found = wire.read_validate(wire.Response(200, {}, json.dumps({"data": data}).encode()))
+    found = wire.read_validate(Response(200, {}, json.dumps({"data": data}).encode()))
     assert found.wa_id == "{'a': 1}"
 
 
 def test_a_secret_that_the_server_repeats_is_hidden() -> None:
-    answer = wire.Response(400, {}, b'{"description": "bad token s3cret for +447700900123", "data": null}')
+    answer = Response(400, {}, b'{"description": "bad token s3cret for +447700900123", "data": null}')
     sent = wire.read_send([ANN], answer, hide=["s3cret"])
     assert "s3cret" not in str(sent.error)
     assert "447700900123" not in str(sent.error)
@@ -337,7 +339,7 @@ def test_a_secret_that_the_server_repeats_is_hidden() -> None:
     ],
 )
 def test_a_contacts_answer_is_read_in_both_forms(data: Any, valid: bool | None, status: str | None) -> None:
-    found = wire.read_validate(wire.Response(200, {}, json.dumps({"status": "200", "data": data}).encode()))
+    found = wire.read_validate(Response(200, {}, json.dumps({"status": "200", "data": data}).encode()))
     assert (found.valid, found.status) == (valid, status)
 
 
@@ -347,7 +349,7 @@ def test_a_conversations_messages_are_read_beside_and_under_its_user(place: str)
     data: dict[str, Any] = {"objectId": 5, "statusId": 1, "user": {"Phone1": "447700900123"}}
     (data if place == "beside" else data["user"])["childs"] = [child]
     body = json.dumps({"status": 200, "data": [data]}).encode()
-    found = wire.read_conversation(wire.Response(200, {}, body))
+    found = wire.read_conversation(Response(200, {}, body))
     assert found.object_id == "5"
     assert [(c.message, c.from_customer) for c in found.childs] == [("Thanks", True)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_cirrus.api import wire
 from airflow_provider_cirrus.api.client import CirrusClient
+from airflow_provider_cirrus.api.exchange import Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Result
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry
@@ -38,7 +39,7 @@ def refused(sandbox: Sandbox) -> Result:
 def accepted_strangely() -> Result:
     entry = {"recipient": MESSAGE.to, "status": 200, "id": "a\ud83d\x00" * 500, "object_id": 10**400}
     body = json.dumps({"status": "200", "data": [entry]}).encode()
-    return wire.read_send([MESSAGE], wire.Response(200, {}, body)).results[0]
+    return wire.read_send([MESSAGE], Response(200, {}, body)).results[0]
 
 
 def stores(folder: Path) -> Iterator[Any]:
