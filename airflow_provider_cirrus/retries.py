@@ -23,7 +23,7 @@ class CirrusUnsentError(AirflowException):
     """
     Messages are left that a retry of the task sends: those that certainly were not sent.
 
-    With ``delivery="at_least_once"`` also those that may not have been.
+    With ``Delivery(mode="at_least_once")`` also those that may not have been.
 
     :ivar retry_after: seconds that Cirrus asked to wait, or None
     """

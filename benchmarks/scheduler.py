@@ -26,12 +26,14 @@ from scripts.local_airflow import PARSE_ONCE, LocalAirflow
 
 DAG = """
 from airflow.sdk import DAG
+from airflow_provider_cirrus import Columns, Delivery
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 
 with DAG("throughput", schedule=None):
     SendTemplateOperator(
         task_id="send", template="order_update", language="en", audience={audience!r},
-        to_column="phone", body_columns=["name", "order"], messages_per_second={rate}, report_path={report!r},
+        columns=Columns(to="phone", body=["name", "order"]), delivery=Delivery(messages_per_second={rate}),
+        report={report!r},
     )
 """
 

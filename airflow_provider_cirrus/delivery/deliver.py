@@ -219,7 +219,7 @@ class _Opening:
             raise InvalidInput(
                 "quiet_hours",
                 "defers messages, and Airflow before 3.3 would not remember which were sent.",
-                hint='Give the task a ledger_conn_id, or choose on_quiet="schedule" or "suppress".',
+                hint='Give the Cirrus connection a ledger_conn_id, or choose on_quiet="schedule" or "suppress".',
             )
         return quiet_hours
 
@@ -246,7 +246,7 @@ def slots_beside(ledger: Ledger | None) -> FrequencyCapStore:
         raise InvalidInput(
             "frequency_cap",
             "needs a database that remembers across runs and DAGs.",
-            hint="Give the task a ledger_conn_id.",
+            hint="Give the Cirrus connection, or the delivery of the task, a ledger_conn_id.",
         )
     return FrequencyCapStore.beside(ledger)
 

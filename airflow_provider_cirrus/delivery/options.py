@@ -293,10 +293,32 @@ def at_the_edge(kind: type[Options], value: Any, name: str, *, may_call: bool = 
         # None, or a template or a reference that stands for the whole.
         return value
     options_of(kind, value, name)
+    return plain(value) if may_call else plain_without_functions(value, name)
+
+
+def plain_without_functions(value: Any, name: str) -> Any:
+    """
+    Return a value as dicts and lists; see :func:`plain`.
+
+    :param name: how errors name it
+    :raises InvalidInput: a function in it, which Airflow would call
+    """
     found = plain(value)
-    if not may_call:
-        _refuse_functions(found, name)
+    _refuse_functions(found, name)
     return found
+
+
+def refuse_others(options: Any, allowed: Sequence[str], argument: str, problem: str, hint: str) -> None:
+    """
+    Refuse what is said and cannot be kept.
+
+    :param allowed: names of options that can
+    :param argument: that they came in
+    :raises InvalidInput: something else is said
+    """
+    for one in fields(options):
+        if one.name not in allowed and getattr(options, one.name) is not None:
+            raise InvalidInput(f"{argument}.{one.name}", problem, hint=hint)
 
 
 def _refuse_functions(value: Any, name: str) -> None:

@@ -227,7 +227,7 @@ class CirrusHook(BaseHook):
             rules=rules,
             delivery=delivery,
             report=report,
-            audience=[value for value in (to, messages, audience) if isinstance(value, str | int | list | tuple)],
+            audience=[to, messages, audience],
         )
         try:
             task.check()

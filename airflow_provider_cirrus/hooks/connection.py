@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.options import Options, options_of
+from airflow_provider_cirrus.delivery.options import Delivery, Options, options_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -25,7 +25,7 @@ def ledger_conn_id_of(extra: Mapping[str, Any]) -> str | None:
     """
     value = extra.get("ledger_conn_id")
     if value in (None, ""):
-        return None
+        return connection_options(extra, Delivery, "delivery").ledger_conn_id
     if not isinstance(value, str) or value != value.strip():
         raise InvalidInput("ledger_conn_id", f"{value!r} is no id of a connection.")
     return value

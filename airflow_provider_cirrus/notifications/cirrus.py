@@ -13,7 +13,14 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, is_true
-from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, with_defaults
+from airflow_provider_cirrus.delivery.options import (
+    Delivery,
+    Rules,
+    at_the_edge,
+    options_of,
+    refuse_others,
+    with_defaults,
+)
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.notifications.window import AlertWindow, deliver_in_window, memory_of
 
@@ -31,8 +38,6 @@ MAX_PARAMETER_LENGTH = 400
 
 # Airflow ends a process that is not done 20 s after its task, callbacks included ([core] task_success_overtime).
 _TIMEOUT = 8.0
-# What is asked of an audience only.
-_NOT_RULES = ("quiet_hours", "frequency_cap", "category", "on_reject", "max_suppressed")
 
 
 class CirrusNotifier(BaseNotifier):
@@ -145,6 +150,8 @@ class CirrusNotifier(BaseNotifier):
         self._check_literals()
         if is_literal(self.rules):
             self._check_rules(self._rules())
+        if is_literal(self.delivery):
+            self._check_delivery()
 
     def __call__(self, *args: Any) -> None:
         """Render a copy and send it."""
@@ -171,6 +178,7 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
+        self._check_delivery()
         rules = self._rules(hook.get_connection(self.cirrus_conn_id).extra_dejson)
         messages = self._messages(rules, hook.allowlist(), hook.source_engine)
         if not messages:
@@ -187,6 +195,7 @@ class CirrusNotifier(BaseNotifier):
         :param context: where it happened
         """
         hook = self._hook
+        self._check_delivery()
         allowlist = await hook.aallowlist()
         rules, connect = await self._aconnect()
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
@@ -205,9 +214,14 @@ class CirrusNotifier(BaseNotifier):
     def _hook(self) -> CirrusHook:
         return CirrusHook(self.cirrus_conn_id, self.stream)
 
+    def _check_delivery(self) -> Delivery:
+        delivery = options_of(Delivery, self.delivery, "delivery")
+        refuse_others(delivery, ("ledger_conn_id",), "delivery", "has no effect on a notice.", "Leave it out.")
+        return delivery
+
     @property
     def _ledger_conn_id(self) -> str | None:
-        return options_of(Delivery, self.delivery, "delivery").ledger_conn_id
+        return self._check_delivery().ledger_conn_id
 
     def _check_options(self) -> None:
         from airflow_provider_cirrus.api.text import BODY_LIMIT
@@ -264,9 +278,7 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.rules.consent import OptIn, columns_of
 
         hint = "Give numbers, a file or a query: for people on call, Rules(opt_in=[their numbers])."
-        for name in _NOT_RULES:
-            if getattr(rules, name) is not None:
-                raise InvalidInput(f"rules.{name}", "is not asked for a notice.", hint="Leave it out.")
+        refuse_others(rules, ("opt_in", "suppression"), "rules", "is not asked for a notice.", "Leave it out.")
         if rules.opt_in is not None and OptIn.of(rules.opt_in).by_category is not None:
             raise InvalidInput("opt_in", "differs by category, and a notifier has none.", hint=hint)
         for name in columns_of(rules.opt_in, rules.suppression):

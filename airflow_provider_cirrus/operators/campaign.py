@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of
+from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.retries import CirrusUnsentError
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.campaign.audience_file import CampaignFile
     from airflow_provider_cirrus.delivery.campaign.submission import HandedOver
 
-# What Cirrus, which sends a campaign by itself, cannot keep.
-_NOT_RULES = ("quiet_hours", "frequency_cap")
-_NOT_DELIVERY = ("mode", "max_failed", "messages_per_second", "shard", "shards")
+# What can be kept where Cirrus sends by itself.
+_RULES = ("opt_in", "suppression", "category", "on_reject", "max_suppressed")
+_DELIVERY = ("ledger_conn_id", "resend", "dry_run")
+_PROBLEM = "cannot be kept: Cirrus sends a campaign by itself."
+_HINT = "Leave it out, also of the connection, or send the audience with SendTemplateOperator."
 
 
 class CampaignOperator(CirrusOperator):
@@ -148,7 +150,7 @@ class CampaignOperator(CirrusOperator):
         try:
             task.check()
             rules = task.said_rules
-            _refuse_others(rules, _NOT_RULES, "rules")
+            refuse_others(rules, _RULES, "rules", _PROBLEM, _HINT)
             self.hook.check_opt_in(rules.opt_in)
             campaign = self._campaign()
             for remark in campaign.template.advice():
@@ -200,13 +202,13 @@ class CampaignOperator(CirrusOperator):
         if is_literal(self.on_bad_rows):
             self._drops_bad_rows()
         kinds: tuple[tuple[str, Any, Sequence[str]], ...] = (
-            ("rules", Rules, _NOT_RULES),
-            ("delivery", Delivery, _NOT_DELIVERY),
+            ("rules", Rules, _RULES),
+            ("delivery", Delivery, _DELIVERY),
         )
-        for name, kind, others in kinds:
+        for name, kind, allowed in kinds:
             if is_literal(value := getattr(self, name)) or isinstance(value, Mapping):
                 options = options_of(kind, value, name)
-                _refuse_others(options, others, name)
+                refuse_others(options, allowed, name, _PROBLEM, _HINT)
                 options.check()
 
     def _campaign(self) -> Campaign:
@@ -278,13 +280,3 @@ class CampaignOperator(CirrusOperator):
         if outcome is Outcome.UNSENT:
             raise CirrusUnsentError(f"{said} {handed.error}", handed.error.retry_after if handed.error else None)
         raise AirflowFailException(f"{said} {handed.error}")
-
-
-def _refuse_others(options: Any, names: Sequence[str], argument: str) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise InvalidInput(
-                f"{argument}.{name}",
-                "cannot be kept: Cirrus sends a campaign by itself.",
-                hint="Leave it out, also of the connection, or send the audience with SendTemplateOperator.",
-            )

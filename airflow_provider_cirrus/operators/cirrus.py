@@ -15,6 +15,7 @@ from airflow_provider_cirrus.delivery.options import (
     Report,
     Rules,
     options_of,
+    plain_without_functions,
     refuse_columns,
     with_row_context,
 )
@@ -250,7 +251,7 @@ class ValidateContactOperator(CirrusOperator):
     .. seealso:: docs/contacts.md, and the Cirrus API "Validate contact"
 
     :param phone_number: one number, written as for :class:`SendTemplateOperator` (templated)
-    :param opt_in: where it is recorded that its owner agreed: a list, a file, a query or a function, see
+    :param opt_in: where it is recorded that its owner agreed: a list, a file or a query, see
         docs/consent.md; or True: you have made sure yourself (templated)
     :param ledger_conn_id: connection of a database that remembers what was checked; None: the Cirrus connection's
         own, or only this task does (templated)
@@ -281,7 +282,7 @@ class ValidateContactOperator(CirrusOperator):
         if fail_if_invalid and skip_if_invalid:
             raise ValueError("fail_if_invalid and skip_if_invalid: set one of them.")
         self.phone_number = phone_number
-        self.opt_in = opt_in
+        self.opt_in = plain_without_functions(opt_in, "opt_in")
         self.ledger_conn_id = ledger_conn_id
         self.max_age = max_age
         self.fail_if_invalid = fail_if_invalid

@@ -66,3 +66,19 @@ def test_the_consent_example_messages_who_agreed(run_dag: Callable[..., Any], sa
     assert [outcome["reason"] for outcome in run.xcom("send")["outcomes"]] == [
         None, "opt_in: no opt-in on record (column 'agreed_at')", "suppression: on the list",
     ]  # fmt: skip
+
+
+def test_the_task_example_tells_who_waits(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_task")
+    assert set(run.states.values()) == {"success"}, run.states
+    assert [message["recipient"] for message in sandbox.messages] == ["447700900161", "447700900163"]
+    assert run.xcom("apologise")["accepted"] == 2
+
+
+def test_the_shards_example_sends_to_everybody_once(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_shards")
+    assert run.state == "success", run.states
+    assert sorted(message["recipient"] for message in sandbox.messages) == [f"4477009001{n}" for n in range(70, 79)]
+    shares = [run.xcom("send", map_index=shard)["accepted"] for shard in range(3)]
+    assert sum(shares) == 9
+    assert all(shares)

@@ -64,6 +64,9 @@ def test_the_examples_run(found: dict[str, Any]) -> None:
         "447700900141",
         "447700900142",
         "447700900151",
+        "447700900161",
+        "447700900163",
+        *(f"4477009001{number}" for number in range(70, 79)),
         "447700900189",
     ]
 

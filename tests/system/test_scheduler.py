@@ -37,6 +37,8 @@ def numbers(sandbox: Sandbox) -> list[str]:
             id="send-template",
         ),
         pytest.param("example_cirrus_contacts", ["447700900132"], id="contacts"),
+        pytest.param("example_cirrus_task", ["447700900161", "447700900163"], id="task"),
+        pytest.param("example_cirrus_shards", [f"4477009001{number}" for number in range(70, 79)], id="shards"),
     ],
 )
 def test_the_examples_run(airflow: LocalAirflow, sandbox: Sandbox, dag_id: str, sent: list[str]) -> None:

@@ -1,20 +1,39 @@
-"""The pages of the documentation: none is out of reach, and every link leads somewhere."""
+"""The pages of the documentation: none is out of reach, every link leads somewhere, and what is shown can be run."""
 
 from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_cirrus.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+# What snippets take for granted, beside what they import themselves.
+TAKEN_FOR_GRANTED = """
+from airflow.sdk import DAG
+from airflow_provider_cirrus import *
+from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
+from airflow_provider_cirrus.operators.campaign import CampaignOperator
+from airflow_provider_cirrus.operators.cirrus import *
+from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
+"""
 LINKING = [*PAGES, *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY"))]
 
 # What stands in a fence or between backticks is no link.
 CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
+# Python that a page shows, and why it is not executed, where it is not.
+SNIPPET = re.compile(
+    r"^(?:<!-- not executed: (?P<reason>[^\n]+) -->\n+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"\[[^]]*\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -75,3 +94,37 @@ def test_what_a_reference_shows_exists(page: Path) -> None:
             where, _, name = path.rpartition(".")
             assert hasattr(importlib.import_module(where), name), path
     assert shown
+
+
+def snippets() -> Iterator[Any]:
+    for page in [ROOT / "README.md", *PAGES]:
+        text = page.read_text()
+        for found in SNIPPET.finditer(text):
+            line = text.count("\n", 0, found.start("code"))
+            yield pytest.param(page, line, found["code"], found["reason"], id=f"{named(page)}:{line}")
+
+
+@pytest.mark.parametrize(("page", "line", "code", "reason"), snippets())
+def test_what_a_page_shows_can_be_run(
+    page: Path,
+    line: int,
+    code: str,
+    reason: str | None,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", sandbox.connection_uri)
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", f'{{"conn_type": "sqlite", "host": "{tmp_path}/ledger.db"}}')
+    # Under the lines that it has on the page.
+    compiled = compile("\n" * line + code.replace("http://127.0.0.1:8787", sandbox.base_url), str(page), "exec")
+    if reason is None:
+        names: dict[str, Any] = {"__name__": "snippet"}
+        exec(TAKEN_FOR_GRANTED, names)
+        with DAG("snippet"):
+            exec(compiled, names)
+
+
+def test_every_snippet_is_found() -> None:
+    shown = sum(page.read_text().count("```python") for page in [ROOT / "README.md", *PAGES])
+    assert shown == len(list(snippets()))

@@ -120,6 +120,7 @@ def _earlier(ledger: Ledger, key: bytes) -> Entry | None:
             "audience_file",
             "An earlier try of this task handed over another campaign (other recipients, template or stream): "
             "who is in both could be messaged twice.",
-            hint="Look into the console. To send to everybody in this file, clear the task with resend=True.",
+            hint="Look into the console. To send to everybody in this file, clear the task with "
+            "delivery=Delivery(resend=True).",
         )
     return None

@@ -65,7 +65,7 @@ class Dispatcher:
     :param ledger: what was sent before, and where to record what is; None: nothing is remembered
     :param messages_per_second: the limit; a fraction for a shard's part of it
     :param attempt: the try of the task, kept with each outcome
-    :param repeat_unknown: send again what may have been sent (``delivery="at_least_once"``)
+    :param repeat_unknown: send again what may have been sent (``mode="at_least_once"``)
     :param stop: once set, no further batch leaves
     :param concurrency: most requests in flight; half as many again where hundreds leave in a second
     :param listener: told of every outcome as it comes, from one thread; such as a report

@@ -14,8 +14,8 @@ BYTES = 60
 #: What to do where there are too many.
 WAY_OUT = (
     "Give the Cirrus connection a ledger_conn_id: a database of yours then remembers what was sent, however much. Or "
-    "split the audience by shards. To keep it in Airflow's own database all the same, set allow_large_state on the "
-    "connection."
+    "split the audience: .expand(delivery=Delivery().sharded(…)). To keep it in Airflow's own database all the same, "
+    "set allow_large_state on the connection."
 )
 
 

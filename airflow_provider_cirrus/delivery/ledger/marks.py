@@ -18,9 +18,10 @@ from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 FORMAT = 2
 
 _WAYS_ON = (
-    "For this run: where nobody was messaged, set resend=True and clear the task again; where somebody was, do so with "
-    "the report of the earlier try as suppression. For the runs to come: choose to keep the task's state when you "
-    "clear, or give the Cirrus connection a ledger_conn_id, so that a database remembers."
+    "For this run: where nobody was messaged, set delivery=Delivery(resend=True) and clear the task again; where "
+    "somebody was, do so with the report of the earlier try as rules=Rules(suppression=…). For the runs to come: "
+    "choose to keep the task's state when you clear, or give the Cirrus connection a ledger_conn_id, so that a "
+    "database remembers."
 )
 
 
@@ -105,8 +106,9 @@ def next_mark(task: TaskTry, newest: Mark | None, *, has_format_1: bool = False,
         raise LedgerIncomplete(
             "This mapped task runs for the first time in a DAG run that was cleared, so the mapping may have grown: "
             "its part of the audience may have been another task's, whose records it cannot see. Nothing was sent now.",
-            hint="For this run: where nobody of this part was messaged, set resend=True and clear the task. For the "
-            "runs to come: give the Cirrus connection a ledger_conn_id, where all parts of a run are seen.",
+            hint="For this run: where nobody of this part was messaged, set delivery=Delivery(resend=True) and clear "
+            "the task. For the runs to come: give the Cirrus connection a ledger_conn_id, where all parts of a run are "
+            "seen.",
         )
     if has_traces:
         raise incomplete("no try says where its records begin, and some are there")
@@ -127,7 +129,8 @@ def unknown_format() -> LedgerError:
     """Return the error for what this version cannot read."""
     return LedgerError(
         "What earlier tries of this task recorded is in a format that this version does not read.",
-        hint="Use the version that wrote it, or set resend=True and clear the task if nobody was messaged.",
+        hint="Use the version that wrote it, or set delivery=Delivery(resend=True) and clear the task if nobody was "
+        "messaged.",
     )
 
 
@@ -139,7 +142,8 @@ def _another_audience(was: Mapping[str, Any], now: Mapping[str, Any]) -> LedgerE
         "store shows a task its own records only, so people could be messaged twice, or not at all: nothing was sent "
         "now.",
         hint="Set it back to what it was; give the Cirrus connection a ledger_conn_id, where all parts of a run are "
-        "seen, before the next run; or set resend=True and clear the task where nobody was messaged.",
+        "seen, before the next run; or set delivery=Delivery(resend=True) and clear the task where nobody was "
+        "messaged.",
     )
 
 

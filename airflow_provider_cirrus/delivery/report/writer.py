@@ -52,13 +52,13 @@ class ReportFile:
     :param path: local path, ``ObjectStoragePath`` or URI; ends in .jsonl, .ndjson, .csv or .parquet
     :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
-    :param consent_records: show the proof of each recipient's opt-in, in :data:`PROOF_FIELDS`
+    :param consent_records: show the record of each recipient's opt-in, in :data:`PROOF_FIELDS`
     :raises InvalidInput: another ending, or another way to write recipients
     """
 
     def __init__(self, path: Any, *, recipients: Recipients = "full", consent_records: bool = False) -> None:
         if recipients not in _SHOW:
-            raise InvalidInput("report_recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
+            raise InvalidInput("report.recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = _kind_of(path)
         self._place: ReportDestination = destination_of(path, whole=self._kind == "parquet")
         self._recipients = recipients

@@ -54,12 +54,12 @@ class OptIn:
 
     :param numbers: who agreed, as :func:`~.contact_lists.spec.parse_numbers` takes it
     :param column: column of the audience's rows that says it instead; see :data:`YES` and :data:`NO`. A date or time
-        is a yes, and the time of the proof
+        is a yes, and the time of the opt-in
     :param by_category: category of template to where it is recorded for that one
-    :param source_column: column of the rows with the source of the proof; only with ``column``
+    :param source_column: column of the rows with the source of the opt-in; only with ``column``
     :param time_column: column of the rows with its time; only with ``column``
     :param version_column: column of the rows with the version of the wording; only with ``column``
-    :param source: source of all proofs that have none of their own
+    :param source: source of all opt-ins that have none of their own
     :param version: version of the wording, likewise
     :raises InvalidInput: none or several of the first three, or one of them is not what it should be
     """

@@ -374,3 +374,12 @@ def test_a_deadline_alert_in_the_triggerer(cirrus_default: Sandbox) -> None:
 
     assert [str(getattr(state, "value", state)) for state in asyncio.run(run())] == ["running", "success"]
     assert texts(cirrus_default) == [["shop", "soon"]]
+
+
+@both_ways
+def test_what_has_no_effect_on_a_notice_is_refused_before_anything_is_sent(send: Any, cirrus_default: Sandbox) -> None:
+    with pytest.raises(InvalidInput, match=r"delivery\.dry_run: has no effect"):
+        CirrusNotifier(**GOOD, delivery={"dry_run": True})
+    with pytest.raises(InvalidInput, match=r"delivery\.dry_run: has no effect"):
+        send(CirrusNotifier(**GOOD, delivery={"dry_run": "{{ 'yes' }}"}), context())
+    assert cirrus_default.requests == []

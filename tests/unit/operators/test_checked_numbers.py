@@ -140,4 +140,8 @@ def test_the_connections_database_remembers_what_was_asked_for_all_tasks(
     monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", f"sqlite:///{tmp_path / 'ledger.db'}")
     monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{cirrus_default.connection_uri}&ledger_conn_id=shop_db")
     assert execute("1") == execute("2") == {"valid": True, "phone_number": NUMBER}
+    # The same, said for all that is delivered.
+    said = f"{cirrus_default.connection_uri}&delivery=%7B%22ledger_conn_id%22%3A+%22shop_db%22%7D"
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", said)
+    assert execute("3") == {"valid": True, "phone_number": NUMBER}
     assert len(cirrus_default.requests) == 1

@@ -83,6 +83,7 @@ def test_an_xcom_argument_is_left_for_the_run() -> None:
         pytest.param({"phone_number": ["+447700900123"]}, "one number is asked for at a time", id="list"),
         pytest.param({"opt_in": None}, "opt_in: is missing.* opt_in=True", id="no-opt-in"),
         pytest.param({"opt_in": False}, "opt_in: is missing", id="opt-in-false"),
+        pytest.param({"opt_in": lambda digits: True}, "opt_in: is a function, and Airflow", id="opt-in-function"),
         pytest.param({"opt_in": {"column": "agreed"}}, "opt_in: goes by column", id="opt-in-of-a-row"),
         pytest.param({"max_age": 0, "ledger_conn_id": "l"}, "no time span above 0", id="age-zero"),
         pytest.param(
@@ -96,7 +97,7 @@ def test_validation_takes_one_number(given: dict[str, Any], problem: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "opt_in", ["{{ params.agreed }}", ["+447700900123", "{{ params.more }}"], "s3://shop/agreed.csv", str.isdecimal]
+    "opt_in", ["{{ params.agreed }}", ["+447700900123", "{{ params.more }}"], "s3://shop/agreed.csv"]
 )
 def test_an_opt_in_is_looked_up_when_the_task_runs(opt_in: Any) -> None:
     ValidateContactOperator(task_id="validate", phone_number="{{ params.number }}", opt_in=opt_in)
