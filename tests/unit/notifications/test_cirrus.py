@@ -378,8 +378,9 @@ def test_a_deadline_alert_in_the_triggerer(cirrus_default: Sandbox) -> None:
 
 @both_ways
 def test_what_has_no_effect_on_a_notice_is_refused_before_anything_is_sent(send: Any, cirrus_default: Sandbox) -> None:
+    windowed = {**GOOD, "dedupe_window": timedelta(minutes=10)}
     with pytest.raises(InvalidInput, match=r"delivery\.dry_run: has no effect"):
-        CirrusNotifier(**GOOD, delivery={"dry_run": True})
+        CirrusNotifier(**windowed, delivery={"dry_run": True})
     with pytest.raises(InvalidInput, match=r"delivery\.dry_run: has no effect"):
-        send(CirrusNotifier(**GOOD, delivery={"dry_run": "{{ 'yes' }}"}), context())
+        send(CirrusNotifier(**windowed, delivery={"dry_run": "{{ 'yes' }}"}), context())
     assert cirrus_default.requests == []
