@@ -319,7 +319,7 @@ class SqlCodec(Codec):
     def rules(self, world: World, ledger: Any) -> Rules:
         if self._cap is None:
             return Rules(world)
-        return Rules(world, cap=self._cap, slots=FrequencyCapStore.beside(ledger))
+        return Rules(world, cap=self._cap, slots=ledger.slots())
 
     def judge(self, world: World) -> None:
         if self._cap is not None and not any(task.generation for task in world.tasks):

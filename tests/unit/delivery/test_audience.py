@@ -192,9 +192,9 @@ def test_a_past_schedule_of_a_row_is_refused() -> None:
         pytest.param(Columns(), {"body": ["a\n"]}, "body[0]", id="body"),
         pytest.param(Columns(), {"schedule": 1}, "schedule", id="past"),
         pytest.param(Columns(language="l"), {"schedule": 1}, "schedule", id="past-with-columns"),
-        pytest.param(Columns(body="name"), {}, "body_columns", id="text-for-list"),
-        pytest.param(Columns(buttons=["a", "b"]), {"buttons": [{"type": "url"}]}, "button_columns", id="too-many"),
-        pytest.param(Columns(buttons=["a"]), {"buttons": [{"type": "flow"}]}, "button_columns[0]", id="flow"),
+        pytest.param(Columns(body="name"), {}, "columns.body", id="text-for-list"),
+        pytest.param(Columns(buttons=["a", "b"]), {"buttons": [{"type": "url"}]}, "columns.buttons", id="too-many"),
+        pytest.param(Columns(buttons=["a"]), {"buttons": [{"type": "flow"}]}, "columns.buttons[0]", id="flow"),
         pytest.param(Columns(header="h"), {"header": {"type": "pdf"}}, "header", id="header-type"),
     ],
 )

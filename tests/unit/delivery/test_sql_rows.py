@@ -84,7 +84,7 @@ def test_no_rows_still_have_columns(connection: Any) -> None:
 
 
 def test_a_column_that_stands_twice_is_refused_where_it_is_used(connection: Any) -> None:
-    with pytest.raises(InvalidInput, match="to_column: there are 2 columns 'phone'"):
+    with pytest.raises(InvalidInput, match=r"columns\.to: there are 2 columns 'phone'"):
         read_audience(Query(connection, "SELECT 1 AS phone, 2 AS phone"), Columns(to="phone"), COMMON)
 
 
