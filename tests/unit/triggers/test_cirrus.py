@@ -180,7 +180,10 @@ def test_without_a_memory_the_lookback_decides(cirrus_default: Sandbox) -> None:
 
     async def watch(**given: Any) -> Any:
         event = asyncio.create_task(first(watcher(**given).run()))
-        await looked(cirrus_default, sum(r["operation"] == "objects" for r in cirrus_default.requests) + 2)
+        if given:
+            await asyncio.wait([event], timeout=30)
+        else:
+            await looked(cirrus_default, sum(r["operation"] == "objects" for r in cirrus_default.requests) + 2)
         event.cancel() if not event.done() else None
         await asyncio.wait([event])
         return None if event.cancelled() else event.result()["message"]
