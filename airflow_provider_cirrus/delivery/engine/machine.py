@@ -138,11 +138,6 @@ class Machine:
         return self._is_over or len(self._ready) < _READ_AHEAD
 
     @property
-    def is_over(self) -> bool:
-        """Whether no further message leaves; what is read from then on is only accounted for."""
-        return self._is_over
-
-    @property
     def is_done(self) -> bool:
         """Whether every message that was read has its outcome, and everything is written."""
         return self.is_idle and self._is_exhausted and not (self._ready or self._aside or self._again or self._armed)

@@ -335,7 +335,6 @@ def test_a_connection_that_stays_refused_is_given_up_after_ten_seconds() -> None
     hand = Hand(pause=1.0)
     hand.rows(people(100), is_all=False)
     hand.run(refuse_connection, until=60)
-    assert hand.machine.is_over
     assert hand.counts == {"unsent": 100}
     assert 10 < hand.left[-1][0] < 20
 
