@@ -15,8 +15,8 @@ from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
-from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
-from tests.unit.delivery.test_sql_ledger import PERSON, SENT, opened, scoped
+from tests.unit.delivery.ledger.test_sql import *  # noqa: F403
+from tests.unit.delivery.ledger.test_sql import PERSON, SENT, opened, scoped
 
 
 @pytest.fixture

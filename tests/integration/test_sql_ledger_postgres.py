@@ -18,8 +18,8 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap_store import Frequency
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.postgres import server
-from tests.unit.delivery.test_sql_ledger import *  # noqa: F403
-from tests.unit.delivery.test_sql_ledger import PERSON, SENT, everywhere, opened, scoped
+from tests.unit.delivery.ledger.test_sql import *  # noqa: F403
+from tests.unit.delivery.ledger.test_sql import PERSON, SENT, everywhere, opened, scoped
 
 
 @pytest.fixture

@@ -335,7 +335,7 @@ for number in range(1_000_000):
 
 
 def test_what_was_confirmed_survives_a_kill(engine: Engine, uri: str) -> None:
-    path = f"{Path(__file__).parents[3]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    path = f"{Path(__file__).parents[4]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     env = {**os.environ, "PYTHONPATH": path}
     with subprocess.Popen([sys.executable, "-c", PROGRAM, uri], stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout

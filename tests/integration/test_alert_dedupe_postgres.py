@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_postgres import uri  # noqa: F401
-from tests.unit.delivery.test_notices import (  # noqa: F401
+from tests.unit.delivery.test_alert_dedupe import (  # noqa: F401
     clock,
     opened,
     test_a_claim_holds_for_its_window_and_for_its_key,

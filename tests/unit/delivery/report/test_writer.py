@@ -21,7 +21,7 @@ from airflow_provider_cirrus.delivery.errors import ReportError
 from airflow_provider_cirrus.delivery.report.formats import FIELDS, Line
 from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ENDINGS = ["jsonl", "ndjson", "csv", "parquet"]
 
 # Shared by the tests that need a process of their own.

@@ -580,7 +580,7 @@ for number in range(200):
 
 def test_several_processes_may_add_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "gone.csv"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     running = [subprocess.Popen([sys.executable, "-c", ADDING, path, str(n)], env=env) for n in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
     with path.open(newline="") as file:

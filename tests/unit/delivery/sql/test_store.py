@@ -14,7 +14,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.errors import may_pass
 from airflow_provider_cirrus.delivery.sql.store import engine_for
-from tests.unit.delivery.test_sql_ledger import opened, scoped
+from tests.unit.delivery.ledger.test_sql import opened, scoped
 
 
 def test_a_file_that_is_locked_for_long_may_be_free_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_mariadb import uri  # noqa: F401
-from tests.unit.delivery.test_caps import (  # noqa: F401
+from tests.unit.delivery.rules.test_frequency_cap import (  # noqa: F401
     clock,
     engine,
     test_a_category_counts_its_own_and_no_category_counts_all,
