@@ -128,3 +128,8 @@ def cut_together(texts: Sequence[str], limit: int) -> list[str]:
     while most > 1 and sum(min(len(text), most) for text in texts) > limit:
         most -= 1
     return [cut(text, most) for text in texts]
+
+
+def in_numbers(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 message``, ``2 messages``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -153,18 +153,18 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _not_connected(cause: BaseException, base_url: str) -> NotConnected:
-    hint = "Nothing was sent. Check the host of the connection, and the network."
+    hint = "The request did not leave. Check the host of the connection, and the network."
     match cause:
         case ssl.SSLCertVerificationError():
             return TlsFailed(
                 f"The TLS certificate of {base_url} is not trusted: {cause.verify_message or 'verification failed'}.",
-                hint="Nothing was sent. Check the host; for a private authority set REQUESTS_CA_BUNDLE "
+                hint="The request did not leave. Check the host; for a private authority set REQUESTS_CA_BUNDLE "
                 "and SSL_CERT_FILE.",
             )
         case ssl.SSLError():
             return TlsFailed(
                 f"No TLS connection to {base_url} ({cause.reason or 'handshake failed'}).",
-                hint="Nothing was sent. Check host and port: is it an https:// service?",
+                hint="The request did not leave. Check host and port: is it an https:// service?",
             )
         case socket.gaierror():
             return NotConnected(f"The host of {base_url} is not known.", hint=hint)

@@ -228,6 +228,9 @@ class CirrusHook(BaseHook):
             delivery=delivery,
             report=report,
             audience=[to, messages, audience],
+            template=message.get("template"),
+            language=message.get("language"),
+            message_key=message.get("message_key"),
         )
         try:
             task.check()

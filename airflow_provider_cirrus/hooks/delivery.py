@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.text import in_numbers
 from airflow_provider_cirrus.arguments import allowance, whole
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
@@ -41,6 +42,8 @@ class TaskDelivery:
     :ivar retries: of the task
     :ivar columns: options, each as a dict, an object or None; so are the next three
     :ivar audience: the arguments that say who is messaged, as far as they tell mapped tasks apart
+    :ivar template: that of all messages, for the log; None: each brings its own; so is the language
+    :ivar message_key: that of all messages
     :ivar is_resumed: whether it goes on after it was deferred
     :ivar stop: once set, no further batch leaves
     :raises InvalidInput: options that are none
@@ -54,6 +57,9 @@ class TaskDelivery:
     delivery: Any = None
     report: Any = None
     audience: Sequence[Any] = ()
+    template: Any = None
+    language: Any = None
+    message_key: Any = None
     is_resumed: bool = False
     stop: Event = field(default_factory=Event)
 
@@ -76,6 +82,13 @@ class TaskDelivery:
     def said_report(self) -> Report:
         """The report."""
         return options_of(Report, self.report, "report")
+
+    @property
+    def _subject(self) -> str:
+        """What is sent, as a part of a sentence."""
+        if not isinstance(self.template, str):
+            return ""
+        return f" of template {self.template!r}" + (f" ({self.language})" if isinstance(self.language, str) else "")
 
     @property
     def not_before(self) -> float:
@@ -103,15 +116,17 @@ class TaskDelivery:
         :raises AirflowException: something that time may mend
         """
         from airflow_provider_cirrus.delivery.deliver import deliver
-        from airflow_provider_cirrus.delivery.report.summary import in_words
+        from airflow_provider_cirrus.delivery.report.summary import breakdown
         from airflow_provider_cirrus.hooks.metrics import Metrics
 
         ti, log, delivery = self.context["ti"], self.hook.log, self.said_delivery
         try:
             rate = self.rate()
-            many = "messages" if total is None else f"{total} messages"
-            dry = " A dry run: nothing." if delivery.is_dry else ""
-            log.info("Sending %s, at most %d a second.%s", many, rate, dry)
+            many = "messages" if total is None else in_numbers(total, "message")
+            if delivery.is_dry:
+                log.info("A dry run: %s%s checked, and nothing is sent.", many, self._subject)
+            else:
+                log.info("Sending %s%s, at most %g a second.", many, self._subject, rate)
             metrics = Metrics(ti)
             ledger = None if delivery.is_dry else self.ledger()
             expect(ledger, total)
@@ -136,7 +151,8 @@ class TaskDelivery:
             )
         except CirrusError as error:
             fail(error)
-        log.info("%s, in %.1f s.", in_words(result), result.seconds)
+        report = f" Report: {result.report_uri}." if result.report_uri else ""
+        log.info("%s, in %.1f s%s.%s", breakdown(result), result.seconds, self._subject, report)
         return result
 
     def end(self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None = None) -> dict[str, Any]:
@@ -148,7 +164,7 @@ class TaskDelivery:
         :raises CirrusUnsentError: messages are left that a retry can send
         """
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
-        from airflow_provider_cirrus.delivery.report.summary import complaints, in_words, summary
+        from airflow_provider_cirrus.delivery.report.summary import explanation, in_words, summary
 
         delivery = self.said_delivery
         found = summary(result)
@@ -172,15 +188,16 @@ class TaskDelivery:
             return found
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         self.context["ti"].xcom_push(key="return_value", value=found)
-        message = f"{in_words(result)}. {complaints(result)}."
-        if result.error:
-            message += f" {result.error.hint}"
+        lines = [f"{in_words(result)}{self._subject}.", *explanation(result)]
         if was_ended:
-            message = f"The task was told to end before all was sent. {message}"
+            lines.insert(0, "The task was told to end before all was sent.")
+        if result.report_uri:
+            lines.append(f"Report: {result.report_uri}")
         if how is Verdict.RETRY:
             # What a retry sends: what is unsent and, at least once, what may not have been sent.
-            raise CirrusUnsentError(message, result.error.retry_after if result.error else None)
-        raise AirflowFailException(f"{message} (max_failed={max_failed})")
+            raise CirrusUnsentError("\n".join(lines), result.error.retry_after if result.error else None)
+        lines.append(f"More than max_failed={max_failed} allows.")
+        raise AirflowFailException("\n".join(lines))
 
     def ledger(self) -> Ledger | None:
         """
@@ -236,12 +253,11 @@ class TaskDelivery:
     ) -> None:
         assert result.resume_at is not None
         until = datetime.fromtimestamp(result.resume_at, UTC).isoformat(timespec="seconds")
-        self.hook.log.info("%d messages wait for the end of quiet hours; going on at %s.", result.deferred, until)
+        wait = f"{in_numbers(result.deferred, 'message')} {'waits' if result.deferred == 1 else 'wait'}"
+        self.hook.log.info("%s for the end of quiet hours; going on at %s.", wait, until)
         if defer is not None:
             defer(result)
-        raise CirrusUnsentError(
-            f"{result.deferred} messages wait for the end of quiet hours, at {until}.", result.resume_at - time.time()
-        )
+        raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
 
 
 def check_suppressed(rules: Rules, found: Mapping[str, Any], context: Context) -> None:

@@ -384,8 +384,7 @@ class CirrusNotifier(BaseNotifier):
             return
         accepted = result.counts["accepted"]
         if bad := result.total - accepted:
-            hint = f" {result.error.hint}" if result.error else ""
-            raise AirflowException(f"{bad} of {result.total} notices were not accepted: {complaints(result)}.{hint}")
+            raise AirflowException(f"{bad} of {result.total} notices were not accepted: {complaints(result)}.")
         self.log.info("Notice %r: %d accepted.", self.template, accepted)
 
 

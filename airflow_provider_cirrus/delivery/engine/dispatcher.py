@@ -152,6 +152,7 @@ class _Run:
             raise broken
         self._delivery.error, self._delivery.seconds = machine.error, time.monotonic() - begun
         self._delivery.deferred, self._delivery.resume_at = machine.deferred, machine.resume_at
+        self._delivery.stopped, self._delivery.remedy = machine.stopped, machine.remedy
         return self._delivery
 
     # ---- the reading thread

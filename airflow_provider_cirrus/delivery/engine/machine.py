@@ -22,12 +22,16 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from airflow_provider_cirrus.api import errors
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.codes import meaning_of
+from airflow_provider_cirrus.api.errors import CirrusError, Disposition
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.api.text import in_numbers
 from airflow_provider_cirrus.api.wire import MAX_BATCH
 from airflow_provider_cirrus.delivery.engine.pair_limit import PairLimit
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Effects, Item, Options, Outcomes
+from airflow_provider_cirrus.delivery.engine.progress import Troubles
 from airflow_provider_cirrus.delivery.engine.rate_limit import Frequency, RateLimit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
@@ -121,6 +125,9 @@ class Machine:
         self.broken: BaseException | None = None
         #: The last error of a whole request.
         self.error: CirrusError | None = None
+        #: Why the run stopped by itself, and what to do about it; empty where it did not.
+        self.stopped = self.remedy = ""
+        self._troubles = Troubles(log)
         #: How many of the unsent wait for the end of quiet hours, and the Unix seconds of the first of these ends.
         self.deferred = 0
         self.resume_at: float | None = None
@@ -401,7 +408,7 @@ class Machine:
             self._may_write = False
             self.break_off(error, now, wall)
             return
-        log.warning("The ledger does not answer; nothing is sent until it does. %s", error)
+        self._troubles.say("ledger", f"The ledger does not answer; nothing is sent until it does. {error}", now)
         self._write_not_before = now + self._ledger_pause
         self._ledger_pause = min(2 * self._ledger_pause, _LEDGER_PAUSES[1])
         self._go_on(now, wall)
@@ -538,7 +545,7 @@ class Machine:
             self._is_failing, self._unreached_since, self._throttled_since = False, None, None
             self._block(sent)
             if sent.stop:
-                self._end()
+                self._end(*_why_account_stops(sent))
             return
         self.error = error
         self._is_failing = True
@@ -547,11 +554,14 @@ class Machine:
             self._unreached_since = None
             self._throttled_since = now if self._throttled_since is None else self._throttled_since
             self._limit.slow_down(error.retry_after, now)
-            log.warning("%s Going on at %.0f messages a second.", error.message, self._limit.rate(now))
+            self._troubles.say(
+                type(error), f"{error.message} Going on at {self._limit.rate(now):.0f} messages a second.", now
+            )
             is_too_long = (error.retry_after or 0) > _LONGEST_WAIT
             give_up = give_up or is_too_long or now - self._throttled_since > _PATIENCE_THROTTLED
         else:
-            log.warning("%d messages are %s. %s", len(sent.results), sent.results[0].outcome, error)
+            what = f"{in_numbers(len(sent.results), 'message')} {'is' if len(sent.results) == 1 else 'are'}"
+            self._troubles.say(type(error), f"{what} {sent.results[0].outcome}. {error}", now)
             if isinstance(error, errors.BadRequest):
                 # The server works; what is wrong is in the request, and it is being looked for.
                 self._has_answer = True
@@ -569,7 +579,7 @@ class Machine:
                 self._window = 1
                 give_up = give_up or self._failures >= _FAILURES
         if give_up:
-            self._end()
+            self._end(error.message, error.hint)
 
     def _block(self, sent: SendResult) -> None:
         for pair in sent.blocked:
@@ -629,13 +639,16 @@ class Machine:
 
     def abandon(self, wall: float) -> None:
         """Wait no longer for what is in flight: whether it was sent is not known. The last event of a run."""
+        self._troubles.sum_up()
         for batch in self._in_flight.values():
             entry = self._entry(Outcome.UNKNOWN, "the task ended before an answer came", wall)
             self._effects.tell += [self._told(item, entry) for item in batch.items]
         self._in_flight.clear()
         self._may_write = False
 
-    def _end(self) -> None:
+    def _end(self, stopped: str = "", remedy: str = "") -> None:
+        if not self._is_over:
+            self.stopped, self.remedy = stopped, remedy
         self._is_over = True
 
     def _go_on(self, now: float, wall: float) -> None:
@@ -672,6 +685,14 @@ class Machine:
             for batch in self._writing.batches:
                 self._effects.tell += [self._settled(item, Outcome.UNSENT, _NOT_ITS_TURN, wall) for item in batch.items]
             self._writing = None
+
+
+def _why_account_stops(sent: SendResult) -> tuple[str, str]:
+    """Return why nothing more can be sent, after a message was refused for the whole account; and the remedy."""
+    refused = next(one for one in sent.results if errors.disposition(one.code) is Disposition.STOP)
+    if (meaning := meaning_of(refused.code)) is None:
+        return f"Cirrus refuses all messages of the account: {mask_all(refused.reason or '')}", ""
+    return f"Cirrus refuses all messages of the account ({refused.code}): {meaning.says}.", meaning.remedy
 
 
 def most_in_flight(concurrency: int) -> int:

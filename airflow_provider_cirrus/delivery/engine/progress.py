@@ -1,15 +1,18 @@
-"""Progress in the task log, at a pace that a person can follow."""
+"""Progress and troubles in the task log, at a pace that a person can follow."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+
+from airflow_provider_cirrus.api.text import in_numbers
 
 log = logging.getLogger(__name__)
 
-# Seconds between two lines.
+# Seconds between two lines: of progress, and of one kind of trouble.
 _EVERY = 10.0
+_TROUBLE_EVERY = 60.0
 
 
 class Progress:
@@ -40,7 +43,43 @@ class Progress:
         self._told, self._told_done = now, done
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         if self._total is None:
-            log.info("%d messages so far, %.0f a second: %s.", done, rate, outcomes)
+            log.info("%s so far, %.0f a second: %s.", in_numbers(done, "message"), rate, outcomes)
         else:
             left = f"{(self._total - done) / rate:.0f} s left" if rate else "waiting"
             log.info("%d of %d messages, %.0f a second, %s: %s.", done, self._total, rate, left, outcomes)
+
+
+class Troubles:
+    """Tells what goes wrong again and again: once at first, then once a minute, and at the end how often it was."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        # For each kind: how often it was, how often by the last line, and when that was.
+        self._seen: dict[Hashable, tuple[int, int, float]] = {}
+        self._last: dict[Hashable, str] = {}
+
+    def say(self, kind: Hashable, text: str, now: float) -> None:
+        """
+        Take note of something that went wrong.
+
+        :param kind: what is one and the same trouble
+        :param text: for the log
+        :param now: seconds on a clock that only grows
+        """
+        times, told, at = self._seen.get(kind, (0, 0, 0.0))
+        times += 1
+        if told and now - at < _TROUBLE_EVERY:
+            self._seen[kind] = times, told, at
+            self._last[kind] = text
+            return
+        more = f" ({times - told} times since it was last said here)" if told else ""
+        self._seen[kind] = times, times, now
+        self._last.pop(kind, None)
+        self._log.warning("%s%s", text, more)
+
+    def sum_up(self) -> None:
+        """Say how often it was that was not said each time."""
+        for kind, text in self._last.items():
+            times, told, _ = self._seen[kind]
+            self._log.warning("%s (%s in all; %d not said here)", text, in_numbers(times, "time"), times - told)
+        self._last.clear()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 #: Up to so many messages the results themselves are kept.
 KEPT = 100
+# Reasons that are told apart for each run, texts whose reason is remembered, and recipients named with each.
+_PATTERNS, _TEXTS, _RECIPIENTS = 60, 1_000, 3
+_DIGITS = re.compile(r"\d+")
 
 
 # Not frozen, which takes three times as long to make; one is made for every message.
@@ -25,6 +31,61 @@ class MessageOutcome:
     consent: ConsentRecord = NO_RECORD
 
 
+@dataclass(slots=True)
+class Reason:
+    """
+    Messages that were not accepted, all for the same reason.
+
+    :ivar outcome: of all of them
+    :ivar code: Meta's, where they have one
+    :ivar text: of the first of them, with masked numbers
+    :ivar count: how many they are
+    :ivar recipients: some of them, masked
+    """
+
+    outcome: Outcome
+    code: int | None
+    text: str
+    count: int = 0
+    recipients: list[str] = field(default_factory=list)
+
+
+class Reasons:
+    """Counts why messages were not accepted: as many as they are, they have few reasons."""
+
+    def __init__(self) -> None:
+        self._by_text: dict[tuple[Outcome, int | None, str | None], Reason] = {}
+        self._by_pattern: dict[tuple[Outcome, int | str], Reason] = {}
+
+    def __iter__(self) -> Iterator[Reason]:
+        """Yield the reasons, those first that most messages have."""
+        return iter(sorted(self._by_pattern.values(), key=lambda reason: -reason.count))
+
+    def add(self, recipient: str, entry: Entry) -> None:
+        """Count one more message that was not accepted."""
+        text = (entry.outcome, entry.code, entry.reason)
+        reason = self._by_text.get(text)
+        if reason is None:
+            reason = self._reason(entry)
+            if len(self._by_text) < _TEXTS:
+                self._by_text[text] = reason
+        reason.count += 1
+        if recipient and len(reason.recipients) < _RECIPIENTS and (masked := mask(recipient)) not in reason.recipients:
+            reason.recipients.append(masked)
+
+    def _reason(self, entry: Entry) -> Reason:
+        text = mask_all(entry.reason or "no reason given")
+        # Texts that differ in a number only, such as a length, say the same; so does whatever has the same code.
+        pattern: int | str = _DIGITS.sub("#", text) if entry.code is None else entry.code
+        found = self._by_pattern.get((entry.outcome, pattern))
+        if found is None and len(self._by_pattern) >= _PATTERNS:
+            pattern = text = "other reasons"
+            found = self._by_pattern.get((entry.outcome, pattern))
+        if found is None:
+            found = self._by_pattern[entry.outcome, pattern] = Reason(entry.outcome, entry.code, text)
+        return found
+
+
 @dataclass
 class DeliveryResult:
     """
@@ -32,8 +93,10 @@ class DeliveryResult:
 
     :ivar counts: the number of messages by outcome, all outcomes named; they add up to the audience
     :ivar kept: all messages in the order of the audience, where there are at most 100
-    :ivar complaints: some that were not accepted, for people
-    :ivar error: the last error of a whole request, for its hint and its ``retry_after``
+    :ivar reasons: why messages were not accepted, counted
+    :ivar error: the last error of a whole request, for its ``retry_after``
+    :ivar stopped: why the run stopped before the end of its audience; empty where it did not
+    :ivar remedy: what to do about that
     :ivar seconds: how long it took
     :ivar deferred: how many of the unsent wait for the end of quiet hours
     :ivar resume_at: Unix seconds of the first of these ends
@@ -42,8 +105,10 @@ class DeliveryResult:
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
     kept: dict[int, MessageOutcome] = field(default_factory=dict)
-    complaints: list[MessageOutcome] = field(default_factory=list)
+    reasons: Reasons = field(default_factory=Reasons)
     error: CirrusError | None = None
+    stopped: str = ""
+    remedy: str = ""
     seconds: float = 0.0
     deferred: int = 0
     resume_at: float | None = None
@@ -66,5 +131,5 @@ class DeliveryResult:
         self.counts[settled.entry.outcome] += 1
         if len(self.kept) < KEPT:
             self.kept[settled.index] = settled
-        if settled.entry.outcome is not Outcome.ACCEPTED and len(self.complaints) < KEPT:
-            self.complaints.append(settled)
+        if settled.entry.outcome is not Outcome.ACCEPTED:
+            self.reasons.add(settled.recipient, settled.entry)

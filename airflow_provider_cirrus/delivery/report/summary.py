@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cirrus.api.phone import mask, mask_all
+from airflow_provider_cirrus.api.codes import meaning_of
+from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.engine.result import KEPT, DeliveryResult, MessageOutcome
+from airflow_provider_cirrus.api.text import in_numbers
+from airflow_provider_cirrus.delivery.engine.result import KEPT, DeliveryResult, MessageOutcome, Reason
 from airflow_provider_cirrus.delivery.report.formats import Line
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.report.writer import ReportFile
 
 # Enough to see the pattern, few enough to be read.
-_SHOWN = 5
+_SHOWN = 10
+# Reasons in a result, which Airflow keeps for ever.
+_KEPT_REASONS = 20
+# What keeps a task from being a success.
+_BAD = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
 
 
 def summary(delivery: DeliveryResult) -> dict[str, Any]:
@@ -22,8 +28,9 @@ def summary(delivery: DeliveryResult) -> dict[str, Any]:
     Return the summary of a delivery.
 
     :return: ``{"total": int, "accepted": int, "rejected": int, …, "seconds": float, "messages_per_second": float,
-        "report": str | None, "outcomes": [...]}``; there is a count for every outcome, and they add up to the
-        total; the outcomes stand there for up to 100 messages, each with
+        "report": str | None, "reasons": [...], "outcomes": [...]}``; there is a count for every outcome, and they
+        add up to the total; the reasons are the 20 that most messages have which were not accepted, each with
+        ``outcome, code, reason, count``; the outcomes stand there for up to 100 messages, each with
         ``index, recipient, outcome, message_id, object_id, code, reason``
     """
     total = delivery.total
@@ -33,6 +40,10 @@ def summary(delivery: DeliveryResult) -> dict[str, Any]:
         "seconds": round(delivery.seconds, 3),
         "messages_per_second": round(total / delivery.seconds, 1) if delivery.seconds else 0.0,
         "report": delivery.report_uri,
+        "reasons": [
+            {"outcome": str(reason.outcome), "code": reason.code, "reason": reason.text, "count": reason.count}
+            for reason in delivery.reasons
+        ][:_KEPT_REASONS],
     }
     if total <= KEPT:
         found["outcomes"] = [
@@ -45,19 +56,74 @@ def summary(delivery: DeliveryResult) -> dict[str, Any]:
 def in_words(delivery: DeliveryResult) -> str:
     """Return the counts as a sentence: ``3 messages: 2 accepted, 1 rejected``."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in delivery.counts.items() if count)
-    return f"{delivery.total} messages: {counts}"
+    total = in_numbers(delivery.total, "message")
+    return f"{total}: {counts}" if counts else total
+
+
+def breakdown(delivery: DeliveryResult) -> str:
+    """Return the counts as a sentence with what they are made of: suppressed by rule, rejected by code."""
+    parts = []
+    for outcome, count in delivery.counts.items():
+        if count:
+            kinds = _kinds(delivery, outcome)
+            parts.append(f"{count} {outcome}" + (f" ({', '.join(kinds)})" if kinds else ""))
+    total = in_numbers(delivery.total, "message")
+    return f"{total}: {', '.join(parts)}" if parts else total
+
+
+def _kinds(delivery: DeliveryResult, outcome: str) -> list[str]:
+    counts: dict[str, int] = {}
+    for reason in delivery.reasons:
+        if reason.outcome == outcome and outcome in (Outcome.SUPPRESSED, Outcome.REJECTED):
+            if outcome == Outcome.SUPPRESSED:
+                kind = reason.text.partition(":")[0]
+            else:
+                kind = "no code" if reason.code is None else f"code {reason.code}"
+            counts[kind] = counts.get(kind, 0) + reason.count
+    return [f"{count} {kind}" for kind, count in counts.items()]
+
+
+def explanation(delivery: DeliveryResult) -> list[str]:
+    """
+    Return why not all was accepted, the cause first, a line for each reason; numbers are masked.
+
+    :return: lines without an end; none where all was accepted
+    """
+    lines = []
+    if delivery.stopped:
+        lines.append(f"Stopped: {delivery.stopped}")
+    reasons = [reason for reason in delivery.reasons if reason.outcome in _BAD]
+    if remedy := delivery.remedy or _hint(delivery, reasons):
+        lines.append(f"What to do: {remedy}")
+    lines += [_line_of(reason, delivery.stopped) for reason in reasons[:_SHOWN]]
+    if more := reasons[_SHOWN:]:
+        lines.append(f"and {sum(reason.count for reason in more)} more, for {in_numbers(len(more), 'other reason')}")
+    return lines
 
 
 def complaints(delivery: DeliveryResult) -> str:
-    """Return what kept messages from being accepted, with masked numbers; empty where nothing did."""
-    bad = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
-    found = [settled for settled in delivery.complaints if settled.entry.outcome in bad]
-    shown = "; ".join(
-        f"{mask(settled.recipient)} {settled.entry.outcome}: {mask_all(settled.entry.reason or 'no reason given')}"
-        for settled in found[:_SHOWN]
-    )
-    more = sum(delivery.counts[outcome] for outcome in bad) - _SHOWN
-    return shown + (f"; and {more} more" if more > 0 else "")
+    """Return the same in one line; empty where all was accepted."""
+    return "; ".join(line.removesuffix(".") for line in explanation(delivery))
+
+
+def _hint(delivery: DeliveryResult, reasons: Sequence[Reason]) -> str:
+    """Return what to do about the last request that failed, where messages were lost by it."""
+    error = delivery.error
+    if error is None or delivery.stopped or mask_all(error.message) not in [reason.text for reason in reasons]:
+        return ""
+    return error.hint
+
+
+def _line_of(reason: Reason, stopped: str) -> str:
+    # Of many, a few are worth no more than their number.
+    who = ", ".join(reason.recipients) + (", …" if reason.count > len(reason.recipients) > 0 else "")
+    line = f"{reason.count} {reason.outcome}: {reason.text}"
+    meaning = meaning_of(reason.code)
+    if reason.code is not None and str(reason.code) not in reason.text:
+        line += f" (code {reason.code})"
+    if meaning is not None and meaning.says not in stopped:
+        line += f" [{meaning.says}{'. ' if meaning.remedy else ''}{meaning.remedy.removesuffix('.')}]"
+    return f"{line} ({who})" if who else line
 
 
 def lines_to(report_file: ReportFile) -> Callable[[Sequence[MessageOutcome]], None]:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput, NotConnected
+from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplete, LedgerSuperseded, LedgerUnavailable
-from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery, fail
@@ -206,3 +208,48 @@ def test_a_fingerprint_is_the_same_in_every_process_and_another_for_other_things
     assert first == second
     assert len(set(first)) == len(first)
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def ended(result: DeliveryResult, **options: Any) -> str:
+    """Return what a task says that fails."""
+    ti = SimpleNamespace(try_number=1, max_tries=2, dag_id="d", run_id="r", task_id="t", map_index=-1)
+    ti.xcom_push = lambda key, value: None
+    task = TaskDelivery(CirrusHook(), {"ti": ti}, 2, delivery=options, template="order_update", language="en")
+    with pytest.raises(AirflowException) as caught:
+        task.end(result)
+    return str(caught.value)
+
+
+def test_whoever_is_on_call_reads_the_cause_and_the_remedy_first() -> None:
+    result = DeliveryResult(stopped="Cirrus refuses all messages of the account (131031): the account is locked.")
+    result.remedy = "See the account's page in WhatsApp Manager."
+    entries = [Entry(Outcome.ACCEPTED, "m")] * 660 + [Entry(Outcome.REJECTED, code=131026, reason="(#131026) no")] * 12
+    entries += [Entry(Outcome.UNSENT, reason="the run stopped before its turn")] * 3806
+    for index, entry in enumerate(entries):
+        result.add(MessageOutcome(index, b"k", f"4477009{index:05d}", entry))
+    result.report_uri = "/reports/r.jsonl"
+    lines = ended(result).splitlines()
+    assert lines[:4] == [
+        "4478 messages: 660 accepted, 12 rejected, 3806 unsent of template 'order_update' (en).",
+        "Stopped: Cirrus refuses all messages of the account (131031): the account is locked.",
+        "What to do: See the account's page in WhatsApp Manager.",
+        "3806 unsent: the run stopped before its turn (+44******0672, +44******0673, +44******0674, …)",
+    ]
+    assert lines[4].startswith("12 rejected: (#131026) no [the message cannot reach the number")
+    assert lines[5:] == ["Report: /reports/r.jsonl"]
+    assert max(map(len, lines)) < 200, "a line that fits a screen"
+
+
+def test_a_hint_never_contradicts_the_counts() -> None:
+    result = DeliveryResult(error=NotConnected("No connection to h.", hint="The request did not leave. Check it."))
+    result.add(MessageOutcome(0, b"k", "447700900101", Entry(Outcome.ACCEPTED, "m")))
+    result.add(MessageOutcome(1, b"k", "447700900102", Entry(Outcome.UNSENT, reason="No connection to h.")))
+    said = ended(result)
+    assert "Nothing was sent" not in said
+    assert "What to do: The request did not leave. Check it." in said
+
+
+def test_a_failure_of_which_nothing_is_left_to_retry_names_the_limit() -> None:
+    result = DeliveryResult()
+    result.add(MessageOutcome(0, b"k", "447700900101", Entry(Outcome.REJECTED, reason="no")))
+    assert ended(result).splitlines()[-1] == "More than max_failed=0 allows."

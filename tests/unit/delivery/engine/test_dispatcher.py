@@ -480,3 +480,40 @@ def test_a_run_starts_with_one_request_and_widens_with_good_answers(client: Cirr
     assert found(run(client, people(600), Store(), send=send, concurrency=8)) == {"accepted": 600}
     assert first_alone[0] == 1
     assert 4 <= most[0] <= 8
+
+
+def test_an_account_that_is_locked_stops_the_run_and_says_so(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("refused", recipient="447700900025", failed="(#131031) Business account has been locked")
+    sandbox.add_fault("refused", recipient="447700900003", failed="(#131026) undeliverable")
+    delivery = run(client, people(100))
+    assert found(delivery) == {"accepted": 38, "rejected": 2, "unsent": 60}
+    assert delivery.stopped == "Cirrus refuses all messages of the account (131031): the account is locked."
+    assert delivery.remedy == "See the account's page in WhatsApp Manager."
+
+
+def test_a_token_that_is_refused_stops_the_run_with_its_remedy(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("unauthorized", skip=1)
+    delivery = run(client, people(60))
+    assert found(delivery) == {"accepted": 20, "unsent": 40}
+    assert "did not accept the token (401)" in delivery.stopped
+    assert "password" in delivery.remedy
+
+
+def test_a_run_to_its_end_was_not_stopped(client: CirrusClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault("rate_limited_retry_after", retry_after=0)
+    delivery = run(client, people(45))
+    assert found(delivery) == {"accepted": 45}
+    assert delivery.stopped == delivery.remedy == ""
+
+
+def test_a_storm_of_refusals_is_told_once_and_summed_up(
+    client: CirrusClient, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.add_fault("rate_limited_retry_after", retry_after=0, times=12)
+    with caplog.at_level("WARNING"):
+        delivery = run(client, people(60), pause=0.001)
+    assert sum(request["status"] == 429 for request in sandbox.requests) == 12
+    assert found(delivery)["accepted"] >= 20
+    said = [record.getMessage() for record in caplog.records if "slow down" in record.getMessage()]
+    assert len(said) == 2
+    assert said[1].endswith("(12 times in all; 11 not said here)")
