@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -66,3 +68,20 @@ def whole(value: Any, field: str, least: int) -> int:
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise InvalidInput(field, f"{value!r} is no whole number from {least} on.")
     return int(text)
+
+
+def time_span(value: Any, field: str) -> float:
+    """
+    Return the seconds of a time span.
+
+    :param value: a timedelta, or seconds as a number or text
+    :raises InvalidInput: anything else, or nothing above 0
+    """
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 < seconds < math.inf:
+        shown = repr(value)[:40]
+        raise InvalidInput(field, f"{shown} is no time span above 0.", hint="Give a timedelta, or seconds.")
+    return seconds

@@ -149,9 +149,12 @@ class Disposition(Enum):
     STOP_TEMPLATE = "stop_template"  #: this template in this language: every further message with both would fail too
 
 
+#: Meta's codes of what is refused for a time, such as 131049 for a day: not sent, and worth another try then.
+LATER_CODES = (131049, 132015, 134101, 131057)
+
 _DISPOSITIONS = {
     **dict.fromkeys((4, 80007, 130429, 131056, 131000, 131016, 133004), Disposition.THROTTLE),
-    **dict.fromkeys((131049, 132015, 134101, 131057), Disposition.LATER),
+    **dict.fromkeys(LATER_CODES, Disposition.LATER),
     **dict.fromkeys((131031, 131042, 131045, 131048, 131064, 368, 190), Disposition.STOP),
     **dict.fromkeys((132001, 132016), Disposition.STOP_TEMPLATE),
 }

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, whole
+from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, time_span, whole
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 
 Options = TypeVar("Options", "Rules", "Delivery", "Report", Columns)
 
 _MODES = ("at_most_once", "at_least_once")
 _RECIPIENTS = ("full", "masked", "hash")
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class Delivery:
     :ivar shards: how many parts there are; :meth:`sharded` makes all of them
     :ivar ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where messages
         have a ``message_key``; None: the Cirrus connection's own, or Airflow's task state store (3.3 and later)
+    :ivar retry_rejected_after: of messages with a ``message_key`` that an earlier run was refused with a code that
+        passes (131049, 132015, 134101, 131057), send again those that are so old: a timedelta, or seconds, of at least
+        a day; None: never. Each run tries them once. Needs a ``ledger_conn_id``
     :ivar resend: send again what an earlier run of this task sent, on purpose
     :ivar dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
         succeeds, and nothing is remembered of it
@@ -117,6 +122,7 @@ class Delivery:
     shard: int | str | None = None
     shards: int | str | None = None
     ledger_conn_id: str | None = None
+    retry_rejected_after: timedelta | float | str | None = None
     resend: bool | str | None = None
     dry_run: bool | str | None = None
 
@@ -144,6 +150,8 @@ class Delivery:
             whole(self.messages_per_second, "messages_per_second", 1)
         if is_literal(self.shard) and is_literal(self.shards):
             self.part()
+        if is_literal(self.retry_rejected_after):
+            self.rejected_wait()
         for name in ("resend", "dry_run"):
             if (value := getattr(self, name)) is not None and is_literal(value):
                 is_true(value, name)
@@ -162,6 +170,23 @@ class Delivery:
     def is_resend(self) -> bool:
         """Whether what was sent is sent again; raises InvalidInput where that cannot be told."""
         return self.resend is not None and is_true(self.resend, "resend")
+
+    def rejected_wait(self) -> float | None:
+        """
+        Return the seconds of ``retry_rejected_after``.
+
+        :raises InvalidInput: no time span, or less than a day: 131049 asks for one (Meta)
+        """
+        if self.retry_rejected_after is None:
+            return None
+        seconds = time_span(self.retry_rejected_after, "retry_rejected_after")
+        if seconds < _DAY:
+            raise InvalidInput(
+                "retry_rejected_after",
+                f"{seconds:g} s is less than a day.",
+                hint="Meta asks for a day at least before somebody is tried again: timedelta(days=1).",
+            )
+        return seconds
 
     def part(self) -> tuple[int, int] | None:
         """

@@ -13,7 +13,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_true
+from airflow_provider_cirrus.arguments import is_true, time_span
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
 from airflow_provider_cirrus.hooks.connection import client_options, connection_options, database_url, ledger_conn_id_of
@@ -228,9 +228,7 @@ class CirrusHook(BaseHook):
             delivery=delivery,
             report=report,
             audience=[to, messages, audience],
-            template=message.get("template"),
-            language=message.get("language"),
-            message_key=message.get("message_key"),
+            **{name: message.get(name) for name in ("template", "language", "message_key")},
         )
         try:
             task.check()
@@ -342,11 +340,11 @@ class CirrusHook(BaseHook):
         :raises CirrusError: no answer, or no ledger
         """
         from airflow_provider_cirrus.api.phone import to_digits
-        from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_MAX_AGE, age_of, require_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_MAX_AGE, require_opt_in
         from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 
         digits = to_digits(number, "phone_number")
-        age = DEFAULT_MAX_AGE if max_age is None else age_of(max_age)
+        age = DEFAULT_MAX_AGE if max_age is None else time_span(max_age, "max_age")
         client, budget = self.get_conn(), self.validations_per_day
         require_opt_in(opt_in, digits, self.source_engine)
         engine = self.sql_engine(ledger_conn_id)

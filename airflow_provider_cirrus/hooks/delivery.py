@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
 from airflow_provider_cirrus.arguments import allowance, whole
 from airflow_provider_cirrus.delivery.audience.columns import Columns
@@ -212,8 +212,27 @@ class TaskDelivery:
             # What waited for the end of quiet hours is still the same try.
             resumed=self.is_resumed,
             audience=self.identity(),
+            retry_rejected_after=self.said_delivery.rejected_wait(),
         )
+        if not self.hook.ledger_conn_id_or(self.said_delivery.ledger_conn_id):
+            self._check_memory()
         return open_ledger(self.hook, self.context, task, self.said_delivery.ledger_conn_id)
+
+    def _check_memory(self) -> None:
+        """Say what is asked for and needs a memory across runs, which only a database has."""
+        if self.said_delivery.retry_rejected_after is not None:
+            raise InvalidInput(
+                "retry_rejected_after",
+                "needs a database that remembers across runs.",
+                hint="Give the Cirrus connection, or the delivery of the task, a ledger_conn_id.",
+            )
+        lists = [given for given in self.audience if isinstance(given, list | tuple)]
+        of_messages = any(isinstance(one, Mapping) and one.get("message_key") for given in lists for one in given)
+        if self.message_key or self.said_columns.key or of_messages:
+            self.hook.log.warning(
+                "Message keys are remembered for this task and run only: another run sends the same messages again. "
+                "Give the Cirrus connection a ledger_conn_id, so that a database remembers them for ever."
+            )
 
     def identity(self) -> Mapping[str, Any]:
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.arguments import is_literal, time_span
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import (
     Delivery,
@@ -308,14 +308,14 @@ class ValidateContactOperator(CirrusOperator):
         return found
 
     def _check_literals(self) -> None:
-        from airflow_provider_cirrus.delivery.contact_checks.guard import age_of, check_opt_in
+        from airflow_provider_cirrus.delivery.contact_checks.guard import check_opt_in
 
         if is_literal(self.phone_number):
             _one_number(self.phone_number)
         if is_literal(self.opt_in):
             check_opt_in(self.opt_in)
         if self.max_age is not None:
-            age_of(self.max_age)
+            time_span(self.max_age, "max_age")
 
     def _ask(self, number: str, context: Context) -> bool:
         from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in

@@ -8,7 +8,6 @@ answered with valid. So none is asked for without an opt-in, none twice in a lon
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -74,20 +73,3 @@ def require_opt_in(opt_in: Any, digits: str, connect: Callable[[str], Engine] | 
             f"{mask(digits)} is not asked for: {found}.",
             hint="Only people who agreed to messages from you may be.",
         )
-
-
-def age_of(value: Any) -> float:
-    """
-    Return a ``max_age`` in seconds.
-
-    :param value: a timedelta, or seconds as a number or text
-    :raises InvalidInput: neither, or not above 0
-    """
-    try:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if isinstance(value, bool) or not 0 < seconds < float("inf"):
-        shown = repr(value[:40]) if isinstance(value, str) else repr(value)[:40]
-        raise InvalidInput("max_age", f"{shown} is no time span above 0.", hint="Give a timedelta, or seconds.")
-    return seconds

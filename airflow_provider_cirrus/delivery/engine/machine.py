@@ -555,13 +555,13 @@ class Machine:
             self._throttled_since = now if self._throttled_since is None else self._throttled_since
             self._limit.slow_down(error.retry_after, now)
             self._troubles.say(
-                type(error), f"{error.message} Going on at {self._limit.rate(now):.0f} messages a second.", now
+                type(error).__name__, f"{error.message} Going on at {self._limit.rate(now):.0f} messages a second.", now
             )
             is_too_long = (error.retry_after or 0) > _LONGEST_WAIT
             give_up = give_up or is_too_long or now - self._throttled_since > _PATIENCE_THROTTLED
         else:
             what = f"{in_numbers(len(sent.results), 'message')} {'is' if len(sent.results) == 1 else 'are'}"
-            self._troubles.say(type(error), f"{what} {sent.results[0].outcome}. {error}", now)
+            self._troubles.say(type(error).__name__, f"{what} {sent.results[0].outcome}. {error}", now)
             if isinstance(error, errors.BadRequest):
                 # The server works; what is wrong is in the request, and it is being looked for.
                 self._has_answer = True

@@ -47,6 +47,8 @@ class TaskTry:
     :ivar audience: what this task's part of the audience is (shards, mapping), as JSON has it; a ledger that cannot
         see the other mapped tasks refuses where it has changed
     :ivar run_was_cleared: whether anything of the DAG run was ever cleared
+    :ivar retry_rejected_after: seconds after which a message that another run was refused for a time only is free;
+        None: it never is
     """
 
     try_number: int = 1
@@ -56,6 +58,7 @@ class TaskTry:
     resumed: bool = False
     audience: Mapping[str, Any] = field(default_factory=dict)
     run_was_cleared: bool = False
+    retry_rejected_after: float | None = None
 
     @property
     def was_cleared(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from airflow_provider_cirrus.api.errors import LATER_CODES
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
@@ -120,6 +121,8 @@ class SqlLedger(SqlStore):
         self.is_global = is_global
         # Whether no other mapped task can have the same message, so what another has left is this message's outcome.
         self._is_sharded = False
+        # Seconds after which what somebody else's message was refused for, for a time only, may be tried again.
+        self._retry_rejected_after: float | None = None
         # What load() has shown as unknown of other mapped tasks: only of these, to be asked for means to be repeated.
         self._left_open: set[bytes] = set()
         # Made once: to make a statement takes as long as to write a dozen rows.
@@ -146,6 +149,7 @@ class SqlLedger(SqlStore):
         :raises LedgerUnavailable: it does not answer; may be repeated
         """
         self._is_sharded = task.audience.get("shards") is not None
+        self._retry_rejected_after = task.retry_rejected_after
 
         def work(connection: Connection) -> None:
             self.fence.take_over(connection)
@@ -287,22 +291,29 @@ class SqlLedger(SqlStore):
         return bool(is_shut_out or row.time <= self.clock() - _PATIENCE)
 
     def _may_take(self, key: bytes, row: Any, holders: Mapping[str, str]) -> bool:
-        if row.state == Outcome.UNSENT or row.state not in _OPEN:
-            return bool(row.state == Outcome.UNSENT)
+        if row.state not in _OPEN:
+            return bool(row.state == Outcome.UNSENT) or self._may_be_tried_again(row)
         # The caller names an open one of its own only to repeat it. One of another mapped task may have been made
         # since load(), so the caller does not mean to repeat it.
         return self._is_own(row) or (
             key in self._left_open and row.scope == self._scope and self._is_over(row, holders)
         )
 
+    def _may_be_tried_again(self, row: Any) -> bool:
+        """Return whether a message of another task was refused for a time only, which has passed."""
+        after = self._retry_rejected_after
+        if after is None or row.state != Outcome.REJECTED or row.code not in LATER_CODES or self._is_own(row):
+            return False
+        return bool(row.time <= self.clock() - after)
+
     def _said(self, row: Any, holders: Mapping[str, str]) -> Entry | None:
         """Return what a row of somebody means for a message of this task; None: it is free."""
         if self._is_own(row) or (self._is_sharded and row.scope == self._scope):
             return INTERRUPTED if row.state == _INTENT else _entry(row)
-        if row.state == Outcome.UNSENT:
+        if row.state == Outcome.UNSENT or self._may_be_tried_again(row):
             return None
         if row.state not in _OPEN:
-            return _entry(row)._replace(outcome=Outcome.DUPLICATE, reason=f"another task sent it: {row.state}")
+            return _entry(row)._replace(outcome=Outcome.DUPLICATE, reason=_of_another(row))
         if row.state == _INTENT and not self._is_over(row, holders):
             return _BEING_SENT
         return _LOST if row.state == _INTENT else _entry(row)._replace(reason=_NOT_KNOWN)
@@ -329,11 +340,18 @@ class SqlLedger(SqlStore):
         mine = sa.and_(columns.scope == self._scope, sa.func.coalesce(columns.fence, columns.scope) == self.fence.row)
         groups: dict[tuple[str, str], list[Any]] = {}
         for row in rows:
-            what = "unsent" if row.state == Outcome.UNSENT else "mine" if self._is_own(row) else "left"
+            if row.state in (Outcome.UNSENT, Outcome.REJECTED):
+                what = str(row.state)
+            else:
+                what = "mine" if self._is_own(row) else "left"
             groups.setdefault((what, row.owner if what == "left" else ""), []).append(row)
         for (what, owner), group in sorted(groups.items(), key=lambda one: one[0]):
-            if what == "unsent":
+            if what == Outcome.UNSENT:
                 condition = columns.state == Outcome.UNSENT.value
+            elif what == Outcome.REJECTED:
+                # Whoever was first has made an intent of it, or been refused anew.
+                latest = max(row.time for row in group) + 1
+                condition = sa.and_(columns.state == Outcome.REJECTED.value, columns.time <= latest)
             elif what == "mine":
                 condition = sa.and_(is_open, mine)
             else:
@@ -486,6 +504,15 @@ def count_unattributed(connection: Connection) -> int:
 
 _BEING_SENT = Entry(Outcome.DUPLICATE, reason="another task is sending it")
 _LOST = Entry(Outcome.UNKNOWN, reason="another task was cut off while it was sending it")
+
+
+def _of_another(row: Any) -> str:
+    """Return what a message that is settled came to for another task, as the reason that this one leaves it alone."""
+    if row.state != Outcome.REJECTED:
+        return f"another task sent it: {row.state}"
+    code = "" if row.code is None else f" ({row.code})"
+    later = ", which passes: see retry_rejected_after" if row.code in LATER_CODES else ""
+    return f"another task tried it, and it was rejected{code}{later}"
 
 
 def _found(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:

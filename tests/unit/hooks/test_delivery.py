@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -253,3 +255,38 @@ def test_a_failure_of_which_nothing_is_left_to_retry_names_the_limit() -> None:
     result = DeliveryResult()
     result.add(MessageOutcome(0, b"k", "447700900101", Entry(Outcome.REJECTED, reason="no")))
     assert ended(result).splitlines()[-1] == "More than max_failed=0 allows."
+
+
+def warned(capsys: pytest.CaptureFixture[str], **given: Any) -> bool:
+    capsys.readouterr()
+    TaskDelivery(CirrusHook(), context(Store()), 2, **given).ledger()
+    return "remembered for this task and run only" in "".join(capsys.readouterr())
+
+
+def test_message_keys_without_a_database_are_warned_of(capsys: pytest.CaptureFixture[str], connection: Any) -> None:
+    assert warned(capsys, columns={"to": "phone", "key": "order"})
+    assert warned(capsys, message_key="order-1")
+    assert warned(capsys, audience=[None, [{"to": "447700900101", "message_key": "order-1"}]])
+    assert not warned(capsys, audience=[None, [{"to": "447700900101"}]], columns={"to": "phone"})
+
+
+def test_message_keys_in_a_database_are_not_warned_of(
+    capsys: pytest.CaptureFixture[str], connection: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
+    connection(ledger_conn_id="ledger")
+    assert not warned(capsys, message_key="order-1", delivery={"retry_rejected_after": 86_400})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (timedelta(days=1), "needs a database"),
+        (3_600, "3600 s is less than a day.*timedelta"),
+        ("soon", "'soon' is no time span"),
+        (True, "True is no time span"),
+    ],
+)
+def test_a_later_try_of_what_was_refused(value: Any, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=f"retry_rejected_after: .*{problem}"):
+        task(Store(), retry_rejected_after=value).ledger()

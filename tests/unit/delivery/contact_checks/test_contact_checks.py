@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.api.errors import InvalidInput, NoAnswer, Throttled
+from airflow_provider_cirrus.arguments import time_span
 from airflow_provider_cirrus.delivery.contact_checks import store as check_store
-from airflow_provider_cirrus.delivery.contact_checks.guard import age_of, require_opt_in
+from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore, ddl
 from airflow_provider_cirrus.delivery.errors import ContactCheckRefused, LedgerError
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -318,10 +319,10 @@ def test_nobody_else_is_asked_for(opt_in: Any, problem: str) -> None:
 
 @pytest.mark.parametrize(("value", "seconds"), [(timedelta(days=1), 86_400), (90, 90), ("3600", 3_600), (0.5, 0.5)])
 def test_an_age_is_a_time_span_or_seconds(value: Any, seconds: float) -> None:
-    assert age_of(value) == seconds
+    assert time_span(value, "max_age") == seconds
 
 
 @pytest.mark.parametrize("value", [0, -1, timedelta(0), "soon", None, True, float("nan"), float("inf")])
 def test_another_age_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"max_age: .* no time span above 0"):
-        age_of(value)
+        time_span(value, "max_age")

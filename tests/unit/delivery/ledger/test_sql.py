@@ -518,7 +518,9 @@ def other_part(engine: Engine, left: Entry | None, clock: Clock) -> None:
 KNOWN = "another task sent it: "
 OVERLAPPING = [
     pytest.param(SENT, False, Outcome.DUPLICATE, KNOWN + "accepted", id="accepted"),
-    pytest.param(REFUSED, False, Outcome.DUPLICATE, KNOWN + "rejected", id="rejected"),
+    pytest.param(
+        REFUSED, False, Outcome.DUPLICATE, "another task tried it, and it was rejected (131026)", id="rejected"
+    ),
     pytest.param(UNSENT, False, None, None, id="unsent"),
     pytest.param(None, False, Outcome.DUPLICATE, "another task is sending it", id="being-sent"),
     pytest.param(None, True, Outcome.UNKNOWN, "another task was cut off while it was sending it", id="dead"),
@@ -725,3 +727,55 @@ def test_a_table_that_is_gone_does_not_pass(engine: Engine) -> None:
     with pytest.raises(LedgerError, match="nothing more is sent") as caught:
         ledger.commit([scoped(1)], [])
     assert not caught.value.retryable
+
+
+DAY = 86_400.0
+LATER = Entry(Outcome.REJECTED, code=131049, reason="(#131049) not now", attempt=1, time=1_000.0)
+
+
+def patient(engine: Engine, run: str, now: float) -> SqlLedger:
+    task = TaskTry(retry_rejected_after=DAY)
+    return opened(engine, f"dag/{run}/task", f"of {run}", task, clock=lambda: now)
+
+
+def settle(ledger: SqlLedger, key: bytes, entry: Entry) -> None:
+    assert ledger.commit([key], []) == {}
+    ledger.commit([], [(key, entry)])
+
+
+def test_what_was_refused_for_a_day_is_tried_again_by_a_run_after_that_day(engine: Engine) -> None:
+    settle(opened(engine, "dag/run1/task"), everywhere(1), LATER)
+    early, late = patient(engine, "run2", 1_000.0 + DAY - 1), patient(engine, "run3", 1_000.0 + DAY)
+    for held in (early.look_up([everywhere(1)]), early.commit([everywhere(1)], [])):
+        (entry,) = held.values()
+        assert entry.outcome is Outcome.DUPLICATE
+        assert "rejected (131049), which passes" in str(entry.reason)
+    assert late.look_up([everywhere(1)]) == {}
+    settle(late, everywhere(1), SENT)
+    (entry,) = patient(engine, "run4", 9 * DAY).commit([everywhere(1)], []).values()
+    assert entry.reason == "another task sent it: accepted"
+
+
+def test_each_run_tries_it_once(engine: Engine) -> None:
+    settle(opened(engine, "dag/run1/task"), everywhere(1), LATER)
+    second = patient(engine, "run2", 1_000.0 + DAY)
+    settle(second, everywhere(1), LATER._replace(time=1_000.0 + DAY))
+    assert dict(patient(engine, "run2", 9 * DAY).load())[everywhere(1)].outcome is Outcome.REJECTED
+    assert len(patient(engine, "run3", 1_000.0 + 2 * DAY - 1).commit([everywhere(1)], [])) == 1
+    assert patient(engine, "run4", 1_000.0 + 2 * DAY).commit([everywhere(1)], []) == {}
+
+
+def test_of_two_runs_that_try_it_again_one_does(engine: Engine) -> None:
+    settle(opened(engine, "dag/run1/task"), everywhere(1), LATER)
+    second, third = patient(engine, "run2", 9 * DAY), patient(engine, "run3", 9 * DAY)
+    assert second.look_up([everywhere(1)]) == third.look_up([everywhere(1)]) == {}
+    assert second.commit([everywhere(1)], []) == {}
+    assert third.commit([everywhere(1)], []) == {everywhere(1): BEING_SENT}
+
+
+@pytest.mark.parametrize("code", [131026, 131050, None])
+def test_what_was_refused_for_good_or_unasked_stays_refused(engine: Engine, code: int | None) -> None:
+    settle(opened(engine, "dag/run1/task"), everywhere(1), LATER._replace(code=code))
+    settle(opened(engine, "dag/run1/task"), everywhere(2), LATER)
+    assert len(patient(engine, "run2", 99 * DAY).commit([everywhere(1)], [])) == 1
+    assert len(opened(engine, "dag/run3/task", "try1", clock=lambda: 99 * DAY).commit([everywhere(2)], [])) == 1
