@@ -210,8 +210,7 @@ class CirrusHook(BaseHook):
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them
         :return: as the operator
-        :raises AirflowFailException: as the operator
-        :raises CirrusUnsentError: as the operator
+        :raises AirflowFailException, CirrusUnsentError: as the operator
         """
         from airflow.providers.common.compat.sdk import AirflowFailException, get_current_context
 
@@ -228,12 +227,12 @@ class CirrusHook(BaseHook):
             delivery=delivery,
             report=report,
             audience=[to, messages, audience],
-            **{name: message.get(name) for name in ("template", "language", "message_key")},
+            message=dict(message),
         )
         try:
             task.check()
             found, total = messages_of(
-                dict(message),
+                task.message,
                 to=to,
                 messages=messages,
                 audience=audience,

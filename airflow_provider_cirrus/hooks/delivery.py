@@ -42,8 +42,7 @@ class TaskDelivery:
     :ivar retries: of the task
     :ivar columns: options, each as a dict, an object or None; so are the next three
     :ivar audience: the arguments that say who is messaged, as far as they tell mapped tasks apart
-    :ivar template: that of all messages, for the log; None: each brings its own; so is the language
-    :ivar message_key: that of all messages
+    :ivar message: what all messages share; ``template`` and ``language`` for the log, ``message_key``
     :ivar is_resumed: whether it goes on after it was deferred
     :ivar stop: once set, no further batch leaves
     :raises InvalidInput: options that are none
@@ -57,9 +56,7 @@ class TaskDelivery:
     delivery: Any = None
     report: Any = None
     audience: Sequence[Any] = ()
-    template: Any = None
-    language: Any = None
-    message_key: Any = None
+    message: Mapping[str, Any] = field(default_factory=dict)
     is_resumed: bool = False
     stop: Event = field(default_factory=Event)
 
@@ -86,9 +83,10 @@ class TaskDelivery:
     @property
     def _subject(self) -> str:
         """What is sent, as a part of a sentence."""
-        if not isinstance(self.template, str):
+        template, language = self.message.get("template"), self.message.get("language")
+        if not isinstance(template, str):
             return ""
-        return f" of template {self.template!r}" + (f" ({self.language})" if isinstance(self.language, str) else "")
+        return f" of template {template!r}" + (f" ({language})" if isinstance(language, str) else "")
 
     @property
     def not_before(self) -> float:
@@ -228,7 +226,7 @@ class TaskDelivery:
             )
         lists = [given for given in self.audience if isinstance(given, list | tuple)]
         of_messages = any(isinstance(one, Mapping) and one.get("message_key") for given in lists for one in given)
-        if self.message_key or self.said_columns.key or of_messages:
+        if self.message.get("message_key") or self.said_columns.key or of_messages:
             self.hook.log.warning(
                 "Message keys are remembered for this task and run only: another run sends the same messages again. "
                 "Give the Cirrus connection a ledger_conn_id, so that a database remembers them for ever."

@@ -142,9 +142,7 @@ class SendOperator(CirrusOperator):
             delivery=self.delivery,
             report=self.report,
             audience=self._recipients(),
-            template=self.template,
-            language=self.language,
-            message_key=self.message_key,
+            message=self._message(),
             is_resumed=self._is_resumed,
             stop=self._stop,
         )

@@ -216,7 +216,8 @@ def ended(result: DeliveryResult, **options: Any) -> str:
     """Return what a task says that fails."""
     ti = SimpleNamespace(try_number=1, max_tries=2, dag_id="d", run_id="r", task_id="t", map_index=-1)
     ti.xcom_push = lambda key, value: None
-    task = TaskDelivery(CirrusHook(), {"ti": ti}, 2, delivery=options, template="order_update", language="en")
+    task = TaskDelivery(CirrusHook(), {"ti": ti}, 2, delivery=options)
+    task.message = {"template": "order_update", "language": "en"}
     with pytest.raises(AirflowException) as caught:
         task.end(result)
     return str(caught.value)
@@ -265,7 +266,7 @@ def warned(capsys: pytest.CaptureFixture[str], **given: Any) -> bool:
 
 def test_message_keys_without_a_database_are_warned_of(capsys: pytest.CaptureFixture[str], connection: Any) -> None:
     assert warned(capsys, columns={"to": "phone", "key": "order"})
-    assert warned(capsys, message_key="order-1")
+    assert warned(capsys, message={"message_key": "order-1"})
     assert warned(capsys, audience=[None, [{"to": "447700900101", "message_key": "order-1"}]])
     assert not warned(capsys, audience=[None, [{"to": "447700900101"}]], columns={"to": "phone"})
 
@@ -275,7 +276,7 @@ def test_message_keys_in_a_database_are_not_warned_of(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     connection(ledger_conn_id="ledger")
-    assert not warned(capsys, message_key="order-1", delivery={"retry_rejected_after": 86_400})
+    assert not warned(capsys, message={"message_key": "order-1"}, delivery={"retry_rejected_after": 86_400})
 
 
 @pytest.mark.parametrize(
