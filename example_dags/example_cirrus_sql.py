@@ -1,5 +1,5 @@
 """
-Tell everybody whose order is on its way: one row of a query, one message.
+Tell everybody whose order is on its way: one row of a query, one message, and each order once for ever.
 
 Needs the connections ``cirrus_default`` and ``shop``, a database (see docs/connection.md and docs/audiences.md). For
 SQLite: ``AIRFLOW_CONN_SHOP='{"conn_type": "sqlite", "host": "/tmp/shop.db"}'``, with Airflow's provider for it.
@@ -12,7 +12,7 @@ import pendulum
 # One import path for Airflow 2.11 to 3.3; with Airflow 3 only, this is airflow.sdk.
 from airflow.providers.common.compat.sdk import DAG, BaseHook, task
 
-from airflow_provider_cirrus import Columns
+from airflow_provider_cirrus import Columns, Delivery
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 
 with DAG(
@@ -48,7 +48,10 @@ with DAG(
         on_empty="skip",
         template="order_update",
         language="en",
+        # The key names the order; the database remembers for ever that it was reported. So a second run, or another
+        # DAG, reports only what is new. In production the ledger belongs on the Cirrus connection, once for all.
         columns=Columns(to="phone", body={"customer": "name", "order": "number"}, key="number"),
+        delivery=Delivery(ledger_conn_id="shop"),
     )
     # [END send_orders]
 

@@ -8,6 +8,7 @@ The ports come from AIRFLOW_PORT (8080) and SANDBOX_PORT (8787); Airflow's home 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -58,6 +59,17 @@ def port_from(variable: str, default: int) -> int:
     return port
 
 
+def connections(home: Path, sandbox_uri: str) -> dict[str, str]:
+    """
+    Return the connections that the example DAGs need, as environment variables.
+
+    :param home: where the database is made
+    :param sandbox_uri: of the local Cirrus
+    """
+    shop = {"conn_type": "sqlite", "host": str(home / "shop.db")}
+    return {"AIRFLOW_CONN_CIRRUS_DEFAULT": sandbox_uri, "AIRFLOW_CONN_SHOP": json.dumps(shop)}
+
+
 def serve(home: Path, *, airflow_port: int, sandbox_port: int) -> None:
     """Start both, say where they are, and stay until interrupted."""
     if airflow_port == sandbox_port:
@@ -65,8 +77,8 @@ def serve(home: Path, *, airflow_port: int, sandbox_port: int) -> None:
     home.mkdir(exist_ok=True)
     print("Starting the sandbox and Airflow (half a minute) ...", flush=True)
     with LocalSandbox(home / "sandbox.log", port=sandbox_port) as sandbox:
-        connection = {"AIRFLOW_CONN_CIRRUS_DEFAULT": sandbox.connection_uri}
-        with LocalAirflow(home, EXAMPLE_DAGS, env=connection, port=airflow_port) as airflow:
+        env = connections(home, sandbox.connection_uri)
+        with LocalAirflow(home, EXAMPLE_DAGS, env=env, port=airflow_port) as airflow:
             dag_ids = sorted(file.stem for file in EXAMPLE_DAGS.glob("example_*.py"))
             for dag_id in dag_ids:
                 airflow.wait_for_dag(dag_id)
@@ -74,7 +86,8 @@ def serve(home: Path, *, airflow_port: int, sandbox_port: int) -> None:
                 f"""
 Airflow   {airflow.base_url}   no login: whoever opens the page is the admin
           DAGs: {", ".join(dag_ids)}
-          connection: cirrus_default, to the sandbox (from the environment, so not on the Connections page)
+          connections: cirrus_default, to the sandbox, and shop, a SQLite file (from the environment, so not on
+          the Connections page)
           log: {airflow.log}
 Sandbox   {sandbox.url}   the messages that it received; as JSON at {sandbox.url}/inbox.json
           log: {sandbox.log}

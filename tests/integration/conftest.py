@@ -19,7 +19,7 @@ EXAMPLES = HERE.parents[1] / "example_dags"
 
 
 @pytest.fixture(scope="session")
-def _dags_folder(airflow_home: Path) -> Path:
+def dags_folder(airflow_home: Path) -> Path:
     """A folder in which Airflow finds the examples and the DAGs of these tests, beside a migrated database."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
@@ -55,10 +55,10 @@ class Run:
 
 
 @pytest.fixture
-def run_dag(_dags_folder: Path, cirrus_default: object) -> Callable[..., Run]:
+def run_dag(dags_folder: Path, cirrus_default: object) -> Callable[..., Run]:
     """Run a DAG by file and id, against the sandbox."""
 
     def run_it(file: str, dag_id: str | None = None, conf: dict[str, Any] | None = None) -> Run:
-        return Run(run(_dags_folder / f"{file}.py", dag_id or file, conf))
+        return Run(run(dags_folder / f"{file}.py", dag_id or file, conf))
 
     return run_it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,20 @@ def test_the_main_example_sends_the_picture_to_everybody(run_dag: Callable[..., 
     assert by_number["447700900126"]["schedule"] is not None
     assert by_number["447700900125"]["schedule"] is None
     assert run.xcom("send_with_picture")["accepted"] == 3
+
+
+def test_the_quick_start_of_the_readme_sends_what_it_says(
+    run_dag: Callable[..., Any], sandbox: Sandbox, dags_folder: Path
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    first = re.search(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert first is not None
+    (dags_folder / "readme.py").write_text(first[1])
+    run = run_dag("readme", "say_hello")
+    assert run.state == "success", run.states
+    assert [message["recipient"] for message in sandbox.messages] == ["447700900123", "447700900124"]
+    header = sandbox.messages[0]["components"][0]["parameters"][0]
+    assert header == {"type": "document", "document": {"id": run.xcom("upload")["id"], "filename": "menu.txt"}}
 
 
 def test_the_contacts_example_asks_for_one_and_sends_to_that_one(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
@@ -50,6 +65,10 @@ def test_the_sql_example_sends_to_whom_the_query_finds(
     run = run_dag("example_cirrus_sql")
     assert set(run.states.values()) == {"success"}, run.states
     assert [message["recipient"] for message in sandbox.messages] == ["447700900141", "447700900142"]
+    again = run_dag("example_cirrus_sql")
+    assert again.state == "success", again.states
+    assert again.xcom("send_orders")["duplicate"] == 2
+    assert len(sandbox.messages) == 2, "a second run reports nothing twice"
 
 
 def test_the_campaign_example_hands_its_file_over(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:

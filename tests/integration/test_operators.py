@@ -178,3 +178,12 @@ def test_results_are_plain_json(run_dag: RunDag) -> None:
     found = run_dag("cirrus_cases", "conf_send", {"to": ["+447700900101"]}).xcom("send")
     assert json.loads(json.dumps(found)) == found
     assert [outcome["recipient"] for outcome in found["outcomes"]] == ["447700900101"]
+
+
+def test_a_task_may_act_on_a_failure_and_the_run_stays_red(run_dag: RunDag, sandbox: Sandbox) -> None:
+    run = run_dag("cirrus_cases", "kept_red", {"to": ["447700900101", "447700900190"]})
+    assert run.xcom("write_to_the_others") == [[1, "rejected"]]
+    assert run.states["done"] == "upstream_failed"
+    assert run.state == "failed"
+    good = run_dag("cirrus_cases", "kept_red", {"to": ["447700900102"]})
+    assert good.state == "success"

@@ -173,3 +173,15 @@ with DAG("slow_shards", **COMMON):
         to=[f"4477009{place:05d}" for place in range(20)],
         delivery={"shards": 4, "shard": 1, "messages_per_second": 3},
     )
+
+with DAG("kept_red", render_template_as_native_obj=True, **COMMON):
+
+    @task(trigger_rule="all_done")
+    def write_to_the_others(sent: dict[str, Any]) -> list[Any]:
+        return [[reason["count"], reason["outcome"]] for reason in sent["reasons"]]
+
+    @task
+    def done() -> None: ...
+
+    sent = SendTemplateOperator(task_id="send", **ORDER, to="{{ dag_run.conf['to'] }}")
+    [sent, write_to_the_others(sent.output)] >> done()  # type: ignore[operator]
