@@ -57,6 +57,11 @@ def mask_all(text: str) -> str:
     return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)
 
 
+def could_be_number(text: str) -> bool:
+    """Return whether a text, whatever else stands in it, could hold somebody's number: it has seven digits or more."""
+    return sum(map(str.isdecimal, text)) >= 7
+
+
 def account_of(digits: str) -> str:
     """
     Return one spelling for all the spellings of one WhatsApp account, for comparing only.

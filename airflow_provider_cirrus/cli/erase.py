@@ -7,6 +7,8 @@ import os
 import sys
 from argparse import Namespace
 
+from airflow_provider_cirrus.api.errors import CirrusError
+
 
 def run(options: Namespace) -> int:
     """
@@ -17,7 +19,6 @@ def run(options: Namespace) -> int:
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
-    from airflow_provider_cirrus.api.errors import CirrusError
     from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
     # As Airflow's own commands do: without it, Airflow 3 does not look into its database for connections.

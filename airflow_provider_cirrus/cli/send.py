@@ -8,6 +8,13 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.api.phone import mask, mask_all
+from airflow_provider_cirrus.api.results import Outcome, Result
+from airflow_provider_cirrus.api.wire import wire_entry
+from airflow_provider_cirrus.delivery.deliver import deliver
+
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.models import Message
@@ -27,7 +34,6 @@ def run(options: Namespace) -> int:
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
-    from airflow_provider_cirrus.api.errors import CirrusError
     from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
     # As Airflow's own commands do: without it, Airflow 3 does not look into its database for connections.
@@ -45,7 +51,6 @@ def run(options: Namespace) -> int:
 
 def _message(options: Namespace) -> Message:
     """Return the message that the options describe."""
-    from airflow_provider_cirrus.api.models import Message
 
     template = {
         "name": options.template,
@@ -58,7 +63,6 @@ def _message(options: Namespace) -> Message:
 
 def _body(texts: list[str] | None, named: list[str] | None) -> list[str] | dict[str, str]:
     # Two options, as a text may hold a "=" itself: to guess could send what nobody meant.
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     if not named:
         return texts or []
@@ -77,7 +81,6 @@ def _body(texts: list[str] | None, named: list[str] | None) -> list[str] | dict[
 
 def _check_opt_in(hook: CirrusHook, is_opted_in: bool) -> None:
     """Refuse where the connection requires an opt-in: there is no source of them here, only a person's word."""
-    from airflow_provider_cirrus.api.errors import InvalidInput
 
     try:
         hook.check_opt_in(True if is_opted_in else None)
@@ -89,8 +92,6 @@ def _check_opt_in(hook: CirrusHook, is_opted_in: bool) -> None:
 
 
 def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Namespace) -> int:
-    from airflow_provider_cirrus.api.results import Outcome, Result
-    from airflow_provider_cirrus.delivery.deliver import deliver
 
     _show(message, client, options)
     refusal = hook.allowlist()(message.to)
@@ -111,8 +112,6 @@ def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Nam
 
 def _show(message: Message, client: CirrusClient, options: Namespace) -> None:
     """Show what the request will hold, with the number masked."""
-    from airflow_provider_cirrus.api.phone import mask
-    from airflow_provider_cirrus.api.wire import wire_entry
 
     entry = json.loads(wire_entry(message))
     entry["template_data"]["to"] = mask(message.to)
@@ -141,8 +140,6 @@ def _is_confirmed() -> bool:
 
 def _tell(result: Result, hint: str = "") -> int:
     """Print what became of the message, in words and as JSON; return the exit status."""
-    from airflow_provider_cirrus.api.phone import mask, mask_all
-    from airflow_provider_cirrus.api.results import Outcome
 
     words = f"{mask(result.recipient)}: {result.outcome}"
     if result.message_id:

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
-from airflow_provider_cirrus.delivery.sql.store import insert_or_ignore
+from airflow_provider_cirrus.delivery.sql.store import insert_or_ignore, make_table
 
 _notices = sa.Table(
     "cirrus_notices",
@@ -182,18 +182,13 @@ class SqlAlertDedupe:
             raise _failed(error) from error
 
     def _open(self) -> None:
-        if sa.inspect(self._engine).has_table(_notices.name):
-            return
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(CreateTable(_notices, if_not_exists=True))
-        except DBAPIError as error:
-            # Another process may have made it at the same moment.
-            if not sa.inspect(self._engine).has_table(_notices.name):
-                raise LedgerError(
-                    f"The table of notices is missing and could not be created ({cause_of(error)}).",
-                    hint=f"Let somebody who may create tables run:\n{ddl(self._engine.dialect.name)}",
-                ) from error
+        make_table(
+            self._engine,
+            _notices,
+            lambda cause, hint: LedgerError(
+                f"The table of notices is missing and could not be created ({cause}).", hint=hint
+            ),
+        )
 
 
 def default_folder() -> Path:

@@ -1,9 +1,15 @@
-"""The one door to object storage: the only thing below the hook that needs Airflow, and only for URIs."""
+"""
+The one door to files: local ones, and those of object storage. The only thing below the hook that needs Airflow, and
+only for URIs.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
+
+from airflow_provider_cirrus.api.errors import InvalidInput
 
 
 def object_path(source: Any) -> Any:
@@ -16,3 +22,22 @@ def object_path(source: Any) -> Any:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))
+
+
+def open_file(source: Any, field: str) -> Any:
+    """
+    Open a file for reading, in binary.
+
+    :param source: a path, a URI, or an ``ObjectStoragePath``
+    :param field: how errors name it
+    :raises InvalidInput: there is none, or it may not be read
+    """
+    path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise InvalidInput(field, f"there is no file {str(source)!r}.", hint="The worker must see the file.") from None
+    except IsADirectoryError:
+        raise InvalidInput(field, f"{str(source)!r} is a directory.", hint="Give one file.") from None
+    except PermissionError:
+        raise InvalidInput(field, f"{str(source)!r} may not be read.") from None

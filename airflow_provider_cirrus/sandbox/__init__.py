@@ -1,4 +1,5 @@
-"""A local stand-in for the Cirrus WhatsApp API, for people and tests without an account.
+"""
+A local stand-in for the Cirrus WhatsApp API, for people and tests without an account.
 
 Start it with ``python -m airflow_provider_cirrus.sandbox``, or inside a test::
 

@@ -91,7 +91,8 @@ def add_options(made: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM.
+    """
+    Serve until SIGINT or SIGTERM.
 
     :param arguments: the command line; ``sys.argv`` if not given.
     :returns: the exit code, as of :func:`run`.
@@ -100,7 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM.
+    """
+    Serve until SIGINT or SIGTERM.
 
     :param options: the command line, parsed.
     :returns: the exit code: 0 after a stop, 1 if the address cannot be bound, 2 for a wrong call or a

@@ -17,7 +17,8 @@ NO_DATA: Final = object()
 
 
 def iso_utc(nanoseconds: int | None = None) -> str:
-    """Return an instant as the vendor writes it: ISO-8601, UTC, seven decimals.
+    """
+    Return an instant as the vendor writes it: ISO-8601, UTC, seven decimals.
 
     :param nanoseconds: nanoseconds since the Unix epoch; now if not given.
     """
@@ -27,7 +28,8 @@ def iso_utc(nanoseconds: int | None = None) -> str:
 
 @dataclass
 class Answer:
-    """What the API would say, before a fault may change it.
+    """
+    What the API would say, before a fault may change it.
 
     :param status: HTTP status, repeated as text inside the envelope.
     :param data: the payload, or :data:`NO_DATA`.

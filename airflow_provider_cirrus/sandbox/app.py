@@ -46,7 +46,8 @@ _FLOOD = b" " * 65_536
 
 
 class SandboxApp:
-    """One sandbox without its server.
+    """
+    One sandbox without its server.
 
     :param settings: its options.
     :param loopback_only: refuse to show the inbox under foreign host names.

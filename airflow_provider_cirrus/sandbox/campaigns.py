@@ -45,7 +45,8 @@ OPTIONAL = (
 
 
 async def start_campaign(request: Request, settings: Settings, store: Store, number: int) -> Answer:
-    """Serve one campaign.
+    """
+    Serve one campaign.
 
     :param number: the number of the request.
     """

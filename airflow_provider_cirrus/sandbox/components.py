@@ -35,7 +35,8 @@ BUTTON_PARAMETERS = {
 
 
 def check_components(value: Any, place: str) -> None:
-    """Check the ``components`` list of one template.
+    """
+    Check the ``components`` list of one template.
 
     :raises BodyError: a rule is broken; the text names the place.
     """
@@ -60,7 +61,8 @@ def check_components(value: Any, place: str) -> None:
 
 
 def media_of(components: list[Any]) -> tuple[str, str] | None:
-    """Return kind and ID of the uploaded media in the header, if there is one.
+    """
+    Return kind and ID of the uploaded media in the header, if there is one.
 
     :param components: a list that :func:`check_components` has passed.
     """

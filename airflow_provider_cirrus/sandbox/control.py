@@ -50,7 +50,8 @@ class Controlled(Protocol):
 
 
 class Control:
-    """Serves ``/``, ``/inbox.json`` and ``/_sandbox/…``.
+    """
+    Serves ``/``, ``/inbox.json`` and ``/_sandbox/…``.
 
     :param loopback_only: answer only under a loopback host name, since a web page elsewhere could have its
         own name resolve to this machine and read the inbox through the user's browser.

@@ -1,4 +1,5 @@
-"""Conversations ("objects") that sends have opened.
+"""
+Conversations ("objects") that sends have opened.
 
 How the vendor treats ``createChildObject`` is not documented. Here: false, or not given, opens a new
 conversation; true continues the newest one with the same number, if there is one.
@@ -24,7 +25,8 @@ OPEN = 1
 
 
 class Conversations:
-    """The conversations of one sandbox.
+    """
+    The conversations of one sandbox.
 
     :param plain_stream_id: the numeric ID of the stream.
     :param keep: how many conversations are remembered.

@@ -82,7 +82,8 @@ NAMED: dict[str, FaultFields] = {
 
 @dataclass
 class Fault:
-    """One thing that goes wrong.
+    """
+    One thing that goes wrong.
 
     :param on: the call: send, upload, campaign, validate, object (one or a list), availability, any.
     :param when: ``before`` the request has any effect, or ``after`` it was accepted and recorded.
@@ -179,7 +180,8 @@ class FaultBook:
         self._faults: dict[int, Fault] = {}
 
     def add(self, name: object, given: Mapping[str, Any]) -> int:
-        """Add a fault and return its number.
+        """
+        Add a fault and return its number.
 
         :param name: one of :data:`NAMED`, whose fields ``given`` overrides, or ``None``.
         :param given: fields of :class:`Fault`.
@@ -214,7 +216,8 @@ class FaultBook:
             return [{"id": number, **asdict(fault)} for number, fault in self._faults.items()]
 
     def striking(self, on: str, when: str, recipients: Collection[str] = ()) -> Iterator[Fault]:
-        """Yield the faults that strike here, one at a time.
+        """
+        Yield the faults that strike here, one at a time.
 
         A fault is counted when it is reached: whoever stops at the first leaves the others for the next
         request.

@@ -24,7 +24,8 @@ def render(
     faults: list[dict[str, Any]],
     stream_id: str,
 ) -> str:
-    """Return the page.
+    """
+    Return the page.
 
     :param messages: oldest first, as the store gives them; shown newest first.
     """

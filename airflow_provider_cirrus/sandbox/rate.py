@@ -7,7 +7,8 @@ from collections import deque
 
 
 class RateLimit:
-    """Lets through at most so many messages within any one second.
+    """
+    Lets through at most so many messages within any one second.
 
     :param per_second: the limit, ``None`` for none.
     """

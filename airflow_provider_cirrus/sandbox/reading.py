@@ -24,7 +24,8 @@ class Reader:
         self._conversations = conversations
 
     def answer(self, route: Route, query: dict[str, str], request: int, *, older_contacts: bool) -> Answer:
-        """Answer one call.
+        """
+        Answer one call.
 
         :param query: the query parameters, decoded.
         :param request: the number of the request.

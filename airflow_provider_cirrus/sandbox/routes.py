@@ -11,7 +11,8 @@ OPERATIONS = ("send", "upload", "campaign", "validate", "object", "objects", "av
 
 @dataclass(frozen=True)
 class Route:
-    """One call of the API.
+    """
+    One call of the API.
 
     :param operation: one of :data:`OPERATIONS`.
     :param versioned: whether the path began with ``/v2``.
@@ -27,7 +28,8 @@ class Route:
 
 
 def find_route(raw_path: bytes) -> Route | None:
-    """Return the call that ``raw_path`` stands for, ``None`` if there is none.
+    """
+    Return the call that ``raw_path`` stands for, ``None`` if there is none.
 
     The path is split before it is decoded: an ID that holds an encoded slash is one segment, and an ID
     that was encoded twice stays visibly wrong.

@@ -21,7 +21,8 @@ LATEST_SCHEDULE = 32_503_680_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One message of a send, checked.
+    """
+    One message of a send, checked.
 
     :param schedule: Unix seconds, or ``None`` for now.
     """
@@ -35,7 +36,8 @@ class Entry:
 
 
 def read_entries(raw: bytes, content_type: str) -> list[Entry]:
-    """Return the messages of a send.
+    """
+    Return the messages of a send.
 
     :param raw: the body as received.
     :param content_type: the Content-Type header.

@@ -37,7 +37,8 @@ class Sender:
         self._conversations = conversations
 
     def send(self, raw: bytes, content_type: str, request: int) -> Answer:
-        """Check and accept the messages of one request.
+        """
+        Check and accept the messages of one request.
 
         :param raw: the body as received.
         :param request: the number of the request.

@@ -33,7 +33,8 @@ STOP_TIMEOUT = 5.0
 
 
 class Sandbox:
-    """A local Cirrus, served from a thread of this process.
+    """
+    A local Cirrus, served from a thread of this process.
 
     Use it as a context manager, or call :meth:`start` and :meth:`stop`. All parameters are keyword-only::
 
@@ -101,7 +102,8 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Start serving; return when connections are accepted.
+        """
+        Start serving; return when connections are accepted.
 
         :raises OSError: the address cannot be bound, or the certificate not be read.
         :raises RuntimeError: it runs already, or does not come up.
@@ -217,7 +219,8 @@ class Sandbox:
         return self._app.conversations.listing()
 
     def answer(self, object_id: int | str, text: str, *, from_customer: bool = True) -> dict[str, Any]:
-        """Have the customer, or an agent, write into a conversation; return the message.
+        """
+        Have the customer, or an agent, write into a conversation; return the message.
 
         :raises ValueError: there is no such conversation.
         """
@@ -227,7 +230,8 @@ class Sandbox:
         return message
 
     def set_status(self, object_id: int | str, status: int) -> None:
-        """Give a conversation another status, by its number.
+        """
+        Give a conversation another status, by its number.
 
         :raises ValueError: there is no such conversation.
         """
@@ -245,7 +249,8 @@ class Sandbox:
         return self._app.faults.listing()
 
     def add_fault(self, name: str | None = None, **fields: Unpack[FaultFields]) -> int:
-        """Have something go wrong; return the number of the fault.
+        """
+        Have something go wrong; return the number of the fault.
 
         :param name: a ready-made fault, such as ``"drop_after"``.
         :param fields: fields of :class:`~airflow_provider_cirrus.sandbox.faults.Fault`, which win over it.

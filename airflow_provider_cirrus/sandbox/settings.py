@@ -20,7 +20,8 @@ LIST_BY = ("created", "updated")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Options of one sandbox, checked.
+    """
+    Options of one sandbox, checked.
 
     :param token: the bearer token that it accepts.
     :param stream_id: the encrypted stream ID; taken plain or URL-encoded, kept plain.

@@ -46,7 +46,8 @@ class RequestRecord:
 
 
 class Store:
-    """The memory of one sandbox; safe to read from other threads while requests come in.
+    """
+    The memory of one sandbox; safe to read from other threads while requests come in.
 
     :param keep: how many requests, messages, uploads, campaigns and validations are remembered. Counters and the
         keys that detect duplicates are not bounded by it (about 70 MB for a million messages).
@@ -173,7 +174,8 @@ class Store:
             return {name: self._counts[name] for name in names}
 
     def messages(self, limit: int | None = None, recipient: str | None = None) -> list[dict[str, Any]]:
-        """Return copies of the accepted messages, oldest first.
+        """
+        Return copies of the accepted messages, oldest first.
 
         :param limit: only the newest so many.
         :param recipient: only messages to this number; anything but digits is ignored.

@@ -15,7 +15,8 @@ class BodyError(ValueError):
 
 
 def loads(raw: bytes, content_type: str) -> Any:
-    """Return the JSON value of a request body.
+    """
+    Return the JSON value of a request body.
 
     :param raw: the body as received.
     :param content_type: the Content-Type header.

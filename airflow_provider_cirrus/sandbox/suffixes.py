@@ -1,4 +1,5 @@
-"""Numbers that the sandbox treats in a way of their own: the last two digits decide.
+"""
+Numbers that the sandbox treats in a way of their own: the last two digits decide.
 
 Two digits, because the ranges reserved for fiction leave no more of them free: ``+1 … 555 01xx`` ends in
 two digits of one's own choice, ``+44 7700 900xxx`` in three.
@@ -12,7 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Suffix:
-    """What happens to a number with a certain ending.
+    """
+    What happens to a number with a certain ending.
 
     :param failed: the ``failed`` value of the refusal, text or object; ``None`` if the number is accepted.
     :param meaning: one line for the table.

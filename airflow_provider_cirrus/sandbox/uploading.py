@@ -60,7 +60,8 @@ class UploadReader:
         )
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body.
+        """
+        Take the next bytes of the body.
 
         :raises UploadError: a rule is broken.
         """
@@ -70,7 +71,8 @@ class UploadReader:
             raise UploadError("the multipart body cannot be read") from exc
 
     def finish(self) -> None:
-        """Check what only the end can tell.
+        """
+        Check what only the end can tell.
 
         :raises UploadError: a rule is broken.
         """
@@ -118,7 +120,8 @@ class UploadReader:
 
 
 async def upload(chunks: AsyncIterator[bytes], content_type: str, store: Store) -> Answer:
-    """Serve one upload.
+    """
+    Serve one upload.
 
     :param chunks: the body as it comes in; always read to its end, so that a client that is still
         sending gets the answer and not a reset connection.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition, conversation_id
+from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.hooks.delivery import fail
@@ -117,7 +119,6 @@ class ConversationSensor(BaseSensorOperator):
 
     def _look(self) -> dict[str, Any] | None:
         """Return what was found, or None where the wait goes on."""
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         try:
             object_id, awaited = self._asked
@@ -141,7 +142,6 @@ class ConversationSensor(BaseSensorOperator):
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
-        from airflow_provider_cirrus.api.conversations import WaitCondition, conversation_id
 
         if is_literal(self.object_id):
             conversation_id(self.object_id)
@@ -154,13 +154,11 @@ class ConversationSensor(BaseSensorOperator):
 
     @cached_property
     def _asked(self) -> tuple[str, WaitCondition]:
-        from airflow_provider_cirrus.api.conversations import WaitCondition, conversation_id
 
         object_id, own = conversation_id(self.object_id)
         return object_id, WaitCondition.build(self.status, self.reply, self.since, own)
 
     @cached_property
     def _backoff(self) -> PollBackoff:
-        from airflow_provider_cirrus.api.conversations import PollBackoff
 
         return PollBackoff(self.poke_interval)

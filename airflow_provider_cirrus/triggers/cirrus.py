@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition
+from airflow_provider_cirrus.api.errors import CirrusError, NotFound, ServerError, UnreadableAnswer
+from airflow_provider_cirrus.api.replies import ReplyCheckpoint
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 
 if TYPE_CHECKING:
@@ -86,7 +89,6 @@ class ConversationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the wait is over."""
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         await asyncio.sleep(self.first_wait)
         event: dict[str, Any]
@@ -97,8 +99,6 @@ class ConversationTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         awaited = WaitCondition(tuple(self.statuses), self.reply, self.since, tuple(self.own))
         backoff = PollBackoff(self.poll_interval)
@@ -176,8 +176,6 @@ class NewReplyTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever, and fire for each new answer."""
-        from airflow_provider_cirrus.api.conversations import PollBackoff
-        from airflow_provider_cirrus.api.errors import CirrusError
 
         replies, backoff = await self._recall(), PollBackoff(self.poll_interval)
         client: AsyncCirrusClient | None = None
@@ -209,7 +207,6 @@ class NewReplyTrigger(BaseEventTrigger):
 
     async def _new(self, client: AsyncCirrusClient, replies: ReplyCheckpoint) -> AsyncIterator[dict[str, Any]]:
         """Yield the new answers in what is listed now."""
-        from airflow_provider_cirrus.api.errors import NotFound, ServerError, UnreadableAnswer
 
         now = int(time.time())
         listed = {found.object_id: found for found in await client.list_conversations(now - int(self.max_age), now)}
@@ -234,7 +231,6 @@ class NewReplyTrigger(BaseEventTrigger):
 
     async def _recall(self) -> ReplyCheckpoint:
         """Return the place up to which answers were taken, by this trigger or by the one before it."""
-        from airflow_provider_cirrus.api.replies import ReplyCheckpoint
 
         # Absent before Airflow 3.3, None where no asset watches.
         self._store = getattr(self, "asset_state_store", None)

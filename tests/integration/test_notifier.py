@@ -60,7 +60,7 @@ def test_a_failing_notifier_masks_neither_the_tasks_error_nor_the_next_callback(
     said = capfd.readouterr()
     log = said.out + said.err
     assert "boom 0" in log
-    assert "1 of 1 notices were not accepted: +44******0101 unknown" in log
+    assert re.search(r"1 of 1 notices were not accepted: .*1 unknown: .*\+44\*{6}0101", log)
     assert "447700900101" not in log
     assert "'no' is undefined" in log
     assert len(sandbox.requests) == 3, "a callback after the failing one did not run"

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import mask
-from airflow_provider_cirrus.delivery.storage import object_path
+from airflow_provider_cirrus.api.phone import could_be_number, mask
+from airflow_provider_cirrus.delivery.storage import open_file
 
 _ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
 # Rows of Parquet that are in memory at a time.
@@ -281,7 +280,7 @@ def _known(name: str, header: Sequence[str]) -> str:
     lowered = {column.lower().strip(): column for column in header}
     close = get_close_matches(name.lower(), lowered, n=1)
     # A file without a header has somebody's number there.
-    shown = [mask(column) if sum(map(str.isdecimal, column)) >= 8 else column for column in header]
+    shown = [mask(column) if could_be_number(column) else column for column in header]
     meant = f"; did you mean {lowered[close[0]]!r}?" if close else "."
     return f"the audience has {', '.join(shown)}{meant}"
 
@@ -299,15 +298,7 @@ def _ending(source: Any) -> str:
 
 
 def _open(source: Any, *, packed: bool = False) -> Any:
-    path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise InvalidInput("audience", f"there is no file {str(source)!r}.") from None
-    except IsADirectoryError:
-        raise InvalidInput("audience", f"{str(source)!r} is a directory.", hint="Give one file.") from None
-    except PermissionError:
-        raise InvalidInput("audience", f"{str(source)!r} may not be read.") from None
+    file = open_file(source, "audience")
     return gzip.GzipFile(fileobj=file) if packed else file
 
 

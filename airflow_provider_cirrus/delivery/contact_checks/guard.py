@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
+from airflow_provider_cirrus.delivery.rules.consent import Consent, OptIn
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -32,7 +33,6 @@ def check_opt_in(opt_in: Any) -> None:
     :param opt_in: as :func:`require_opt_in` takes it
     :raises InvalidInput: None, False, or something that is no source
     """
-    from airflow_provider_cirrus.delivery.rules.consent import OptIn
 
     if opt_in is None or opt_in is False:
         raise InvalidInput(
@@ -60,7 +60,6 @@ def require_opt_in(opt_in: Any, digits: str, connect: Callable[[str], Engine] | 
     :raises InvalidInput: no source of opt-ins, or no opt-in of this number
     :raises CirrusError: the source does not answer
     """
-    from airflow_provider_cirrus.delivery.rules.consent import Consent
 
     check_opt_in(opt_in)
     if opt_in is True:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
-import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import account_of, mask_all, to_digits
+from airflow_provider_cirrus.api.phone import account_of, could_be_number, mask_all, to_digits
 from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, open_rows, value_of
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NUMBER_COLUMNS,
@@ -24,7 +22,8 @@ from airflow_provider_cirrus.delivery.contact_lists.spec import (
     choose_columns,
     record_text,
 )
-from airflow_provider_cirrus.delivery.storage import object_path
+from airflow_provider_cirrus.delivery.sql.temporary import temporary_database
+from airflow_provider_cirrus.delivery.storage import open_file
 
 log = logging.getLogger(__name__)
 _TEXT_ENDING = ".txt"
@@ -45,17 +44,14 @@ _SHOWN = 5
 
 class HeldNumbers:
     """
-    Numbers in a temporary file; gone when it is closed.
+    Numbers in a temporary file; gone when it is closed, or with the process.
 
-    It holds hashes with a secret of this process: what a killed one leaves behind names nobody.
+    It holds hashes with a secret of this process: what is on the disk names nobody.
     """
 
     def __init__(self) -> None:
         self._secret = os.urandom(16)
-        self._folder = tempfile.TemporaryDirectory(prefix="cirrus-")
-        self._rows = sqlite3.connect(Path(self._folder.name) / "numbers", isolation_level=None)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE}", "locking_mode=EXCLUSIVE"):
-            self._rows.execute(f"PRAGMA {pragma}")
+        self._rows = temporary_database(_CACHE)
         self._rows.execute("CREATE TABLE held (key INT, source TEXT, time TEXT, version TEXT)")
         self._rows.execute("BEGIN")
 
@@ -84,7 +80,6 @@ class HeldNumbers:
     def close(self) -> None:
         """Remove the file."""
         self._rows.close()
-        self._folder.cleanup()
 
     def _key(self, digits: str) -> int:
         # With a hundred million numbers held, a stranger shares a key with a chance of one in 10^11.
@@ -163,7 +158,7 @@ def _columns(given: FileNumbers, field: str) -> dict[str, str]:
         if ".csv" in name:
             _check_header(given, field)
         return {}
-    if any(sum(map(str.isdecimal, name)) >= 7 and not any(map(str.isalpha, name)) for name in first):
+    if any(could_be_number(name) and not any(map(str.isalpha, name)) for name in first):
         raise _without_header(given, field)
     return choose_columns(given, list(first), field, optional=name.endswith(_MAY_LACK))
 
@@ -201,16 +196,7 @@ def _rows(given: FileNumbers, field: str, columns: Sequence[str] = ()) -> Iterat
 
 
 def _of_text(source: Any, field: str) -> Iterator[Row]:
-    path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
-    try:
-        file = path.open("r", encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        raise InvalidInput(field, f"there is no file {str(source)!r}.", hint="The worker must see the file.") from None
-    except IsADirectoryError:
-        raise InvalidInput(field, f"{str(source)!r} is a directory.", hint="Give one file.") from None
-    except PermissionError:
-        raise InvalidInput(field, f"{str(source)!r} may not be read.") from None
-    return _lines(file)
+    return _lines(io.TextIOWrapper(open_file(source, field), encoding="utf-8-sig", errors="replace"))
 
 
 def _lines(file: Any) -> Iterator[Row]:

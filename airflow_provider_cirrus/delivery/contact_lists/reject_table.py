@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, spellings_of
@@ -17,6 +16,7 @@ from airflow_provider_cirrus.delivery.contact_lists.rejects import Rejected, row
 from airflow_provider_cirrus.delivery.contact_lists.spec import REJECT_FIELDS
 from airflow_provider_cirrus.delivery.contact_lists.sql import words_of
 from airflow_provider_cirrus.delivery.errors import SinkFailed
+from airflow_provider_cirrus.delivery.sql.store import make_table
 
 # Rows in a transaction; each number has up to four forms, and SQLite takes 999 parameters.
 _CHUNK = 200
@@ -100,19 +100,13 @@ class RejectTable:
             sa.Column("reason", sa.String(200), nullable=False),
             sa.Column("time", sa.String(32), nullable=False),
         )
-        if not sa.inspect(self._engine).has_table(name, schema=schema or None):
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(CreateTable(made, if_not_exists=True))
-            except SQLAlchemyError as error:
-                # Another task may have made it at the same moment.
-                if not sa.inspect(self._engine).has_table(name, schema=schema or None):
-                    ddl = str(CreateTable(made).compile(dialect=self._engine.dialect)).strip()
-                    raise InvalidInput(
-                        "on_reject",
-                        f"the table {name!r} is missing and could not be created ({words_of(error)}).",
-                        hint=f"Let somebody who may create tables run:\n{ddl};",
-                    ) from None
+        make_table(
+            self._engine,
+            made,
+            lambda cause, hint: InvalidInput(
+                "on_reject", f"the table {name!r} is missing and could not be created ({cause}).", hint=hint
+            ),
+        )
         found = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=self._engine)
         if missing := [column for column in REJECT_FIELDS if column not in found.columns]:
             raise InvalidInput(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
+from airflow_provider_cirrus.api.phone import account_of, could_be_number, mask, to_digits
 from airflow_provider_cirrus.api.text import as_text
 from airflow_provider_cirrus.delivery.audience.rows import is_path
 
@@ -224,7 +224,7 @@ def choose_columns(given: Any, columns: Sequence[str], field: str, *, optional: 
     :raises InvalidInput: a column that is named is not there or stands there twice, or none is that of numbers
     """
     named = {part: name for part in PARTS if (name := getattr(given, f"{part}_column")) is not None}
-    there = ", ".join(mask(name) if sum(map(str.isdecimal, name)) >= 7 else name for name in columns) or "none"
+    there = ", ".join(mask(name) if could_be_number(name) else name for name in columns) or "none"
     if "number" not in named:
         lowered = {name.lower().strip(): name for name in reversed(columns)}
         found = next((lowered[name] for name in NUMBER_COLUMNS if name in lowered), None)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import account_of, spellings_of
+from airflow_provider_cirrus.api.phone import account_of, could_be_number, spellings_of
 from airflow_provider_cirrus.delivery.audience.sql_rows import one_statement
 from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord, SqlNumbers, choose_columns, record_text
 from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
@@ -187,4 +187,4 @@ def words_of(error: SQLAlchemyError) -> str:
     """Return what a database said, without numbers."""
     words = cause_of(error)
     # Databases quote what they stumble over: it may be somebody's number, in whatever spelling.
-    return re.sub(r"\d", "*", words) if sum(map(str.isdecimal, words)) >= 7 else words
+    return re.sub(r"\d", "*", words) if could_be_number(words) else words

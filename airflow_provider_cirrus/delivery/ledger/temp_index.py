@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import islice, repeat
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
+from airflow_provider_cirrus.delivery.sql.temporary import temporary_database
 
 _CHUNK = 5_000
 # The enumeration's own look-up by value costs as much as reading the row.
 _OUTCOME = {outcome.value: outcome for outcome in Outcome}
 _COLUMNS = "key, place, outcome, message_id, object_id, code, reason, attempt, time"
 # Pages kept in memory, in KiB.
-_CACHE = 8192
+_CACHE = 6144
 
 
 class TempIndex:
@@ -25,10 +25,7 @@ class TempIndex:
     """
 
     def __init__(self) -> None:
-        # Without a name: a file that has none on the disk, and is gone with the process, however that ends.
-        self._rows = sqlite3.connect("", isolation_level=None)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE}", "locking_mode=EXCLUSIVE"):
-            self._rows.execute(f"PRAGMA {pragma}")
+        self._rows = temporary_database(_CACHE)
         self._rows.execute(
             "CREATE TABLE known (key BLOB PRIMARY KEY, place INT, outcome TEXT, message_id TEXT, object_id TEXT, "
             "code INT, reason TEXT, attempt INT, time REAL) WITHOUT ROWID"

@@ -208,6 +208,29 @@ class Tables:
         return statements
 
 
+def make_table(engine: Engine, table: sa.Table, refuse: Callable[[str, str], Exception]) -> None:
+    """
+    Make a table that has no format, where it is missing; others may be making it at the same moment.
+
+    :param refuse: makes the error from what the database said, and from a hint with the DDL
+    :raises SQLAlchemyError: the database does not answer
+    :raises Exception: of ``refuse``: it is missing and cannot be made
+    """
+
+    def is_there() -> bool:
+        return bool(sa.inspect(engine).has_table(table.name, schema=table.schema))
+
+    if is_there():
+        return
+    try:
+        with engine.begin() as connection:
+            connection.execute(CreateTable(table, if_not_exists=True))
+    except SQLAlchemyError as error:
+        if not is_there():
+            ddl = str(CreateTable(table).compile(dialect=engine.dialect)).strip()
+            raise refuse(cause_of(error), f"Let somebody who may create tables run:\n{ddl};") from error
+
+
 class SqlStore:
     """
     Base of what is kept in SQL tables.

@@ -276,7 +276,7 @@ def test_a_refused_connection_leaves_all_unsent(connect: Connect) -> None:
         port = listener.getsockname()[1]
     sent = connect(base_url=f"http://127.0.0.1:{port}").send([message()])
     assert outcomes(sent) == ["unsent"]
-    assert "refused the connection. Nothing was sent." in str(sent.error)
+    assert "refused the connection. The request did not leave." in str(sent.error)
 
 
 def test_a_connection_refused_for_a_moment_is_tried_again(connect: Connect) -> None:
