@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,10 +12,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from airflow_provider_cirrus.api.errors import InvalidInput, NoAnswer, Throttled
-from airflow_provider_cirrus.arguments import time_span
+from airflow_provider_cirrus.api.errors import NoAnswer, Throttled
 from airflow_provider_cirrus.delivery.contact_checks import store as check_store
-from airflow_provider_cirrus.delivery.contact_checks.guard import require_opt_in
 from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore, ddl
 from airflow_provider_cirrus.delivery.errors import ContactCheckRefused, LedgerError
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -277,52 +274,3 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
         for statement in filter(str.strip, ddl(engine.dialect.name).split(";")):
             connection.execute(sa.text(statement))
     assert CheckStore(engine, create=False).once(STREAM, ANN, cirrus, owner="o")
-
-
-@pytest.mark.parametrize("opt_in", [True, lambda digits: digits == ANN, ["+44 7700 900101"], {BEN, ANN}])
-def test_who_agreed_may_be_asked_for(opt_in: Any) -> None:
-    require_opt_in(opt_in, ANN)
-
-
-def test_a_file_and_a_query_may_hold_who_agreed(tmp_path: Path) -> None:
-    (tmp_path / "agreed.csv").write_text(f"phone\n{ANN}\n")
-    require_opt_in(str(tmp_path / "agreed.csv"), ANN)
-    made = engine_for(f"sqlite:///{tmp_path}/crm.db")
-    with made.begin() as connection:
-        connection.execute(sa.text(f"CREATE TABLE consents AS SELECT '{ANN}' AS phone"))
-    made.dispose()
-    query = {"sql": "SELECT phone FROM consents", "conn_id": "crm"}
-    require_opt_in(query, ANN, lambda conn_id: engine_for(f"sqlite:///{tmp_path}/{conn_id}.db"))
-    with pytest.raises(InvalidInput, match="no opt-in on record"):
-        require_opt_in(query, BEN, lambda conn_id: engine_for(f"sqlite:///{tmp_path}/{conn_id}.db"))
-
-
-@pytest.mark.parametrize(
-    ("opt_in", "problem"),
-    [
-        pytest.param(None, "opt_in: is missing.*the business banned.*opt_in=True", id="nothing"),
-        pytest.param(False, "opt_in: is missing", id="false"),
-        pytest.param(5, "opt_in: is of type int", id="type"),
-        pytest.param(
-            lambda digits: None, r"\+44\*{6}0101 is not asked for: opt_in: no opt-in on record", id="function"
-        ),
-        pytest.param([BEN], "no opt-in on record", id="list"),
-        pytest.param({"column": "agreed"}, "goes by column or category", id="column"),
-        pytest.param({"marketing": [ANN]}, "goes by column or category", id="category"),
-        pytest.param({"sql": "SELECT phone FROM consents", "conn_id": "crm"}, "is SQL, which", id="sql-without-a-way"),
-    ],
-)
-def test_nobody_else_is_asked_for(opt_in: Any, problem: str) -> None:
-    with pytest.raises(InvalidInput, match=problem):
-        require_opt_in(opt_in, ANN)
-
-
-@pytest.mark.parametrize(("value", "seconds"), [(timedelta(days=1), 86_400), (90, 90), ("3600", 3_600), (0.5, 0.5)])
-def test_an_age_is_a_time_span_or_seconds(value: Any, seconds: float) -> None:
-    assert time_span(value, "max_age") == seconds
-
-
-@pytest.mark.parametrize("value", [0, -1, timedelta(0), "soon", None, True, float("nan"), float("inf")])
-def test_another_age_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"max_age: .* no time span above 0"):
-        time_span(value, "max_age")
