@@ -10,6 +10,8 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 
 #: How people group digits: spaces (also the no-break kinds), dots, dashes, parentheses.
 _SEPARATORS = re.compile(r"[\s.()\-\u2010-\u2015\u00a0\u202f]+")
+#: What a column of floats leaves of a number; ``+44.7700900123`` has its country code alone before the dot.
+_FRACTION = re.compile(r"\+?\d{7,}[.,](?:\d{1,2}|0+)")
 _LONG_NUMBER = re.compile(r"\+?\d{8,}")
 _HINT = "Write the whole number with its country code, such as +44 7700 900123."
 
@@ -29,6 +31,11 @@ def to_digits(value: Any, field: str = "to") -> str:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and _is_plainly_possible(value):
         return value
     text = _as_written(value, field)
+    if _FRACTION.fullmatch(text):
+        # Its dot is no separator: with the 0 behind it the number would be somebody else's.
+        raise InvalidInput(
+            field, f"looks like a decimal fraction ({_shape(text)}).", hint="Read the column as text, not as numbers."
+        )
     digits = _SEPARATORS.sub("", text.removeprefix("+"))
     if not digits:
         raise InvalidInput(field, "is empty.", hint=_HINT)
@@ -128,6 +135,9 @@ def _is_plainly_possible(digits: str) -> bool:
 @cache
 def _possible_lengths(country_code: str) -> frozenset[int]:
     """Return how many digits may follow a country code; nothing where there is no such code."""
+    if country_code.startswith("0"):
+        # A number as it is dialled inside its country: as an int, 061 would be 61.
+        return frozenset()
     # Late, as it costs 20 to 40 ms, and a DAG without a literal number never needs it.
     import phonenumbers
 

@@ -19,6 +19,7 @@ from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, to_dig
         pytest.param("  +44 7700 900 123 ", "447700900123", id="spaces"),
         pytest.param("+1 (202) 555-0143", "12025550143", id="parentheses-and-dash"),
         pytest.param("+1.202.555.0143", "12025550143", id="dots"),
+        pytest.param("+44.7700900123", "447700900123", id="a-dot-after-the-country-code"),
         pytest.param("+44\u00a07700\u2011900\u2013123", "447700900123", id="no-break-space-and-typographic-dashes"),
         pytest.param("+39 06 1234 5678", "390612345678", id="italy-keeps-its-leading-zero"),
         pytest.param("+52 1 55 1234 5678", "5215512345678", id="mexico-with-1-goes-out-as-it-came"),
@@ -45,6 +46,11 @@ def test_a_number_leaves_as_digits(written: object, digits: str) -> None:
         pytest.param("+44 7700 900123 456", "too long", id="too-long"),
         pytest.param("+999 123456789", "country code", id="no-such-country"),
         pytest.param(447700900123.0, "is a float", id="float"),
+        pytest.param("4915112345678.0", "a decimal fraction", id="float-as-text"),
+        pytest.param("+4915112345678.00", "a decimal fraction", id="float-as-text-with-a-plus"),
+        pytest.param("4915112345678,0", "a decimal fraction", id="float-as-text-with-a-comma"),
+        pytest.param("0612345678", "no country code", id="national-digits-only"),
+        pytest.param("0447700900123", "no country code", id="zero-before-the-country-code"),
         pytest.param(True, "of type bool", id="bool"),
         pytest.param(None, "of type NoneType", id="none"),
         pytest.param("['447700900123', '447700900124']", "list written as text", id="list-rendered-to-text"),
@@ -91,4 +97,38 @@ def test_the_short_way_takes_no_number_that_the_long_one_refuses() -> None:
                 phone._check_closely(digits, "to")
             except InvalidInput as error:
                 wrong.append((digits, str(error)))
+    assert wrong == []
+
+
+def verdict(written: str) -> str:
+    try:
+        return to_digits(written)
+    except InvalidInput as error:
+        return error.problem.partition("(")[0]
+
+
+def test_digits_alone_get_the_verdict_of_every_way_in_which_a_number_is_spelt() -> None:
+    """Over the examples of phonenumbers of every region and kind, in all of its formats."""
+    kinds = [kind for kind in phonenumbers.PhoneNumberType.values() if kind != phonenumbers.PhoneNumberType.UNKNOWN]
+    formats = [
+        phonenumbers.PhoneNumberFormat.E164,
+        phonenumbers.PhoneNumberFormat.INTERNATIONAL,
+        phonenumbers.PhoneNumberFormat.NATIONAL,
+    ]
+    examples = [
+        number
+        for region in phonenumbers.SUPPORTED_REGIONS
+        for kind in kinds
+        if (number := phonenumbers.example_number_for_type(region, kind)) is not None
+    ]
+    assert len(examples) > 1_000
+    wrong = []
+    for number in examples:
+        for how in formats:
+            spelt = phonenumbers.format_number(number, how)
+            digits = "".join(c for c in spelt if c.isdecimal())
+            plain = spelt.replace(" ", "").replace("-", "").replace("(", "").replace(")", "")
+            # What phonenumbers writes between digits and is no separator, such as a slash, is refused either way.
+            if plain.removeprefix("+").isdecimal() and verdict(spelt) != verdict(digits):
+                wrong.append((phonenumbers.region_code_for_number(number), how))
     assert wrong == []
