@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_postgres import uri  # noqa: F401
-from tests.unit.delivery.contact_checks.test_contact_checks import (  # noqa: F401
+from tests.unit.delivery.contact_checks.test_store import (  # noqa: F401
     ask,
     cirrus,
     clock,
