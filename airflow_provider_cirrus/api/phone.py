@@ -10,7 +10,7 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 
 #: How people group digits: spaces (also the no-break kinds), dots, dashes, parentheses.
 _SEPARATORS = re.compile(r"[\s.()\-\u2010-\u2015\u00a0\u202f]+")
-#: What a column of floats leaves of a number; ``+44.7700900123`` has its country code alone before the dot.
+# What a column of floats leaves of a number; ``+44.7700900123`` has its country code alone before the dot.
 _FRACTION = re.compile(r"\+?\d{7,}[.,](?:\d{1,2}|0+)")
 _LONG_NUMBER = re.compile(r"\+?\d{8,}")
 _HINT = "Write the whole number with its country code, such as +44 7700 900123."

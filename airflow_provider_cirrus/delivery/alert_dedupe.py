@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateTable
 
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
@@ -185,8 +183,8 @@ class SqlAlertDedupe:
         make_table(
             self._engine,
             _notices,
-            lambda cause, hint: LedgerError(
-                f"The table of notices is missing and could not be created ({cause}).", hint=hint
+            lambda error, hint: LedgerError(
+                f"The table of notices is missing and could not be created ({cause_of(error)}).", hint=hint
             ),
         )
 
@@ -194,16 +192,6 @@ class SqlAlertDedupe:
 def default_folder() -> Path:
     """Return where this user's notices are remembered without a database."""
     return Path(tempfile.gettempdir()) / f"airflow-cirrus-{os.geteuid()}"
-
-
-def ddl(dialect_name: str) -> str:
-    """
-    Return the statement that creates the table.
-
-    :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
-    """
-    dialects: dict[str, Any] = {"sqlite": sqlite, "postgresql": postgresql, "mysql": mysql, "mariadb": mysql}
-    return f"{str(CreateTable(_notices).compile(dialect=dialects[dialect_name].dialect())).strip()};\n"
 
 
 def _read(file: int) -> float | None:

@@ -114,7 +114,7 @@ class TaskDelivery:
         :raises AirflowException: something that time may mend
         """
         from airflow_provider_cirrus.delivery.deliver import deliver
-        from airflow_provider_cirrus.delivery.report.summary import breakdown
+        from airflow_provider_cirrus.delivery.report.summary import in_words
         from airflow_provider_cirrus.hooks.metrics import Metrics
 
         ti, log, delivery = self.context["ti"], self.hook.log, self.said_delivery
@@ -150,7 +150,7 @@ class TaskDelivery:
         except CirrusError as error:
             fail(error)
         report = f" Report: {result.report_uri}." if result.report_uri else ""
-        log.info("%s, in %.1f s%s.%s", breakdown(result), result.seconds, self._subject, report)
+        log.info("%s, in %.1f s%s.%s", in_words(result, with_kinds=True), result.seconds, self._subject, report)
         return result
 
     def end(self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None = None) -> dict[str, Any]:

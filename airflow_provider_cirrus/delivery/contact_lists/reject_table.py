@@ -103,8 +103,8 @@ class RejectTable:
         make_table(
             self._engine,
             made,
-            lambda cause, hint: InvalidInput(
-                "on_reject", f"the table {name!r} is missing and could not be created ({cause}).", hint=hint
+            lambda error, hint: InvalidInput(
+                "on_reject", f"the table {name!r} is missing and could not be created ({words_of(error)}).", hint=hint
             ),
         )
         found = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=self._engine)

@@ -53,19 +53,16 @@ def summary(delivery: DeliveryResult) -> dict[str, Any]:
     return found
 
 
-def in_words(delivery: DeliveryResult) -> str:
-    """Return the counts as a sentence: ``3 messages: 2 accepted, 1 rejected``."""
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in delivery.counts.items() if count)
-    total = in_numbers(delivery.total, "message")
-    return f"{total}: {counts}" if counts else total
+def in_words(delivery: DeliveryResult, *, with_kinds: bool = False) -> str:
+    """
+    Return the counts as a sentence: ``3 messages: 2 accepted, 1 rejected``.
 
-
-def breakdown(delivery: DeliveryResult) -> str:
-    """Return the counts as a sentence with what they are made of: suppressed by rule, rejected by code."""
+    :param with_kinds: say, too, what they are made of: the suppressed by rule, the rejected by code
+    """
     parts = []
     for outcome, count in delivery.counts.items():
         if count:
-            kinds = _kinds(delivery, outcome)
+            kinds = _kinds(delivery, outcome) if with_kinds else []
             parts.append(f"{count} {outcome}" + (f" ({', '.join(kinds)})" if kinds else ""))
     total = in_numbers(delivery.total, "message")
     return f"{total}: {', '.join(parts)}" if parts else total

@@ -208,11 +208,11 @@ class Tables:
         return statements
 
 
-def make_table(engine: Engine, table: sa.Table, refuse: Callable[[str, str], Exception]) -> None:
+def make_table(engine: Engine, table: sa.Table, refuse: Callable[[SQLAlchemyError, str], Exception]) -> None:
     """
     Make a table that has no format, where it is missing; others may be making it at the same moment.
 
-    :param refuse: makes the error from what the database said, and from a hint with the DDL
+    :param refuse: makes the error from the database's and from a hint with the DDL
     :raises SQLAlchemyError: the database does not answer
     :raises Exception: of ``refuse``: it is missing and cannot be made
     """
@@ -228,7 +228,7 @@ def make_table(engine: Engine, table: sa.Table, refuse: Callable[[str, str], Exc
     except SQLAlchemyError as error:
         if not is_there():
             ddl = str(CreateTable(table).compile(dialect=engine.dialect)).strip()
-            raise refuse(cause_of(error), f"Let somebody who may create tables run:\n{ddl};") from error
+            raise refuse(error, f"Let somebody who may create tables run:\n{ddl};") from error
 
 
 class SqlStore:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -297,3 +298,30 @@ def test_a_lookup_costs_little(kind: str, connect: Connect, tmp_path: Path) -> N
             consent.check(asked[start : start + 2000])
             best = min(best, (time.process_time() - before) / 2000)
     assert best < 10e-6
+
+
+_HOLDS_A_LIST = """
+import sys, time
+from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers
+held = open_numbers({"path": sys.argv[1]}, "suppression")
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_process_leaves_no_file_of_a_list(tmp_path: Path) -> None:
+    # Many enough to outgrow what is kept in memory.
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text("\n".join(f"4479{number:08d}" for number in range(200_000)))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    names = ("TMPDIR", "SQLITE_TMPDIR")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4]), **dict.fromkeys(names, str(folder))}
+    command = [sys.executable, "-c", _HOLDS_A_LIST, str(numbers)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+        finally:
+            process.kill()
+    assert list(folder.iterdir()) == []

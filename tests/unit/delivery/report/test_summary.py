@@ -94,6 +94,6 @@ def test_a_good_run_says_what_its_counts_are_made_of() -> None:
         Entry(Outcome.REJECTED, code=131026, reason="x"),
         Entry(Outcome.REJECTED, reason="to: holds a letter"),
     )
-    assert report.breakdown(found) == (
+    assert report.in_words(found, with_kinds=True) == (
         "6 messages: 1 accepted, 2 rejected (1 code 131026, 1 no code), 3 suppressed (2 suppression, 1 quiet_hours)"
     )
