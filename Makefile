@@ -29,10 +29,10 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 venv-3.4 demo up test test-unit coverage check interface docs build bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-matrix test-unit coverage check interface docs build bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: venv ## run the example DAG in a real Airflow against the sandbox; shows who got what
 	@$(BIN)/python -m scripts.demo
@@ -42,6 +42,10 @@ up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=808
 
 test: venv venv-2.11 venv-3.4 ## run all tests: unit, integration, system, and the checks on Airflow 2.11 and 3.4
 	@$(pytest) -n 3 --dist loadgroup $(PYTEST_ARGS)
+
+# Those of 2.11 and of the oldest versions end with Python 3.12.
+test-matrix: ## run unit tests, integration tests and examples on every line of Airflow; LINES="2.11 lowest" names some
+	@$(PYTHON_2_11) -m scripts.test_matrix $(LINES)
 
 test-unit: venv ## run the unit tests only
 	@$(pytest) tests/unit $(PYTEST_ARGS)
@@ -78,11 +82,11 @@ bench: venv ## run every benchmark
 venv: ## make or refresh .venv, as constraints/airflow-3.3.txt says; PYTHON=... chooses the interpreter
 	@$(PYTHON) -m scripts.make_venv .venv constraints/airflow-3.3.txt dev
 
-venv-2.11: ## the same for Airflow 2.11
-	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt airflow-2-11
+venv-2.11: ## the same for Airflow 2.11; venv-3.0, 3.1, 3.2, 3.4 and venv-lowest are others
+	@$(PYTHON_2_11) -m scripts.make_venv .venv-2.11 constraints/airflow-2.11.txt test
 
-venv-3.4: ## the same for Airflow 3.4
-	@$(PYTHON) -m scripts.make_venv .venv-3.4 constraints/airflow-3.4.txt airflow-3-4
+venv-%:
+	@$(PYTHON) -m scripts.make_venv .venv-$* constraints/airflow-$*.txt test
 
 lock: ## resolve the constraints files anew; needs Python 3.11
 	@$(PYTHON) -m scripts.lock

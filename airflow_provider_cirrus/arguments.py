@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.values import plain
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off", "none", "")
@@ -27,20 +28,24 @@ def is_literal(value: Any) -> bool:
 
 def allowance(most: Any, total: int, field: str = "max_failed") -> float:
     """
-    Return how many of ``total`` messages may end so: a count, or a ratio if written with a point.
+    Return how many of ``total`` messages may end so: a count, or a ratio: a percentage, or a number with a point.
+
+    A percentage such as ``5%`` is what JSON cannot change: in a DAG run's configuration, 1.0 may come out as 1.
 
     :raises InvalidInput: neither
     """
 
-    value: Any = most
+    value = plain(most)
     if isinstance(value, str):
+        text = value.strip()
         try:
-            value = float(value) if "." in value else int(value)
+            is_percentage = text.endswith("%")
+            value = float(text[:-1]) / 100 if is_percentage else float(text) if "." in text else int(text)
         except ValueError:
             value = None
     is_ratio = isinstance(value, float) and 0 <= value <= 1
     if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidInput(field, f"{most!r} is no count (int) and no ratio (float from 0 to 1).")
+        raise InvalidInput(field, f"{most!r} is no count (int) and no ratio ('5%', or a float from 0 to 1).")
     return float(value * total if is_ratio else value)
 
 
@@ -51,7 +56,7 @@ def is_true(value: Any, field: str) -> bool:
     :raises InvalidInput: it says neither: to guess could send where nothing was to be sent
     """
 
-    said = str(value).strip().lower()
+    said = str(plain(value)).strip().lower()
     if said not in _TRUE + _FALSE:
         raise InvalidInput(field, f"{value!r} is neither true nor false.", hint="Write true or false.")
     return said in _TRUE
@@ -64,6 +69,7 @@ def whole(value: Any, field: str, least: int) -> int:
     :raises InvalidInput: it is none, or below ``least``
     """
 
+    value = plain(value)
     text = str(value).strip()
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise InvalidInput(field, f"{value!r} is no whole number from {least} on.")
@@ -77,6 +83,7 @@ def time_span(value: Any, field: str) -> float:
     :param value: a timedelta, or seconds as a number or text
     :raises InvalidInput: anything else, or nothing above 0
     """
+    value = plain(value)
     try:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     except (TypeError, ValueError):

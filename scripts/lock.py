@@ -3,8 +3,8 @@ Write the constraints files anew, from what the package index offers today.
 
     python -m scripts.lock [LINE ...]
 
-Each line of Airflow is resolved in an environment of its own with the interpreter that runs this; use Python
-3.11, the oldest one supported, so that the versions suit every later one. Standard library only.
+Each line of Airflow is resolved for Python 3.11, the oldest one supported, so that the versions suit every later one.
+uv resolves, in an environment that is thrown away. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,71 +14,77 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
-
-from scripts.make_venv import EVERYTHING
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Lines of Airflow: the versions that pip chooses from, and the dependency group with which each is used. A line that
-#: is not released yet is named by its newest version before that.
+
+class Line(NamedTuple):
+    """
+    A line of Airflow as it is resolved.
+
+    :ivar requirements: its version, and what a fresh install of it needs beside that to run
+    :ivar group: the dependency group that is installed with it
+    :ivar options: of uv
+    """
+
+    requirements: tuple[str, ...]
+    group: str = "test"
+    options: tuple[str, ...] = ()
+
+
+#: A line that is not released yet is named by its newest version before that.
 LINES = {
-    "3.4": ("3.4.0b2", "airflow-3-4"),
-    "3.3": ("3.3.*", "dev"),
-    "2.11": ("2.11.*", "airflow-2-11"),
+    "3.4": Line(("apache-airflow==3.4.0b2",), options=("--prerelease", "allow")),
+    "3.3": Line(("apache-airflow==3.3.*",), group="dev"),
+    # The API servers of 3.0 and 3.2 do not start with later ones.
+    "3.2": Line(("apache-airflow==3.2.*", "fastapi<0.137", "cadwyn<8")),
+    "3.1": Line(("apache-airflow==3.1.*",)),
+    "3.0": Line(("apache-airflow==3.0.*", "fastapi<0.119", "cadwyn<5.5")),
+    "2.11": Line(("apache-airflow==2.11.*",)),
+    # The oldest versions that pyproject.toml names, each as it stands there.
+    "lowest": Line((), options=("--resolution", "lowest-direct")),
 }
 
+#: Build tools; listed, too, so that an install repeats.
+TOOLS = ("pip>=25.3", "hatchling>=1.26", "editables>=0.5")
+
 HEADER = """\
-# Versions with which this project is developed and tested on Airflow {line}.
+# Versions with which this project is {use} on {line}.
 # Made by `make lock`; do not edit. Build tools (pip, hatchling) are listed, too, so that an install repeats.
 """
 
 
-def run(*command: str) -> str:
-    """Run a command and return what it printed; its errors are shown only if it fails."""
+def resolve(name: str, uv: str, directory: Path) -> list[str]:
+    """Return ``name==version`` of every package of a line."""
+    line = LINES[name]
+    more = directory / "requirements.in"
+    more.write_text("\n".join((*line.requirements, *TOOLS)))
+    command = [uv, "pip", "compile", "pyproject.toml", str(more), "--all-extras", "--group", line.group]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"]
+    command += line.options
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
-        sys.stderr.write(result.stdout + result.stderr)
-        raise SystemExit(f"{' '.join(command)} failed with status {result.returncode}")
-    return result.stdout
-
-
-def resolve(line: str, directory: Path) -> list[str]:
-    """Install everything for one line of Airflow and return ``name==version`` for each package."""
-    versions, group = LINES[line]
-    venv.create(directory, with_pip=True)
-    pip = [str(directory / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    # Some Pythons put setuptools into a new environment; it is listed only if something needs it.
-    present = run(*pip, "freeze", "--all")
-    if "setuptools==" in present:
-        run(*pip, "uninstall", "--yes", "setuptools")
-    run(*pip, "install", "--upgrade", "pip>=25.1")
-    run(*pip, "install", "hatchling", "editables")
-    run(
-        *pip,
-        "install",
-        "--no-build-isolation",
-        "--editable",
-        EVERYTHING,
-        "--group",
-        group,
-        f"apache-airflow=={versions}",
-    )
-    frozen = run(*pip, "freeze", "--all", "--exclude-editable").splitlines()
+        raise SystemExit(f"{name} cannot be resolved:\n{result.stdout}{result.stderr}")
+    found = [entry for entry in result.stdout.splitlines() if entry and not entry.startswith("#")]
     # Only what an index can serve anywhere: no paths, no addresses.
-    if unpinned := [entry for entry in frozen if "==" not in entry or "@" in entry]:
-        raise SystemExit(f"not a plain version: {unpinned}")
-    return sorted(frozen, key=str.lower)
+    if strange := [entry for entry in found if "==" not in entry or "@" in entry or "/" in entry]:
+        raise SystemExit(f"not a plain version: {strange}")
+    return sorted(found, key=str.lower)
 
 
 def main() -> None:
     """Write the constraints files of the lines named on the command line, or of all."""
-    for line in sys.argv[1:] or LINES:
-        with tempfile.TemporaryDirectory() as directory:
-            versions = resolve(line, Path(directory))
-        target = ROOT / "constraints" / f"airflow-{line}.txt"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(HEADER.format(line=line) + "\n".join(versions) + "\n")
-        print(f"{target.relative_to(ROOT)}: {len(versions)} versions")
+    with tempfile.TemporaryDirectory() as directory:
+        tools = Path(directory) / "tools"
+        venv.create(tools, with_pip=True)
+        subprocess.run([str(tools / "bin" / "python"), "-m", "pip", "--quiet", "install", "uv"], check=True)
+        for name in sys.argv[1:] or LINES:
+            versions = resolve(name, str(tools / "bin" / "uv"), Path(directory))
+            use = "tested" if LINES[name].group == "test" else "developed and tested"
+            line = "the oldest versions that pyproject.toml allows" if name == "lowest" else f"Airflow {name}"
+            target = ROOT / "constraints" / f"airflow-{name}.txt"
+            target.write_text(HEADER.format(use=use, line=line) + "\n".join(versions) + "\n")
 
 
 if __name__ == "__main__":

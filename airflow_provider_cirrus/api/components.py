@@ -17,7 +17,9 @@ from airflow_provider_cirrus.api.template_parts import (
     MAX_BUTTONS,
     PARAMETER_TYPES,
     unknown,
+    with_lower_type,
 )
+from airflow_provider_cirrus.api.values import json_ready
 
 _MEDIA = ("image", "video", "document")
 _TEXT_LIMITS = {"header": text.HEADER_LIMIT, "body": text.BODY_LIMIT, "button": text.URL_SUFFIX_LIMIT}
@@ -28,20 +30,22 @@ def check_component(component: Any) -> dict[str, Any]:
     """
     Return one raw component if WhatsApp could take it: unchanged, but for a button's index.
 
-    Meta's own examples write the index as text, Cirrus documents a number.
+    Meta's own examples write the index as text, Cirrus documents a number; Meta writes some types in upper case, Cirrus
+    all of them in lower case: they are compared without case, and leave as Cirrus documents them.
 
     :param component: a dict such as ``{"type": "body", "parameters": [{"type": "text", "text": "Ann"}]}``
     :raises ValueError: unknown type, or a part that Meta refuses
     """
     if not isinstance(component, Mapping):
         raise ValueError(f"is of type {type(component).__name__}; a component is a dict with a type.")
-    kind = component.get("type")
+    found = _as_documented(component)
+    kind = found.get("type")
     if kind == "footer":
         raise ValueError("is a footer, which is static text and never sent; leave it out.")
     if kind not in COMPONENT_TYPES:
         raise ValueError(unknown("component type", str(kind), COMPONENT_TYPES))
     if kind in _TEXT_LIMITS:
-        parameters = component.get("parameters", [])
+        parameters = found.get("parameters", [])
         if not isinstance(parameters, Sequence) or isinstance(parameters, str):
             raise ValueError("has parameters that are not a list.")
         for place, parameter in enumerate(parameters):
@@ -49,8 +53,26 @@ def check_component(component: Any) -> dict[str, Any]:
                 _check_parameter(parameter, kind)
             except ValueError as error:
                 raise ValueError(f"parameters[{place}] {error}") from None
-        _check_shape(component, kind, parameters)
-    return {**component, "index": int(component["index"])} if kind == "button" else dict(component)
+        _check_shape(found, kind, parameters)
+    return {**found, "index": int(found["index"])} if kind == "button" else found
+
+
+def _as_documented(component: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component with its types in lower case, and those of its parameters and of a carousel's cards."""
+    found: dict[str, Any] = with_lower_type(json_ready(component))
+    if isinstance(sub_type := found.get("sub_type"), str):
+        found["sub_type"] = sub_type.lower()
+    if isinstance(parameters := found.get("parameters"), list):
+        found["parameters"] = [with_lower_type(one) for one in parameters]
+    if isinstance(cards := found.get("cards"), list):
+        found["cards"] = [_card(card) for card in cards]
+    return found
+
+
+def _card(card: Any) -> Any:
+    if not isinstance(card, Mapping) or not isinstance(inner := card.get("components"), list):
+        return card
+    return {**card, "components": [_as_documented(one) if isinstance(one, Mapping) else one for one in inner]}
 
 
 def check_together(components: Sequence[Mapping[str, Any]]) -> None:

@@ -37,8 +37,10 @@ from airflow_provider_cirrus.api.template_parts import (
     Part,
     UrlButton,
     unknown,
+    with_lower_type,
 )
-from airflow_provider_cirrus.api.text import BODY_LIMIT, COUPON_LIMIT, as_text, check_text
+from airflow_provider_cirrus.api.text import AUTHENTICATION_CODE_LIMIT, BODY_LIMIT, as_text, check_text
+from airflow_provider_cirrus.api.values import json_ready, plain
 
 Model = TypeVar("Model", bound=Part)
 
@@ -50,6 +52,7 @@ _to_json = JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def _not_bool(value: Any) -> Any:
+    value = plain(value)
     if isinstance(value, bool):
         raise ValueError("is a bool, not a whole number.")
     return value
@@ -59,6 +62,10 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
     return value
+
+
+def _content(value: Any) -> Any:
+    return json_ready(_without_none(value))
 
 
 Whole = Annotated[int, BeforeValidator(_not_bool)]
@@ -119,15 +126,22 @@ class Template(Part):
         raw.check_body(list(value.values()) if isinstance(value, dict) else value, [named] * len(value))
         return value
 
+    @field_validator("header", mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return with_lower_type(value)
+
     @field_validator("buttons", "components", mode="before")
     @classmethod
     def _none_is_empty(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [with_lower_type(one) for one in value]
         return [] if value is None else value
 
     @field_validator("authentication_code", mode="before")
     @classmethod
     def _code(cls, value: Any) -> Any:
-        return None if value is None else check_text(as_text(value), COUPON_LIMIT)
+        return None if value is None else check_text(as_text(value), AUTHENTICATION_CODE_LIMIT)
 
     @model_validator(mode="after")
     def _together(self) -> Template:
@@ -231,7 +245,7 @@ class ObjectData(Part):
     sub_stream_id: Whole | None = Field(default=None, alias="SubStreamId", ge=0)
     status_id: Whole | None = Field(default=None, alias="StatusId", ge=1)
     manager_id: Whole | None = Field(default=None, alias="ManagerId")
-    content: Annotated[dict[str, Any], BeforeValidator(_without_none)] | None = Field(default=None, alias="Content")
+    content: Annotated[dict[str, Any], BeforeValidator(_content)] | None = Field(default=None, alias="Content")
     user: User | None = Field(default=None, alias="User")
 
     @cached_property
@@ -308,7 +322,7 @@ def build(model: type[Model], fields: Mapping[str, Any]) -> Model:
 def explain(error: ValidationError, root: str) -> InvalidInput:
     """Return our error for pydantic's: the field in the user's words, and never the value."""
     problems = []
-    for found in error.errors(include_url=False, include_input=False):
+    for found in error.errors(include_url=False):
         place = _place(found["loc"])
         problems.append((place, _problem(found)))
     place, problem = problems[0]
@@ -341,10 +355,16 @@ def _problem(found: Mapping[str, Any]) -> str:
             return str(found["msg"])
         case "missing":
             return "is missing."
+        case "list_type" | "dict_type" | "string_type" | "int_type" | "model_type" | "model_attributes_type" as kind:
+            # Of the value only what it is, never itself.
+            wanted = {"list": "a list", "string": "a text", "int": "a whole number"}.get(kind.split("_")[0], "a dict")
+            return f"is of type {type(found.get('input')).__name__}, not {wanted}."
+        case "int_parsing" | "int_from_float":
+            return "is no whole number."
         case "union_tag_invalid" | "union_tag_not_found":
             tag = str(context.get("tag"))
             if tag in BUTTON_TYPES:
                 return f"{tag!r} is a button that is passed through only: give it as a raw component."
             return unknown("button type", tag, ("url", "quick_reply", "copy_code", "flow", "catalog"))
         case _:
-            return f"is not right: {found['msg']}."
+            return f"is not right: {str(found['msg']).rstrip('.')}."

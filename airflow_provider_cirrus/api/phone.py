@@ -7,11 +7,16 @@ from functools import cache
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.values import is_missing, plain
 
 #: How people group digits: spaces (also the no-break kinds), dots, dashes, parentheses.
 _SEPARATORS = re.compile(r"[\s.()\-\u2010-\u2015\u00a0\u202f]+")
 # What a column of floats leaves of a number; ``+44.7700900123`` has its country code alone before the dot.
 _FRACTION = re.compile(r"\+?\d{7,}[.,](?:\d{1,2}|0+)")
+# Where a number has a second spelling: the digit that may stand there, by country code.
+_EXTRA_DIGIT = {"52": (2, "1"), "54": (2, "9"), "55": (4, "9")}
+# Meta's own name for a person to one business: a country's two letters, a dot, digits (sometimes letters).
+_USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+")
 _LONG_NUMBER = re.compile(r"\+?\d{8,}")
 _HINT = "Write the whole number with its country code, such as +44 7700 900123."
 
@@ -31,6 +36,12 @@ def to_digits(value: Any, field: str = "to") -> str:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and _is_plainly_possible(value):
         return value
     text = _as_written(value, field)
+    if _USER_ID.fullmatch(text):
+        raise InvalidInput(
+            field,
+            f"is a business-scoped user id ({text[:2]}. and {len(text) - 3} characters), not a phone number.",
+            hint="Cirrus sends to phone numbers only: give this person's.",
+        )
     if _FRACTION.fullmatch(text):
         # Its dot is no separator: with the 0 behind it the number would be somebody else's.
         raise InvalidInput(
@@ -74,34 +85,86 @@ def account_of(digits: str) -> str:
     Return one spelling for all the spellings of one WhatsApp account, for comparing only.
 
     Mexico 52/521, Argentina 54/549 and Brazil's ninth digit have two spellings each; a message leaves
-    under the spelling that it came with.
+    under the spelling that it came with. Where both are valid numbers of their own, such as a Brazilian
+    landline and a mobile number, they are two people's.
 
     :param digits: as :func:`to_digits` returns them
     """
-    if digits.startswith("521") and len(digits) == 13:
-        return "52" + digits[3:]
-    if digits.startswith("549") and len(digits) == 13:
-        return "54" + digits[3:]
-    if digits.startswith("55") and len(digits) == 13 and digits[4] == "9":
-        return digits[:4] + digits[5:]
-    return digits
+    if len(digits) not in (12, 13) or digits[:2] not in _EXTRA_DIGIT:
+        return digits
+    other = other_spelling(digits)
+    if other is None or (_is_valid(digits) and _is_valid(other)):
+        return digits
+    return min(digits, other, key=len)
 
 
 def spellings_of(digits: str) -> tuple[str, ...]:
     """
-    Return all spellings of an account, in one order whichever is given: Mexico, Argentina and Brazil have two.
+    Return all spellings of an account, in one order whichever is given: Mexico, Argentina and Brazil may have two.
 
     :param digits: as :func:`to_digits` returns them
     """
-    account = account_of(digits)
-    if len(account) == 12:
-        for country, place, digit in (("52", 2, "1"), ("54", 2, "9"), ("55", 4, "9")):
-            if account.startswith(country):
-                return account, account[:place] + digit + account[place:]
-    return (account,)
+    other = other_spelling(digits)
+    if other is None or account_of(digits) != account_of(other):
+        return (digits,)
+    return (digits, other) if len(digits) < len(other) else (other, digits)
+
+
+def other_spelling(digits: str) -> str | None:
+    """
+    Return a Mexican, Argentine or Brazilian number with the digit that it lacks or without the one too many.
+
+    The two are one account where :func:`account_of` says so; None for every other number.
+
+    :param digits: as :func:`to_digits` returns them
+    """
+    if len(digits) not in (12, 13) or (extra := _EXTRA_DIGIT.get(digits[:2])) is None:
+        return None
+    index, digit = extra
+    if len(digits) == 12:
+        return digits[:index] + digit + digits[index:]
+    return digits[:index] + digits[index + 1 :] if digits[index] == digit else None
+
+
+@cache
+def _patterns(country_code: str) -> tuple[re.Pattern[str], ...]:
+    """Return what phonenumbers compares a number of one country with: first all numbers, then each kind."""
+    import phonenumbers
+
+    region = phonenumbers.region_code_for_country_code(int(country_code))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    if metadata is None:
+        return ()
+    kinds = [metadata.general_desc]
+    kinds += [
+        metadata.fixed_line,
+        metadata.mobile,
+        metadata.toll_free,
+        metadata.premium_rate,
+        metadata.shared_cost,
+        metadata.personal_number,
+        metadata.voip,
+        metadata.pager,
+        metadata.uan,
+        metadata.voicemail,
+    ]
+    # Of a kind that has no lengths of its own, numbers are as long as the country's.
+    return tuple(
+        re.compile(kind.national_number_pattern)
+        for kind in kinds
+        if kind is not None and kind.national_number_pattern is not None
+    )
+
+
+def _is_valid(digits: str) -> bool:
+    """Return what phonenumbers' ``is_valid_number`` says of a number of such a country, at a tenth of its cost."""
+    national = digits[2:]
+    country, *kinds = _patterns(digits[:2])
+    return bool(country.fullmatch(national)) and any(kind.fullmatch(national) for kind in kinds)
 
 
 def _as_written(value: Any, field: str) -> str:
+    value = plain(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str):
@@ -114,6 +177,8 @@ def _as_written(value: Any, field: str) -> str:
                 "render_template_as_native_obj=True on the DAG.",
             )
         return text
+    if value is not None and is_missing(value):
+        raise InvalidInput(field, "is empty (not a number).", hint=_HINT)
     if isinstance(value, float):
         raise InvalidInput(field, "is a float.", hint="Read the column as text: a float can lose digits of a number.")
     raise InvalidInput(field, f"is of type {type(value).__name__}, not a phone number.", hint=_HINT)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.values import is_missing, plain
 
 # 2100-01-01: later than any campaign, sooner than any time in milliseconds.
 _LATEST = 4_102_444_800
@@ -17,16 +18,20 @@ def to_unix(value: Any, field: str = "schedule") -> int:
     """
     Return a time as integer Unix seconds; whether it is past is another question, see :func:`check_ahead`.
 
-    :param value: aware datetime, ISO 8601 text with a zone, or Unix seconds as int, float or digits
+    :param value: aware datetime, ISO 8601 text with a zone, or Unix seconds as int, float or digits; also as a scalar
+        of numpy or pandas
     :param field: how errors name the value
     :raises InvalidInput: no time, a time without a zone, or one in milliseconds
     """
+    value = plain(value)
     if isinstance(value, datetime):
         moment = _from_aware(value, field)
     elif isinstance(value, str):
         moment = _from_text(value.strip(), field)
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         moment = int(value)
+    elif is_missing(value):
+        raise InvalidInput(field, "is empty (not a time).", hint=_HINT)
     else:
         raise InvalidInput(field, f"is of type {type(value).__name__}, not a time.", hint=_HINT)
     if not 0 < moment < _LATEST:

@@ -11,6 +11,7 @@ list. What Meta documents and is not modelled here goes through ``components`` a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -28,6 +29,7 @@ from pydantic import (
 )
 
 from airflow_provider_cirrus.api import text
+from airflow_provider_cirrus.api.values import json_ready, plain
 
 MAX_BUTTONS = 10
 
@@ -121,11 +123,18 @@ def unknown(what: str, given: str, known: Sequence[str]) -> str:
     return f"has the unknown {what} {given!r}; known are {', '.join(known)}{meant}"
 
 
+def with_lower_type(value: Any) -> Any:
+    """Return a dict with its ``type`` in lower case: Meta's pages write some in upper case, Cirrus' none."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    return {**value, "type": kind.lower()} if isinstance(kind, str) else value
+
+
 def _fits(limit: int) -> AfterValidator:
     return AfterValidator(lambda value: text.check_text(value, limit))
 
 
 def _identifier(value: Any) -> Any:
+    value = plain(value)
     # render_template_as_native_obj makes an int of an id that is all digits.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -173,6 +182,10 @@ class MediaHeader(Part):
         return {"type": self.type, self.type: source}
 
 
+# A path or an address in one word, with the ending of what a header can show.
+_PATH = re.compile(r"\S*[/\\]\S+\.(?:jpe?g|png|mp4|3gpp?|pdf|docx?|xlsx?|pptx?|txt)", re.IGNORECASE)
+
+
 def _header_tag(value: Any) -> str | None:
     if isinstance(value, Mapping):
         kind = value.get("type", "text" if "text" in value else None)
@@ -183,6 +196,11 @@ def _header_tag(value: Any) -> str | None:
 def _header_from_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         raise ValueError(f"is a list of {len(value)}; a header takes exactly one parameter: pass the text itself.")
+    if isinstance(value, str) and _PATH.fullmatch(value.strip()):
+        raise ValueError(
+            "looks like the path of a file, which would be sent as a text; give the output of an upload "
+            '(UploadMediaOperator), or {"type": "image", "link": "https://…"} (or video, document).'
+        )
     return value if isinstance(value, Mapping | TextHeader) else {"text": value}
 
 
@@ -233,7 +251,7 @@ class QuickReplyButton(_Button):
 
 
 class CopyCodeButton(_Button):
-    """A coupon code to copy, at most 15 characters."""
+    """A coupon code to copy, at most 20 characters."""
 
     type: Literal["copy_code"]
     coupon_code: CouponCode
@@ -247,7 +265,7 @@ class FlowButton(_Button):
 
     type: Literal["flow"]
     flow_token: str | None = Field(default=None, min_length=1)
-    flow_action_data: dict[str, Any] | None = None
+    flow_action_data: Annotated[dict[str, Any], BeforeValidator(json_ready)] | None = None
 
     def _parameter(self) -> dict[str, Any]:
         return {

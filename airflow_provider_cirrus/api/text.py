@@ -10,12 +10,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from airflow_provider_cirrus.api.values import plain
+
 #: Most characters of each place that holds text (Meta, template components).
 HEADER_LIMIT = 60
 BODY_LIMIT = 1024
 URL_SUFFIX_LIMIT = 2000
 PAYLOAD_LIMIT = 256
-COUPON_LIMIT = 15
+# Meta, coupon code templates, 2026-05; it was 15 until 2025.
+COUPON_LIMIT = 20
+AUTHENTICATION_CODE_LIMIT = 15
 
 #: Stands where a cleaned text has nothing left: WhatsApp refuses empty parameters.
 NOTHING = "-"
@@ -30,26 +34,29 @@ def as_text(value: Any) -> str:
     """
     Return a parameter's value as text: the one place where values become text.
 
-    Text stays as it is; int, float and Decimal are written in full (``1200``, ``19.9``, never ``1E+3``);
-    dates and times in ISO 8601, a UUID with dashes. Format anything else yourself, for the reader's eyes.
+    Text stays as it is; int, float and Decimal are written in full (``1200``, ``19.9``, never ``1E+3``); dates and
+    times in ISO 8601, a UUID with dashes. Scalars of numpy, pandas and pyarrow are written as Python's own. Format
+    anything else yourself, for the reader's eyes.
 
     :raises ValueError: None, bool, a number that is not finite, or another type
     """
-    match value:
-        case str():
-            return value
+    if type(value) is str:
+        return value
+    match plain(value):
+        case str() as text:
+            return text
         case bool():
             raise ValueError("is a bool; write the text that the recipient is to read.")
-        case int():
-            return str(value)
-        case float() if math.isfinite(value):
-            return format(Decimal(repr(value)), "f")
-        case Decimal() if value.is_finite():
-            return format(value, "f")
-        case datetime() | date() | time():
-            return value.isoformat()
-        case UUID():
-            return str(value)
+        case int() as number:
+            return str(number)
+        case float() as number if math.isfinite(number):
+            return format(Decimal(repr(number)), "f")
+        case Decimal() as number if number.is_finite():
+            return format(number, "f")
+        case datetime() | date() | time() as moment:
+            return moment.isoformat()
+        case UUID() as name:
+            return str(name)
         case None:
             raise ValueError("is None; every parameter of a template needs a value.")
         case float() | Decimal():

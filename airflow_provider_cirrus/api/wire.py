@@ -22,6 +22,7 @@ from airflow_provider_cirrus.api.errors import CirrusError, Disposition, Invalid
 from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.multipart import MultipartFile
+from airflow_provider_cirrus.api.phone import other_spelling
 from airflow_provider_cirrus.api.results import (
     ContactCheck,
     Conversation,
@@ -150,6 +151,9 @@ def _judge_each(messages: Sequence[Message], entries: Sequence[Any], hide: Seque
     for message in messages:
         to = message.to
         mine = answered[to]
+        # Cirrus may name an account by its other spelling; whose that is is plain where nobody was written to by it.
+        if len(mine) < asked[to] and (other := other_spelling(to)) is not None and other not in asked:
+            mine = [*mine, *answered[other]]
         if len(mine) == asked[to] and (len(mine) == 1 or len({_verdict(entry) for entry in mine}) == 1):
             # Several messages to one number with one verdict: which entry is whose makes no difference.
             taken = mine[0] if len(mine) == 1 else mine[sum(result.recipient == to for result in results)]

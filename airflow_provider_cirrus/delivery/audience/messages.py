@@ -10,12 +10,14 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
 from airflow_provider_cirrus.api.phone import mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
-from airflow_provider_cirrus.api.template_parts import unknown
+from airflow_provider_cirrus.api.template_parts import unknown, with_lower_type
 from airflow_provider_cirrus.api.text import as_text
+from airflow_provider_cirrus.api.values import plain
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, RejectedRow, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
+from airflow_provider_cirrus.delivery.audience.table import BadRow
 
 Row = TypeVar("Row")
 
@@ -148,7 +150,7 @@ class _Filling:
         if self.columns.key is not None:
             found["message_key"] = _text(value_of(row, self.columns.key, "message_key"), "message_key")
         if self._kept:
-            found["row_context"] = {name: row[name] for name in self._kept if name in row}
+            found["row_context"] = {name: plain(row[name]) for name in self._kept if name in row}
         return found
 
     def _header(self, value: Any) -> Any:
@@ -170,10 +172,11 @@ def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mappin
         raise InvalidInput("buttons", "is not a list of dicts.")
     if len(columns.buttons) > len(common):
         raise InvalidInput("columns.buttons", f"names {len(columns.buttons)} columns for {len(common)} buttons.")
+    common = [with_lower_type(button) for button in common]
     for place, button in enumerate(common[: len(columns.buttons)]):
         if button.get("type") not in _MAIN_VALUE:
             raise InvalidInput(f"columns.buttons[{place}]", f"fills only buttons of type {', '.join(_MAIN_VALUE)}.")
-    return list(common)
+    return common
 
 
 def _read_rows(
@@ -294,7 +297,7 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, row_cont
             if not common_template:
                 common_template.append(_template(fields))
             template = common_template[0]
-        kept = {name: row[name] for name in row_context if name in row}
+        kept = {name: plain(row[name]) for name in row_context if name in row}
         message = Message.build(fields.get("to", ""), template, **_rest(fields), row_context=kept)
         _check_ahead(message, now)
         return message

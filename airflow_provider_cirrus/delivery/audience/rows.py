@@ -8,16 +8,17 @@ import io
 import json
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, BinaryIO
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import could_be_number, mask
+from airflow_provider_cirrus.api.values import is_missing, plain
+from airflow_provider_cirrus.delivery.audience.frames import Frame, is_frame
+from airflow_provider_cirrus.delivery.audience.table import BadRow, Row, Table
 from airflow_provider_cirrus.delivery.storage import open_file
 
 _ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
@@ -25,36 +26,6 @@ _ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", "
 _BATCH = 1024
 # What `surrogateescape` leaves of bytes that are no UTF-8.
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """
-    A row that could not be read.
-
-    :ivar number: its number as people count, from 1, the header left out
-    :ivar reason: what is wrong with it, nothing of what stands in it
-    """
-
-    number: int
-    reason: str
-
-
-Row = Mapping[str, Any] | BadRow
-
-
-class Table(ABC):
-    """
-    Rows whose columns are known before the first row is taken.
-
-    :ivar columns: their names, in order
-    """
-
-    columns: Sequence[str]
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[Row]:
-        """Return the rows as a stream."""
 
 
 def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ",") -> Iterator[Row]:
@@ -65,7 +36,8 @@ def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None,
     no rows. Cells of CSV are text; JSON Lines and Parquet keep their types.
 
     :param source: a path or URI whose name ends in ``.csv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``)
-        or ``.parquet``, an ``ObjectStoragePath``, a :class:`Table`, or an iterable of dicts
+        or ``.parquet``, an ``ObjectStoragePath``, a :class:`Table`, a data frame of pandas or Polars, a table of
+        pyarrow, or an iterable of dicts
     :param needed: the columns that are used, by the argument that names them; Parquet reads no other
     :param delimiter: one character, between the cells of CSV
     :raises InvalidInput: no such file, unknown ending, no header, or a needed column that the header lacks
@@ -75,6 +47,8 @@ def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None,
         _check_columns(source.columns, wanted)
         return iter(source)
     if not is_path(source):
+        if is_frame(source):
+            return open_rows(Frame(source), needed=wanted)
         if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
             raise InvalidInput(
                 "audience", f"is of type {type(source).__name__}.", hint="Give a path or a list of dicts."
@@ -134,10 +108,10 @@ def value_of(row: Mapping[str, Any], column: str, field: str) -> Any:
     if type(value) is str and value.isprintable() and value and not value.isspace():
         # What nearly every value is.
         return value
+    value = plain(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         raise InvalidInput(field, "is empty.")
-    # NaN, and pandas' NaT, which is a datetime to Python: both are unlike themselves.
-    if isinstance(value, float | datetime) and value != value:
+    if is_missing(value):
         raise InvalidInput(field, "is empty (not a number, or not a time).")
     # JSON can hold half a character, which no request can carry: it would fail with its whole batch.
     if isinstance(value, str) and not value.isascii() and _NOT_TEXT.search(value):

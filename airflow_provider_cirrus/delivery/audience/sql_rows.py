@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask
-from airflow_provider_cirrus.delivery.audience.rows import Row, Table
+from airflow_provider_cirrus.delivery.audience.table import Row, Table
 from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
 
 # Rows that are in memory at a time.

@@ -21,7 +21,8 @@ from airflow_provider_cirrus.api.campaign import RECIPIENT_COLUMN
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, csv_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import csv_rows, value_of
+from airflow_provider_cirrus.delivery.audience.table import BadRow, Row
 from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex

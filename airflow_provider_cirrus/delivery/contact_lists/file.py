@@ -13,7 +13,8 @@ from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, could_be_number, mask_all, to_digits
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, Row, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.table import BadRow, Row
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NUMBER_COLUMNS,
     PARTS,

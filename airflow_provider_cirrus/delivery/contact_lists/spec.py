@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, could_be_number, mask, to_digits
 from airflow_provider_cirrus.api.text import as_text
+from airflow_provider_cirrus.api.values import is_missing, plain
 from airflow_provider_cirrus.delivery.audience.rows import is_path
 
 #: The columns of what :mod:`~.rejects` writes; a file or table that has them tells since when, and why.
@@ -204,8 +205,8 @@ def record_text(value: Any, field: str) -> str | None:
 
     :raises InvalidInput: of a type that is no text, number or time
     """
-    # NaN, and pandas' NaT: both are unlike themselves.
-    if value is None or value != value:
+    value = plain(value)
+    if is_missing(value):
         return None
     try:
         return as_text(value).strip() or None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import mask_all
+from airflow_provider_cirrus.api.phone import mask_all, other_spelling
 from airflow_provider_cirrus.api.text import cut
 from airflow_provider_cirrus.delivery.contact_lists.open import open_numbers
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
@@ -22,6 +19,7 @@ from airflow_provider_cirrus.delivery.contact_lists.spec import (
     parse_numbers,
     record_text,
 )
+from airflow_provider_cirrus.delivery.rules.answers import read_answer
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -29,14 +27,6 @@ if TYPE_CHECKING:
 #: Meta's categories of templates.
 CATEGORIES = ("marketing", "utility", "authentication")
 
-#: What a column may hold for yes and no, whatever the case.
-YES = ("yes", "y", "true", "t", "1", "on")
-NO = ("no", "n", "false", "f", "0", "off")
-
-# ISO 8601 in its usual form: a date of digits alone could be any number.
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]|$)")
-# Zones and clocks differ; what lies further ahead is no time at which somebody agreed.
-_AHEAD = timedelta(days=1)
 # Characters of a refusal that tell of an entry.
 _DETAILS = 80
 
@@ -229,7 +219,8 @@ class Consent:
         refused: dict[str, str] = {}
         numbers = list(dict.fromkeys(digits for digits, _ in rows))
         for one in self._lists:
-            held = one.find(numbers)
+            found = one.find([*numbers, *filter(None, map(_twin, numbers))])
+            held = {n: proof for n in numbers if (proof := found.get(n) or found.get(_twin(n) or "")) is not None}
             refused |= {digits: _on_the_list(proof) for digits, proof in held.items()}
             if held:
                 numbers = [digits for digits in numbers if digits not in held]
@@ -252,7 +243,7 @@ class Consent:
         for one in self._suppressions:
             if one.column is not None:
                 try:
-                    answer, since = _answer(row, one.column)
+                    answer, since = read_answer(row, one.column)
                 except ValueError as error:
                     return f"suppression: {error}"
                 if answer:
@@ -268,7 +259,7 @@ class Consent:
                 return "opt_in: no opt-in on record"
         else:
             try:
-                answer, time = _answer(row, opt_in.column)
+                answer, time = read_answer(row, opt_in.column)
                 if not answer:
                     return f"opt_in: no opt-in on record (column {opt_in.column!r})"
                 proof = _proof_of(row, opt_in, time)
@@ -333,6 +324,12 @@ def _categories(value: Any) -> dict[str, OptIn]:
     return found
 
 
+def _twin(digits: str) -> str | None:
+    # Both of Argentina's are valid, so elsewhere two people's. WhatsApp may have one account for them: who asked not to
+    # be messaged is not, however that was written down.
+    return other_spelling(digits) if digits.startswith("54") else None
+
+
 def _on_the_list(proof: ConsentRecord) -> str:
     # Free text of somebody's list: it may hold a number.
     parts = (proof.source, proof.time and f"since {proof.time}")
@@ -352,43 +349,3 @@ def _proof_of(row: Mapping[str, Any], opt_in: OptIn, time: str | None) -> Consen
             raise ValueError(f"column {column!r} {error.problem}") from None
 
     return ConsentRecord(part(opt_in.source_column), part(opt_in.time_column) or time, part(opt_in.version_column))
-
-
-def _answer(row: Mapping[str, Any], column: str) -> tuple[bool, str | None]:
-    """
-    Return whether a column says yes, and since when where it is a time; a blank is a no.
-
-    :raises ValueError: it says neither; with its shape, as columns get swapped
-    """
-    if column not in row:
-        raise ValueError(f"the row has no column {column!r}")
-    value = row[column]
-    # NaN, and pandas' NaT: both are unlike themselves.
-    if value is None or value != value:
-        return False, None
-    if isinstance(value, bool) or (isinstance(value, int | float | Decimal) and value in (0, 1)):
-        return bool(value), None
-    if isinstance(value, date):
-        return True, _past(value, value.isoformat(), column)
-    if not isinstance(value, str):
-        raise ValueError(f"column {column!r} holds a value of type {type(value).__name__} that says neither yes nor no")
-    text = value.strip()
-    word = text.casefold()
-    if not word or word in NO:
-        return False, None
-    if word in YES:
-        return True, None
-    try:
-        moment = datetime.fromisoformat(text) if _DATE.match(text) else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise ValueError(f"column {column!r} holds a text of {len(text)} characters that says neither yes nor no")
-    return True, _past(moment, text, column)
-
-
-def _past(value: date, text: str, column: str) -> str:
-    moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
-    if moment.replace(tzinfo=moment.tzinfo or UTC) > datetime.now(UTC) + _AHEAD:
-        raise ValueError(f"column {column!r} holds a time that is yet to come")
-    return text

@@ -165,9 +165,9 @@ def test_a_raw_buttons_index_may_be_text_as_in_metas_examples() -> None:
         pytest.param({"buttons": [{"type": "mpm"}]}, "buttons[0]", "raw component", id="passed-through-only"),
         pytest.param({"buttons": [{"type": "url", "text": ""}]}, "buttons[0].text", "is empty", id="empty-button"),
         pytest.param(
-            {"buttons": [{"type": "copy_code", "coupon_code": "X" * 16}]},
+            {"buttons": [{"type": "copy_code", "coupon_code": "X" * 21}]},
             "buttons[0].coupon_code",
-            "at most 15",
+            "at most 20",
             id="long-coupon",
         ),
         pytest.param(
@@ -302,7 +302,7 @@ def test_object_data_goes_beside_the_template_exactly_so_cased_and_without_nulls
         pytest.param({"Colour": 1}, "object_data", "unknown key 'Colour'", id="unknown"),
         pytest.param({"User": {"FirstName": "Ann"}}, "object_data.User.Phone1", "is missing", id="user-without-phone"),
         pytest.param({"StatusId": True}, "object_data.StatusId", "is a bool", id="bool-for-int"),
-        pytest.param({"StatusId": "open"}, "object_data.StatusId", "valid integer", id="text-for-int"),
+        pytest.param({"StatusId": "open"}, "object_data.StatusId", "no whole number", id="text-for-int"),
     ],
 )
 def test_object_data_with_a_slip_is_refused(object_data: dict[str, Any], field: str, problem: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_cirrus.api import phone
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, to_digits
+from airflow_provider_cirrus.api.phone import account_of, mask, mask_all, other_spelling, spellings_of, to_digits
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,7 @@ def test_a_number_leaves_as_digits(written: object, digits: str) -> None:
         pytest.param("4915112345678,0", "a decimal fraction", id="float-as-text-with-a-comma"),
         pytest.param("0612345678", "no country code", id="national-digits-only"),
         pytest.param("0447700900123", "no country code", id="zero-before-the-country-code"),
+        pytest.param("US.1349200112233", "a business-scoped user id", id="user-id"),
         pytest.param(True, "of type bool", id="bool"),
         pytest.param(None, "of type NoneType", id="none"),
         pytest.param("['447700900123', '447700900124']", "list written as text", id="list-rendered-to-text"),
@@ -74,12 +75,52 @@ def test_masking_keeps_country_and_last_four() -> None:
     ("one", "other"),
     [
         pytest.param("5215512345678", "525512345678", id="mexico"),
-        pytest.param("5491123456789", "541123456789", id="argentina"),
+        pytest.param("5496707050761", "546707050761", id="argentina"),
         pytest.param("5511987654321", "551187654321", id="brazil"),
     ],
 )
 def test_two_spellings_are_one_account(one: str, other: str) -> None:
     assert account_of(one) == account_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("5511934567890", "551134567890", id="a-mobile-and-a-landline-of-brazil"),
+        pytest.param("5491123456789", "541123456789", id="argentina"),
+    ],
+)
+def test_two_numbers_that_are_valid_both_are_two_accounts(one: str, other: str) -> None:
+    assert account_of(one) != account_of(other)
+    assert spellings_of(one) == (one,)
+    assert spellings_of(other) == (other,)
+
+
+@pytest.mark.parametrize("country_code", ["52", "54", "55"])
+def test_two_spellings_are_one_account_unless_both_are_valid_numbers(country_code: str) -> None:
+    numbers = random.Random(11)
+    merged = apart = 0
+    for _ in range(3000):
+        digits = f"{country_code}{numbers.randrange(10**9, 10**11)}"
+        other = other_spelling(digits)
+        if other is None:
+            assert spellings_of(digits) == (digits,)
+            continue
+        assert other_spelling(other) == digits
+        both = all(is_valid(one) for one in (digits, other))
+        assert (account_of(digits) == account_of(other)) is not both, digits
+        assert spellings_of(digits) == spellings_of(other) or both
+        merged += not both
+        apart += both
+    assert merged > 100
+    assert apart > 5 or country_code == "52"
+
+
+def is_valid(digits: str) -> bool:
+    """Return what phonenumbers says, of the number as it stands: it may leave out what it takes for a prefix."""
+    number = phonenumbers.parse(f"+{digits}")
+    as_it_stands = f"{number.country_code}{number.national_number}" == digits
+    return as_it_stands and phonenumbers.is_valid_number(number)
 
 
 def test_other_countries_have_one_spelling() -> None:

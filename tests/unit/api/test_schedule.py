@@ -41,7 +41,7 @@ def test_a_time_leaves_as_unix_seconds(value: object) -> None:
         pytest.param(NOON * 1000, "not milliseconds", id="milliseconds"),
         pytest.param(-5, "no time between", id="negative"),
         pytest.param(True, "of type bool", id="bool"),
-        pytest.param(float("nan"), "of type float", id="nan"),
+        pytest.param(float("nan"), "is empty", id="nan"),
     ],
 )
 def test_what_is_no_certain_time_is_refused(value: object, problem: str) -> None:

@@ -54,6 +54,22 @@ def test_entries_are_matched_by_number_not_by_position() -> None:
     assert read([ANN, BEN], data) == [("accepted", "a-b"), ("accepted", "7")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        pytest.param("525512345678", "5215512345678", id="mexico"),
+        pytest.param("5511987654321", "551187654321", id="brazil"),
+        pytest.param("541123456789", "5491123456789", id="argentina"),
+    ],
+)
+def test_an_entry_may_name_the_other_spelling_of_an_account(asked: str, named: str) -> None:
+    data = [{"recipient": named, "id": "a-b", **OK}]
+    assert read([message(asked)], data) == [("accepted", "a-b")]
+    # Where both were written to, it is the other's, and of this one nothing is known.
+    unknown = ("unknown", "Cirrus did not mention it in its answer.")
+    assert read([message(asked), message(named)], data) == [unknown, ("accepted", "a-b")]
+
+
 def test_an_entry_that_does_not_come_back_is_unknown() -> None:
     assert read([ANN, BEN], [{"recipient": "447700900123", "id": "1", **OK}])[1][0] == "unknown"
 

@@ -12,7 +12,7 @@ from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord
 from airflow_provider_cirrus.delivery.rules.consent import Consent
 
 ANN, BOB, CAT = "447700900101", "447700900102", "447700900103"
-MEXICO, ARGENTINA, BRAZIL = ("525512345678", "5215512345678"), ("541112345678", "5491112345678"), (
+MEXICO, ARGENTINA, BRAZIL = ("525512345678", "5215512345678"), ("546707050761", "5496707050761"), (
     "551187654321",
     "5511987654321",
 )  # fmt: skip

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.audience.rows import BadRow, count_hint, open_rows
+from airflow_provider_cirrus.delivery.audience.rows import count_hint, open_rows
+from airflow_provider_cirrus.delivery.audience.table import BadRow
 
 ROWS = [{"to": "+44 7700 900123", "name": 'Ann, "A"\nSmith'}, {"to": "447700900124", "name": "Zoë"}]
 CSV = '\ufeffto,name\r\n+44 7700 900123,"Ann, ""A""\nSmith"\r\n\r\n447700900124,Zoë\r\n'.encode()

@@ -23,6 +23,20 @@ def test_suppression_goes_before_opt_in() -> None:
     assert found == [ConsentRecord(), "suppression: on the list", "suppression: on the list", NONE]
 
 
+def test_an_argentine_number_is_suppressed_in_either_spelling_and_opted_in_in_its_own_alone() -> None:
+    """Both are valid numbers; that WhatsApp may have one account for them goes to the safe side."""
+    plain, mobile = "541123456789", "5491123456789"
+    assert checked(Consent(suppression=[plain]), plain, mobile) == ["suppression: on the list"] * 2
+    assert checked(Consent(suppression=[mobile]), plain, mobile) == ["suppression: on the list"] * 2
+    assert checked(Consent([mobile]), plain, mobile) == [NONE, ConsentRecord()]
+
+
+def test_a_landline_and_a_mobile_of_brazil_are_two_people() -> None:
+    mobile, landline = "5511934567890", "551134567890"
+    assert checked(Consent([mobile]), mobile, landline) == [ConsentRecord(), NONE]
+    assert checked(Consent(suppression=[landline]), mobile, landline) == [ConsentRecord(), "suppression: on the list"]
+
+
 def test_without_any_rule_everybody_passes() -> None:
     assert checked(Consent(), ANN) == [ConsentRecord()]
 
