@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 from collections.abc import Mapping
 from datetime import timedelta
@@ -24,6 +26,24 @@ def is_literal(value: Any) -> bool:
         return all(is_literal(inner) for inner in value)
     # XComArgs and other things to be resolved live in Airflow's own modules; plain values do not.
     return type(value).__module__.partition(".")[0] != "airflow"
+
+
+def from_text(value: Any) -> Any:
+    """
+    Return the list or dict that a text stands for: what a template without native objects makes of one.
+
+    :param value: anything; a text that is the source of no list and no dict comes back as it is
+    """
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{", "("):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list | tuple | dict):
+            return found
+    return value
 
 
 def allowance(most: Any, total: int, field: str = "max_failed") -> float:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -134,9 +135,19 @@ class AsyncCirrusClient:
                 answer = await self._http.send(made, stream=True)
                 response = Response(answer.status_code, answer.headers, await _read_body(answer))
         except (httpx.RequestError, TimeoutError, bounds.AnswerTooLarge) as error:
-            raise failure(error, request, body, self.endpoint.base_url) from error
+            raise failure(error, request, body, self.endpoint.base_url, proxy=self._proxy()) from error
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
+
+    def _proxy(self) -> str | None:
+        """Return host and port of the proxy that the environment names, without its password."""
+        if self.endpoint.is_plain:
+            return None
+        # Late, as only a failure needs it; requests reads the environment by the same rules as httpx.
+        from requests.utils import get_environ_proxies, select_proxy
+
+        proxy = select_proxy(self.endpoint.base_url, get_environ_proxies(self.endpoint.base_url))
+        return urlsplit(proxy).netloc.rpartition("@")[2] or None if proxy else None
 
     def _starting(self, limit: asyncio.Timeout) -> Callable[[str, Any], Awaitable[None]]:
         """Return what httpx tells of each step; from the end of the request on, the time of the answer runs."""

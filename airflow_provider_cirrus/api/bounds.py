@@ -1,16 +1,28 @@
-"""How long an answer may take and how large it may be, whatever the server does: shared by both clients."""
+"""
+How long a request may take and how large its answer may be, whatever network and server do: shared by both clients.
+
+A connection, an answer and, where somebody set a moment, all of a request end in time as a whole: not by address, not
+by part of an answer.
+"""
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import socket
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import urllib3.connection
+import urllib3.exceptions
+import urllib3.util.connection
 
 #: Most bytes of one answer, with its headers, and once more of its body after decompression.
 LARGEST_ANSWER = 8 * 1024 * 1024
@@ -21,6 +33,23 @@ TIMEOUTS = 2
 _PARTS = 16
 # How zlib is told of each encoding that we ask for.
 _PACKED = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+_UNTIL: ContextVar[float] = ContextVar("cirrus_until", default=math.inf)
+
+
+@contextmanager
+def ends_at(moment: float) -> Iterator[None]:
+    """
+    Have all requests of this thread end at a moment at the latest.
+
+    :param moment: of ``time.monotonic()``
+    """
+    token = _UNTIL.set(moment)
+    try:
+        yield
+    finally:
+        _UNTIL.reset(token)
 
 
 class AnswerTooLarge(OSError):
@@ -90,7 +119,9 @@ def read_body(answer: urllib3.BaseHTTPResponse) -> bytes:
 def _bounded(connection: Any) -> Any:
     if issubclass(connection, _BoundedConnection):
         return connection
-    return type(f"Bounded{connection.__name__}", (_BoundedConnection, connection), {})
+    connects_itself = connection._new_conn is urllib3.connection.HTTPConnection._new_conn
+    base = _DirectConnection if connects_itself else _BoundedConnection
+    return type(f"Bounded{connection.__name__}", (base, connection), {})
 
 
 class _Answer(http.client.HTTPResponse):
@@ -102,6 +133,85 @@ class _Answer(http.client.HTTPResponse):
 
 class _BoundedConnection:
     response_class = _Answer
+
+
+class _DirectConnection(_BoundedConnection):
+    """One that connects by itself: not through a SOCKS proxy."""
+
+    host: str
+    port: int
+    timeout: float | None
+    source_address: tuple[str, int] | None
+    socket_options: Any
+    _dns_host: str
+
+    def _new_conn(self) -> socket.socket:
+        """
+        Connect within the time-out as a whole; each of the addresses that are left gets its part of what is left.
+
+        urllib3 gives each address all of the time-out: a host with three that are out of reach would take thrice.
+        """
+        until = min(_UNTIL.get(), math.inf if self.timeout is None else time.monotonic() + self.timeout)
+        connection: Any = self
+        try:
+            addresses = _addresses(self._dns_host, self.port, until)
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, connection, error) from error
+        failed: OSError = TimeoutError("timed out")
+        for index, address in enumerate(addresses):
+            try:
+                return self._connect(address, _left(until) / (len(addresses) - index), until)
+            except OSError as error:
+                failed = error
+        if isinstance(failed, TimeoutError):
+            raise urllib3.exceptions.ConnectTimeoutError(connection, f"no connection to {self.host}") from failed
+        raise urllib3.exceptions.NewConnectionError(connection, f"no connection: {failed}") from failed
+
+    def _connect(self, address: Any, seconds: float, until: float) -> socket.socket:
+        family, kind, protocol, _, place = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            if self.source_address:
+                sock.bind(self.source_address)
+            if seconds <= 0:
+                raise TimeoutError("timed out")
+            sock.settimeout(None if seconds == math.inf else seconds)
+            sock.connect(place)
+            # For the handshake of TLS and the request itself.
+            left = min(_left(until), math.inf if self.timeout is None else self.timeout)
+            sock.settimeout(None if left == math.inf else max(left, 0.001))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _addresses(host: str, port: int, until: float) -> list[Any]:
+    """Return a host's addresses, or raise TimeoutError: the system's own patience is no matter of ours."""
+    found: list[Any] = []
+    failed: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            family = urllib3.util.connection.allowed_gai_family()
+            found.extend(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+        except UnicodeError:
+            failed.append(socket.gaierror("no name of a host"))
+        except OSError as error:
+            failed.append(error)
+
+    asking = Thread(target=ask, name="cirrus-dns", daemon=True)
+    asking.start()
+    asking.join(None if until == math.inf else max(_left(until), 0))
+    if failed:
+        raise failed[0]
+    return [] if asking.is_alive() else found
+
+
+def _left(until: float) -> float:
+    return until - time.monotonic()
 
 
 class _Watched:
@@ -126,19 +236,19 @@ class _Watch(io.RawIOBase):
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
         self._wait = sock.gettimeout()
-        self._until = None if self._wait is None else time.monotonic() + TIMEOUTS * self._wait
+        most = math.inf if self._wait is None else time.monotonic() + TIMEOUTS * self._wait
+        self._until = min(_UNTIL.get(), most)
         self._left = LARGEST_ANSWER
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._until is not None and self._wait is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the answer took too long")
-            if left < self._wait:
-                self._sock.settimeout(left)
+        left = _left(self._until)
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        if left < (math.inf if self._wait is None else self._wait):
+            self._sock.settimeout(left)
         if self._left < 0:
             raise AnswerTooLarge
         count = self._file.readinto(buffer)

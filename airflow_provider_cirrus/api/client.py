@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -42,11 +43,14 @@ class CirrusClient:
     :param stream_id: encrypted stream id, percent-encoded or not
     :param base_url: ``https://…``; ``http://`` for this machine only
     :param api_version: ``""`` or ``"v2"``
-    :param timeout: seconds to wait for a connection, and for each part of an answer; a whole answer may take twice as
-        long from the end of the request to its last byte, and have 8 MB, before and after decompression
+    :param timeout: seconds to wait for a connection, whatever the number of addresses, and for each part of an answer;
+        a whole answer may take twice as long from the end of the request to its last byte, and have 8 MB, before and
+        after decompression
     :param attempts: most times that one request is tried
     :param longest_wait: most seconds that a server's Retry-After is waited for
     :param pool_size: most connections kept alive
+    :param deadline: moment of ``time.monotonic()`` at which every request ends, whatever is left of its time-outs;
+        None: there is none
     :raises InvalidInput: a setting cannot be right
     """
 
@@ -61,10 +65,12 @@ class CirrusClient:
         attempts: int = 3,
         longest_wait: float = 60.0,
         pool_size: int = 10,
+        deadline: float | None = None,
     ) -> None:
         self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
         self._attempts = attempts
         self._longest_wait = longest_wait
+        self._deadline = math.inf if deadline is None else deadline
         self._session = requests.Session()
         self._session.headers.update(self.endpoint.headers)
         # An auth object, as requests lets a .netrc entry overrule a plain header.
@@ -194,6 +200,10 @@ class CirrusClient:
         return retrying(self._once, request)
 
     def _once(self, request: Request) -> Response:
+        with bounds.ends_at(self._deadline):
+            return self._exchange_once(request)
+
+    def _exchange_once(self, request: Request) -> Response:
         body = None if request.body is None else WatchedBody(request.body)
         try:
             route = self._route_of(request)
@@ -215,9 +225,15 @@ class CirrusClient:
             )
             response = Response(answer.status, answer.headers, bounds.read_body(answer))
         except (requests.RequestException, urllib3.exceptions.HTTPError, bounds.AnswerTooLarge) as error:
-            raise failure(error, request, body, self.endpoint.base_url) from error
+            raise failure(error, request, body, self.endpoint.base_url, proxy=self._proxy) from error
         raise_if_repeatable(request, response, self.endpoint.secrets)
         return response
+
+    @property
+    def _proxy(self) -> str | None:
+        """Host and port of the proxy on the last way; without its password."""
+        proxy = self._last_route.pool.proxy if self._last_route is not None else None
+        return None if proxy is None else proxy.netloc
 
     def _route_of(self, request: Request) -> _Route:
         address = (request.method, self.endpoint.url(request))

@@ -8,6 +8,7 @@ over only once the connection stands and the headers are out; a body that nobody
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -22,6 +23,9 @@ from airflow_provider_cirrus.api.bounds import AnswerTooLarge
 from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnected, TlsFailed, UnreadableAnswer
 from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.multipart import MultipartFile
+
+# A refusal among the texts of http.client ("Tunnel connection failed: 407 …") and httpx ("407 …").
+_PROXY_STATUS = re.compile(r"(?<!\d)[45]\d\d(?!\d)")
 
 _ON_ITS_WAY: ContextVar[Callable[[], None] | None] = ContextVar("cirrus_on_its_way", default=None)
 
@@ -67,12 +71,18 @@ class WatchedBody:
             yield chunk
 
 
-def failure(error: Exception, request: Request, body: WatchedBody | None, base_url: str) -> CirrusError:
+def failure(
+    error: Exception, request: Request, body: WatchedBody | None, base_url: str, *, proxy: str | None = None
+) -> CirrusError:
     """
     Return what a library's exception means: no connection, or no answer.
 
     A GET has no body to tell the two apart: there, only what certainly came before the connection counts.
+
+    :param proxy: host and port of the proxy that the request goes through
     """
+    if _is_of_proxy(error) or (proxy is not None and _found_no_way(error)):
+        return _no_way(error, proxy, base_url)
     cause = _root_cause(error)
     if isinstance(cause, AnswerTooLarge):
         return UnreadableAnswer(
@@ -141,15 +151,51 @@ def _names_a_connect_failure(error: BaseException) -> bool:
     return type(error).__name__ in ("ConnectTimeout", "PoolTimeout")
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    """Return the operating system's or TLS's own exception at the bottom of a library's chain."""
-    found, seen = error, set()
+def _is_of_proxy(error: BaseException) -> bool:
+    return any(type(one).__name__ == "ProxyError" for one in _chain(error))
+
+
+def _found_no_way(error: BaseException) -> bool:
+    # httpx says the same of a proxy that it does not reach as of a host.
+    is_tls = any(isinstance(one, ssl.SSLError) for one in _chain(error))
+    return type(error).__name__ in ("ConnectError", "ConnectTimeout") and not is_tls
+
+
+def _no_way(error: BaseException, proxy: str | None, base_url: str) -> CirrusError:
+    """Return what a proxy did that never passed the request on."""
+    name = f"The proxy {proxy}" if proxy else "The proxy"
+    hint = (
+        "The request did not leave. Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the worker: whether its proxy is "
+        "right, wants a user and password, and lets this host pass."
+    )
+    # What http.client and httpx say of the answer to a CONNECT.
+    status = next((found[0] for one in _chain(error) if (found := _PROXY_STATUS.search(str(one)))), None)
+    if status is not None:
+        return NotConnected(f"{name} answered {status} when asked for {base_url}.", hint=hint)
+    cause = _root_cause(error)
+    match cause:
+        case socket.gaierror():
+            what = "is not known by this name"
+        case ConnectionRefusedError():
+            what = "refused the connection"
+        case TimeoutError():
+            what = "took too long to accept a connection"
+        case _:
+            what = f"could not be reached ({type(cause).__name__})"
+    return NotConnected(f"{name} {what}, on the way to {base_url}.", hint=hint)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, OSError):
-            found = error
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return found
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the operating system's or TLS's own exception at the bottom of a library's chain."""
+    return next((one for one in reversed(list(_chain(error))) if isinstance(one, OSError)), error)
 
 
 def _not_connected(cause: BaseException, base_url: str) -> NotConnected:

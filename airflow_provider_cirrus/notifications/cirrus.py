@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import is_literal, is_true
+from airflow_provider_cirrus.arguments import from_text, is_literal, is_true, time_span
 from airflow_provider_cirrus.delivery.options import (
     Delivery,
     Rules,
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
 MAX_PARAMETER_LENGTH = 400
 
+# What a template without native objects renders to text, where it stands for the whole.
+_RENDERED_TO_TEXT = ("header", "body", "buttons", "components", "object_data")
+
 # Airflow ends a process that is not done 20 s after its task, callbacks included ([core] task_success_overtime).
-_TIMEOUT = 8.0
+_TIMEOUT = 15.0
 
 
 class CirrusNotifier(BaseNotifier):
@@ -81,11 +86,12 @@ class CirrusNotifier(BaseNotifier):
         the connection of a database that remembers the window for all workers; None: the Cirrus connection's own, or
         files on this machine, for the processes of the same user
     :param max_parameter_length: most characters of one parameter of the body, up to 1,024
-    :param timeout: seconds to wait for a connection, and for each part of an answer; in async code the connection's
-        own counts
+    :param timeout: seconds for all of it, from the first connection to the last byte of the last answer; Airflow ends
+        a process that takes longer than 20
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
-    :raises AirflowException: a message was not accepted; Airflow logs it, and the task's own error stays what it is
+    :raises AirflowException: a message was not accepted, or somebody in ``to`` is no number: the others were told.
+        Airflow logs it, and the task's own error stays what it is
     """
 
     template_fields: Sequence[str] = (
@@ -177,16 +183,17 @@ class CirrusNotifier(BaseNotifier):
 
         :param context: where it happened
         """
+        deadline = time.monotonic() + self.timeout
         hook = self._hook
         self._check_delivery()
         rules = self._rules(hook.get_connection(self.cirrus_conn_id).extra_dejson)
-        messages = self._messages(rules, hook.allowlist(), hook.source_engine)
-        if not messages:
-            return
-        client = hook.make_client(attempts=1, timeout=self.timeout)
-        with client, closing(self._window(context, hook, messages)) as window:
-            result = deliver_in_window(messages, client, window)
-        self._say(result)
+        messages, wrong = self._messages(rules, hook.allowlist(), hook.source_engine)
+        result = None
+        if messages:
+            client = hook.make_client(attempts=1, deadline=deadline)
+            with client, closing(self._window(context, hook, messages)) as window:
+                result = deliver_in_window(messages, client, window, deadline)
+        self._say(messages, result, wrong)
 
     async def async_notify(self, context: Context) -> None:
         """
@@ -194,17 +201,19 @@ class CirrusNotifier(BaseNotifier):
 
         :param context: where it happened
         """
+        deadline = time.monotonic() + self.timeout
         hook = self._hook
         self._check_delivery()
         allowlist = await hook.aallowlist()
         rules, connect = await self._aconnect()
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
-        messages = await asyncio.to_thread(self._messages, rules, allowlist, connect)
-        if not messages:
-            return
-        with await hook.amake_client(attempts=1) as client, closing(await self._awindow(context, messages)) as window:
-            result = await asyncio.to_thread(deliver_in_window, messages, client, window)
-        self._say(result)
+        messages, wrong = await asyncio.to_thread(self._messages, rules, allowlist, connect)
+        result = None
+        if messages:
+            client = await hook.amake_client(attempts=1, deadline=deadline)
+            with client, closing(await self._awindow(context, messages)) as window:
+                result = await asyncio.to_thread(deliver_in_window, messages, client, window, deadline)
+        self._say(messages, result, wrong)
 
     def _update_context(self, context: Context) -> Context:
         # Airflow would put our parameters into the context, which the callbacks after us share.
@@ -227,6 +236,7 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.api.text import BODY_LIMIT
 
         length, window = self.max_parameter_length, self.dedupe_window
+        time_span(self.timeout, "timeout")
         if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= BODY_LIMIT:
             raise InvalidInput("max_parameter_length", f"{length!r} is no whole number from 1 to {BODY_LIMIT}.")
         if window is None and (self.dedupe_key is not None or self.delivery is not None):
@@ -248,7 +258,8 @@ class CirrusNotifier(BaseNotifier):
         # Stand-ins for what is templated.
         check_common({"template": "any", "language": "en", **cleaned(literal, self.max_parameter_length)})
         if is_literal(self.to):
-            check_recipients(self.to)
+            numbers = self._numbers()
+            check_recipients(numbers[0] if len(numbers) == 1 else numbers)
 
     def _rules(self, extra: Mapping[str, Any] | None = None) -> Rules:
         """
@@ -305,9 +316,38 @@ class CirrusNotifier(BaseNotifier):
 
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
 
-    def _messages(self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]) -> list[Message]:
+    def _numbers(self) -> list[Any]:
+        """Return what stands in ``to``: people write several numbers with a comma, and templates make text of lists."""
+        given = from_text(self.to)
+        if isinstance(given, str):
+            given = [part for part in re.split(r"[,;\n]", given) if part.strip()] or given
+        if isinstance(given, str | int | float | Mapping) or not isinstance(given, Iterable):
+            return [given]
+        return list(given)
+
+    def _recipients(self) -> tuple[list[Any], list[InvalidInput]]:
+        """Return whom to tell, and what is wrong with the others: one slip must not leave everybody in the dark."""
+        from airflow_provider_cirrus.delivery.audience.messages import check_recipients
+
+        given = self._numbers()
+        good: list[Any] = []
+        wrong: list[InvalidInput] = []
+        for place, number in enumerate(given):
+            try:
+                check_recipients(number)
+                good.append(number)
+            except InvalidInput as error:
+                wrong.append(InvalidInput(f"to[{place}]", error.problem, hint=error.hint))
+        if not good:
+            check_recipients(given)
+        return good, wrong
+
+    def _messages(
+        self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]
+    ) -> tuple[list[Message], list[InvalidInput]]:
         """
-        Return one message for each recipient who may get one; waits for files and databases.
+        Return one message for each recipient who may get one, and what is wrong with others; waits for files and
+        databases.
 
         :param connect: returns the engine of a connection
         """
@@ -317,7 +357,9 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.rules.policy import Policy
         from airflow_provider_cirrus.notifications.texts import cleaned
 
-        everybody = list(read_messages(to=self.to, common=cleaned(self._common(), self.max_parameter_length)))
+        numbers, wrong = self._recipients()
+        common = {**self._common(), **{name: from_text(getattr(self, name)) for name in _RENDERED_TO_TEXT}}
+        everybody = list(read_messages(to=numbers, common=cleaned(_masked(common), self.max_parameter_length)))
         with Consent(rules.opt_in, rules.suppression, connect=connect) as consent:
             looks = Policy(allowlist, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
@@ -329,7 +371,7 @@ class CirrusNotifier(BaseNotifier):
         messages = list(found.values())
         for remark in messages[0].template.advice() if messages else ():
             self.log.warning(remark)
-        return messages
+        return messages, wrong
 
     async def _aconnect(self) -> tuple[Rules, Callable[[str], Engine]]:
         """Return the rules, and what makes the engines of their lists; connections are looked up here."""
@@ -375,17 +417,42 @@ class CirrusNotifier(BaseNotifier):
         accounts = sorted(account_of(message.to) for message in messages)
         return dedupe_name([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
 
-    def _say(self, result: DeliveryResult | None) -> None:
-        """Log what was accepted; raise for what was not."""
+    def _say(self, messages: Sequence[Message], result: DeliveryResult | None, wrong: Sequence[InvalidInput]) -> None:
+        """Log what was accepted; raise for what was not, and for who could not be written to."""
         from airflow_provider_cirrus.delivery.report.summary import complaints
 
-        if result is None:
+        problems = [str(error) for error in wrong]
+        if messages and result is None:
             self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
-            return
-        accepted = result.counts["accepted"]
-        if bad := result.total - accepted:
-            raise AirflowException(f"{bad} of {result.total} notices were not accepted: {complaints(result)}.")
-        self.log.info("Notice %r: %d accepted.", self.template, accepted)
+        if result is not None:
+            accepted = result.counts["accepted"]
+            if bad := result.total - accepted:
+                what = complaints(result)
+                problems.insert(0, f"{bad} of {result.total} notices were not accepted: {what}.")
+                if result.error is not None and result.error.message not in what:
+                    problems.insert(1, str(result.error))
+            if accepted:
+                self.log.info("Notice %r: %d accepted.", self.template, accepted)
+        if problems:
+            raise AirflowException(" ".join(problems))
+
+
+def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the texts of a notice as Airflow's log shows them: exceptions quote passwords, and it knows these."""
+    from airflow.providers.common.compat.sdk import redact
+
+    # The code is what the message is for.
+    kept = ("authentication_code", "object_data", "template", "language")
+
+    def masked(value: Any) -> Any:
+        # Text by text: of a dict, Airflow would hide whatever stands under a name such as "token".
+        if isinstance(value, Mapping):
+            return {key: masked(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [masked(inner) for inner in value]
+        return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+    return {name: value if name in kept else masked(value) for name, value in fields.items()}
 
 
 def _dag_id(context: Context) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cirrus.api.errors import NotConnected
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.client import CirrusClient
@@ -13,8 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
 
 
-# Seconds after which nothing is tried again.
-_PATIENCE = 10.0
+# Seconds in which what ended at the deadline is still written down.
+_GRACE = 0.5
 
 
 class AlertWindow:
@@ -44,14 +47,25 @@ class AlertWindow:
             self._notices.close()
 
 
-def deliver_in_window(messages: Sequence[Message], client: CirrusClient, window: AlertWindow) -> DeliveryResult | None:
-    """Send the messages, where the window is open; return what became of them."""
+def deliver_in_window(
+    messages: Sequence[Message], client: CirrusClient, window: AlertWindow, deadline: float
+) -> DeliveryResult | None:
+    """
+    Send the messages, where the window is open; return what became of them.
+
+    :param client: whose requests end at the deadline
+    :param deadline: moment of ``time.monotonic()`` after which nothing more is tried
+    """
     from airflow_provider_cirrus.delivery.deliver import deliver
 
+    if time.monotonic() >= deadline:
+        # What came before took all of the time; the next notice may have better luck.
+        raise NotConnected("The notice is not sent: its timeout was over before it could leave.")
     if not window.claim():
         return None
     stop = Event()
-    patience = Timer(_PATIENCE, stop.set)
+    # What is on its way ends by itself at the deadline, and says why; only then there is nothing more to try.
+    patience = Timer(max(deadline - time.monotonic(), 0) + _GRACE, stop.set)
     patience.daemon = True
     patience.start()
     try:

@@ -21,9 +21,11 @@ from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
 from airflow_provider_cirrus.api.bounds import LARGEST_ANSWER, AnswerTooLarge, unpacked
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.api.results import Outcome, SendResult
 
 TIMEOUT = 0.5
+# Of a deadline that is well below what the time-outs alone would allow.
+SOON = 0.4
 MESSAGE = Message.build("447700900123", {"name": "order_update", "language": "en"})
 GOOD = json.dumps({"status": "200", "data": [{"recipient": MESSAGE.to, "status": 200, "id": "1"}]}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -277,3 +279,68 @@ def test_a_body_is_unpacked(body: bytes, encoding: str, text: bytes) -> None:
 def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
     with pytest.raises(AnswerTooLarge):
         unpacked(bomb, "gzip")
+
+
+@pytest.fixture
+def holes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A host of three addresses that accept no connection and refuse none; what the resolver says is made up."""
+    found = []
+    fillers = []
+    for place in (1, 2, 3):
+        hole = socket.socket()
+        hole.bind((f"127.0.0.{place}", 0))
+        hole.listen(0)
+        address = hole.getsockname()
+        # The first ones fill what the system keeps for a server that never accepts.
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(address)
+            fillers.append(filler)
+        fillers.append(hole)
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+    yield "http://localhost:1"
+    for one in fillers:
+        one.close()
+
+
+def test_a_connection_has_its_time_for_all_addresses_together(holes: str) -> None:
+    with CirrusClient("t", "s" * 22, base_url=holes, timeout=TIMEOUT, attempts=1) as cirrus:
+        start = time.monotonic()
+        (result,) = cirrus.send([MESSAGE]).results
+        assert time.monotonic() - start < 2 * TIMEOUT
+    assert result.outcome is Outcome.UNSENT
+    assert "took too long to accept a connection" in str(result.reason)
+
+
+def test_a_deadline_ends_a_connection(holes: str) -> None:
+    start = time.monotonic()
+    with CirrusClient("t", "s" * 22, base_url=holes, timeout=30, attempts=1, deadline=start + SOON) as cirrus:
+        (result,) = cirrus.send([MESSAGE]).results
+    assert time.monotonic() - start < 5
+    assert result.outcome is Outcome.UNSENT
+
+
+def test_a_deadline_ends_an_answer_that_never_does(serve: Callable[[Answering], str]) -> None:
+    def trickle(sock: socket.socket, over: threading.Event) -> None:
+        sock.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        while not over.wait(0.05):
+            sock.sendall(b" ")
+
+    start = time.monotonic()
+    with CirrusClient("t", "s" * 22, base_url=serve(trickle), timeout=30, attempts=1, deadline=start + SOON) as cirrus:
+        (result,) = cirrus.send([MESSAGE]).results
+    assert time.monotonic() - start < 5
+    assert result.outcome is Outcome.UNKNOWN
+
+
+def test_a_host_that_is_slow_to_be_found_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [over.wait(30)])
+    start = time.monotonic()
+    with CirrusClient("t", "s" * 22, base_url="http://localhost:1", timeout=TIMEOUT, attempts=1) as cirrus:
+        (result,) = cirrus.send([MESSAGE]).results
+    over.set()
+    assert time.monotonic() - start < 5
+    assert result.outcome is Outcome.UNSENT

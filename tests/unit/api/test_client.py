@@ -405,9 +405,25 @@ def test_the_proxy_of_the_environment_is_used_for_https(
     proxy.is_open = is_open
     with Sandbox(ssl_certfile=str(certificate[0])) as secure:
         client = connect(base_url=secure.base_url, token=secure.token, stream_id=secure.stream_id)
-        assert outcomes(client.send([message()])) == [outcome]
+        sent = client.send([message()])
+        assert outcomes(sent) == [outcome]
+        if not is_open:
+            # Not Cirrus refuses, and the user has to know where to look.
+            assert "answered 403 when asked for https://" in str(sent.error)
+            assert "proxy" in str(sent.error)
         assert proxy.asked == [secure.base_url.removeprefix("https://")]
         assert len(secure.requests) == is_open
+
+
+def test_a_proxy_that_is_down_is_named(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://user:secret@127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    sent = connect(base_url="https://cirrus.example", attempts=1).send([message()])
+    assert outcomes(sent) == ["unsent"]
+    assert re.search(r"The proxy\b.* refused the connection, on the way to https://cirrus\.example", str(sent.error))
+    assert "secret" not in str(sent.error)
 
 
 def test_an_upload_arrives_whole(connect: Connect, sandbox: Sandbox) -> None:

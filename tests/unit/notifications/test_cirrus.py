@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import socket
+import socketserver
 import sqlite3
 import tempfile
+import threading
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException
+from airflow.providers.common.compat.sdk import DAG, AirflowException, mask_secret
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
@@ -263,7 +269,109 @@ def test_a_server_that_hangs_is_not_waited_for_longer_than_told(cirrus_default: 
     assert len(cirrus_default.requests) == 1
 
 
+@both_ways
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b""])
+def test_a_server_that_answers_byte_by_byte_ends_with_the_timeout(
+    send: Any, head: bytes, windowed_files: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    class Trickle(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            with contextlib.suppress(OSError):
+                self.wfile.write(head)
+                while not over.wait(0.05):
+                    self.wfile.write(b" " if head else b"H")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        port = server.server_address[1]
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", connection_to(f"http://127.0.0.1:{port}"))
+        start = time.monotonic()
+        with pytest.raises(AirflowException, match="not accepted"):
+            send(CirrusNotifier(**windowed_files, timeout=0.5), context())
+        took = time.monotonic() - start
+        over.set()
+        server.shutdown()
+    assert took < 5
+
+
+@both_ways
+def test_what_found_no_connection_in_time_leaves_the_window_open(
+    send: Any, windowed_files: dict[str, Any], cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hole = socket.socket()
+    hole.bind(("127.0.0.1", 0))
+    hole.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(hole.getsockname())
+    with monkeypatch.context() as patched:
+        port = hole.getsockname()[1]
+        patched.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", connection_to(f"http://127.0.0.1:{port}"))
+        with pytest.raises(AirflowException, match="took too long to accept a connection"):
+            send(CirrusNotifier(**windowed_files, timeout=0.5), context())
+    for one in (*fillers, hole):
+        one.close()
+    send(CirrusNotifier(**windowed_files), context())
+    assert len(cirrus_default.messages) == 1
+
+
+def connection_to(host: str) -> str:
+    return json.dumps({"conn_type": "cirrus", "host": host, "password": "t", "extra": {"stream_id": "s" * 22}})
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "to",
+    [
+        pytest.param("{{ ['+44 7700 900101', '+44 7700 900102'] }}", id="a-list-rendered-to-text"),
+        pytest.param('{{ \'["+447700900101", "+447700900102"]\' }}', id="json"),
+        pytest.param("+44 7700 900101, +44 7700 900102", id="with-a-comma"),
+        pytest.param("{{ '+44 7700 900101;+44 7700 900102' }}", id="with-a-semicolon"),
+    ],
+)
+def test_several_people_in_one_text(send: Any, to: str, cirrus_default: Sandbox) -> None:
+    send(CirrusNotifier(**{**GOOD, "to": to}), context())
+    assert sorted(message["recipient"] for message in cirrus_default.messages) == ["447700900101", "447700900102"]
+
+
+@both_ways
+def test_one_number_that_is_none_leaves_nobody_else_in_the_dark(send: Any, cirrus_default: Sandbox) -> None:
+    notifier = CirrusNotifier(**{**GOOD, "to": "{{ ['07700 900100', '+44 7700 900102'] }}"})
+    with pytest.raises(AirflowException, match=r"to\[0\]: has no country code") as caught:
+        send(notifier, context())
+    assert "7700 900100" not in str(caught.value)
+    assert [message["recipient"] for message in cirrus_default.messages] == ["447700900102"]
+
+
+@both_ways
+def test_an_uploads_output_that_rendered_to_text_is_a_header(send: Any, cirrus_default: Sandbox) -> None:
+    upload = {"type": "document", "link": "https://shop.example/a.pdf", "filename": "a.pdf"}
+    send(CirrusNotifier(**GOOD, header="{{ upload }}"), context(upload=upload))
+    (message,) = cirrus_default.messages
+    (header,) = message["components"]
+    assert header["parameters"][0]["document"] == {"link": "https://shop.example/a.pdf", "filename": "a.pdf"}
+
+
+@both_ways
+def test_a_secret_that_airflow_masks_is_masked_before_it_is_sent(send: Any, cirrus_default: Sandbox) -> None:
+    mask_secret("hunter2-pass")
+    notifier = CirrusNotifier(**GOOD, body={"error": "{{ exception }}"}, header="{{ exception }}")
+    send(notifier, context(exception=ValueError("login as shop:hunter2-pass failed")))
+    assert texts(cirrus_default) == [["login as shop:*** failed"]]
+    assert texts(cirrus_default, "header") == [["login as shop:*** failed"]]
+
+
 # ---- dedupe_window
+
+
+@pytest.fixture
+def windowed_files() -> dict[str, Any]:
+    return {**GOOD, "dedupe_window": timedelta(minutes=10)}
 
 
 @pytest.fixture(params=["files", "database", "database of the connection"])
