@@ -40,10 +40,10 @@ LINES = {
     # The API servers of 3.0 and 3.2 do not start with later ones.
     "3.2": Line(("apache-airflow==3.2.*", "fastapi<0.137", "cadwyn<8")),
     "3.1": Line(("apache-airflow==3.1.*",)),
-    "3.0": Line(("apache-airflow==3.0.*", "fastapi<0.119", "cadwyn<5.5")),
+    "3.0": Line(("apache-airflow==3.0.*", "fastapi<0.119", "cadwyn<5.5", "universal-pathlib<0.3")),
     "2.11": Line(("apache-airflow==2.11.*",)),
     # The oldest versions that pyproject.toml names, each as it stands there.
-    "lowest": Line((), options=("--resolution", "lowest-direct")),
+    "lowest": Line(("universal-pathlib<0.3",), options=("--resolution", "lowest-direct")),
 }
 
 #: Build tools; listed, too, so that an install repeats.

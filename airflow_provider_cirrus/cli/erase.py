@@ -8,6 +8,8 @@ import sys
 from argparse import Namespace
 
 from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.text import in_numbers
+from airflow_provider_cirrus.cli.output import answer_only, write_line
 
 
 def run(options: Namespace) -> int:
@@ -24,12 +26,14 @@ def run(options: Namespace) -> int:
     # As Airflow's own commands do: without it, Airflow 3 does not look into its database for connections.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     number = sys.stdin.readline().strip() if options.number == "-" else options.number
-    try:
-        found = CirrusHook().erase(number, ledger_conn_id=options.ledger_conn_id)
-    except (CirrusError, AirflowException) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    with answer_only() as out:
+        try:
+            found = CirrusHook().erase(number, ledger_conn_id=options.ledger_conn_id)
+        except (CirrusError, AirflowException) as error:
+            write_line(str(error), sys.stderr)
+            return 1
     if stay := found["unattributed_messages"]:
-        sys.stderr.write(f"{stay} messages stay, as they do not say whose they are: delete them by their age.\n")
-    sys.stdout.write(f"{json.dumps(found)}\n")
+        said = f"{in_numbers(stay, 'message')} without a person's name may be anybody's, and may stay: delete by age."
+        write_line(said, sys.stderr)
+    write_line(json.dumps(found), out)
     return 0

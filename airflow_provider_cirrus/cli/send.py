@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.api.results import Outcome, Result
 from airflow_provider_cirrus.api.wire import wire_entry
+from airflow_provider_cirrus.cli.output import answer_only, write_line
 from airflow_provider_cirrus.delivery.deliver import deliver
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ def run(options: Namespace) -> int:
 
     # As Airflow's own commands do: without it, Airflow 3 does not look into its database for connections.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    try:
-        message = _message(options)
-        hook = CirrusHook(options.conn_id, options.stream)
-        _check_opt_in(hook, options.opted_in)
-        with hook.make_client(attempts=1) as client:
-            return _send(message, hook, client, options)
-    except (CirrusError, AirflowException) as error:
-        _say(f"{str(error).rstrip('.')}. Nothing was sent.")
-        return 1
+    with answer_only() as out:
+        try:
+            message = _message(options)
+            hook = CirrusHook(options.conn_id, options.stream)
+            _check_opt_in(hook, options.opted_in)
+            with hook.make_client(attempts=1) as client:
+                return _send(message, hook, client, options, out)
+        except (CirrusError, AirflowException) as error:
+            _say(f"{str(error).rstrip('.')}. Nothing was sent.")
+            return 1
 
 
 def _message(options: Namespace) -> Message:
@@ -91,23 +93,23 @@ def _check_opt_in(hook: CirrusHook, is_opted_in: bool) -> None:
         raise InvalidInput("--opted-in", error.problem, hint=hint) from None
 
 
-def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Namespace) -> int:
+def _send(message: Message, hook: CirrusHook, client: CirrusClient, options: Namespace, out: TextIO | None) -> int:
 
     _show(message, client, options)
     refusal = hook.allowlist()(message.to)
     if refusal:
-        return _tell(Result(message.to, Outcome.SUPPRESSED, reason=refusal))
+        return _tell(out, Result(message.to, Outcome.SUPPRESSED, reason=refusal))
     if options.dry_run:
-        _tell(Result(message.to, Outcome.UNSENT, reason="a dry run"))
+        _tell(out, Result(message.to, Outcome.UNSENT, reason="a dry run"))
         return 0
     if not options.yes and not _is_confirmed():
-        return _tell(Result(message.to, Outcome.UNSENT, reason="not confirmed"))
+        return _tell(out, Result(message.to, Outcome.UNSENT, reason="not confirmed"))
     try:
         sent = deliver(enumerate([message]), client, total=1)
     except KeyboardInterrupt:
         reason = "interrupted while the request was under way"
-        return _tell(Result(message.to, Outcome.UNKNOWN, reason=reason))
-    return _tell(sent.results[0], sent.error.hint if sent.error else "")
+        return _tell(out, Result(message.to, Outcome.UNKNOWN, reason=reason))
+    return _tell(out, sent.results[0], sent.error.hint if sent.error else "")
 
 
 def _show(message: Message, client: CirrusClient, options: Namespace) -> None:
@@ -138,7 +140,7 @@ def _is_confirmed() -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _tell(result: Result, hint: str = "") -> int:
+def _tell(out: TextIO | None, result: Result, hint: str = "") -> int:
     """Print what became of the message, in words and as JSON; return the exit status."""
 
     words = f"{mask(result.recipient)}: {result.outcome}"
@@ -155,11 +157,10 @@ def _tell(result: Result, hint: str = "") -> int:
     found: dict[str, Any] = {**result.as_dict(), "recipient": mask(result.recipient)}
     if result.reason:
         found["reason"] = mask_all(result.reason)
-    sys.stdout.write(f"{json.dumps(found, ensure_ascii=False)}\n")
-    sys.stdout.flush()
+    if not write_line(json.dumps(found, ensure_ascii=False), out):
+        _say("The outcome could not be written to standard output; the exit status holds.")
     return 0 if result.outcome is Outcome.ACCEPTED else 1
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    write_line(text, sys.stderr)

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).parents[2]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

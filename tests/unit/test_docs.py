@@ -13,6 +13,9 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_cirrus.sandbox import Sandbox
 
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_cirrus"
 # Lines of a module that says no reason for more, and of a function.

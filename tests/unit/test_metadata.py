@@ -16,15 +16,23 @@ import pytest
 from airflow_provider_cirrus import __version__
 from airflow_provider_cirrus.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from tests.lines import since
 
 CONNECTION_PAGE = Path(__file__).parents[2] / "docs" / "connection.md"
 
 
-@pytest.mark.parametrize("schema", ["provider_info.schema.json", "provider.yaml.schema.json"])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "provider_info.schema.json",
+        pytest.param("provider.yaml.schema.json", marks=since(3, 2, has="all of its keys")),
+    ],
+)
 def test_the_metadata_is_valid_under_airflows_schemas(schema: str) -> None:
     jsonschema.validate(get_provider_info(), json.loads(files("airflow").joinpath(schema).read_text()))
 
 
+@since(3, 2, has="all of its keys")
 def test_no_key_is_one_that_airflow_would_ignore() -> None:
     known = json.loads(files("airflow").joinpath("provider.yaml.schema.json").read_text())["properties"]
     assert set(get_provider_info()) <= set(known)
@@ -101,6 +109,7 @@ def test_airflow_lists_the_provider_and_its_connection() -> None:
     assert manager.hooks["cirrus"].hook_class_name.endswith("CirrusHook")
 
 
+@since(3, 2, has="a form that is made of the metadata")
 def test_the_connection_forms_api_shows_ours() -> None:
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,9 @@ from scripts.public_interface import (
     sources_of_tree,
 )
 
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
+
 MODULE = f"{PACKAGE}/api/client.py"
 TEXT = '''\
 """A client."""

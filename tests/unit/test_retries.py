@@ -4,11 +4,14 @@ import math
 from datetime import timedelta
 
 import pytest
-from airflow.sdk.definitions.retry_policy import RetryAction
 
 from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator, UploadMediaOperator
 from airflow_provider_cirrus.retries import CirrusRetryPolicy, CirrusUnsentError
+
+RetryAction = pytest.importorskip(
+    "airflow.sdk.definitions.retry_policy", reason="Airflow 3.3 and later have retry policies"
+).RetryAction
 
 GOOD = {"template": "order_update", "language": "en", "to": "+447700900123"}
 

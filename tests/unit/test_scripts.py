@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from scripts.up import EXAMPLE_DAGS, connections
+
+# The same on every line of Airflow.
+pytestmark = pytest.mark.source
 
 
 def test_make_up_has_every_connection_that_an_example_names(tmp_path: Path) -> None:

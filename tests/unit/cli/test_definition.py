@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_cirrus.cli.__main__ import parser
 from airflow_provider_cirrus.cli.definition import COMMANDS
 from airflow_provider_cirrus.sandbox import __main__ as sandbox
+from tests.lines import since
 
 REQUIRED = ["--template", "t", "--language", "en", "--to", "447700900123"]
 
@@ -21,6 +22,7 @@ REQUIRED = ["--template", "t", "--language", "en", "--to", "447700900123"]
         pytest.param(["send", *REQUIRED, "--body", "a", "--body=-1", "--yes"], id="send"),
     ],
 )
+@since(3, 2, has="commands of providers")
 def test_airflow_takes_what_our_own_command_takes(arguments: list[str]) -> None:
     from airflow.cli.cli_parser import get_parser
 

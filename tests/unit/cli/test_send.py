@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -221,3 +222,26 @@ def test_an_interrupted_send_may_have_arrived(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(out)["outcome"] == "unknown"
     assert "It may have been sent" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("closing", "accepted"),
+    [
+        pytest.param(">&-", True, id="no-output"),
+        pytest.param(">/dev/full", True, id="a-full-disk"),
+        pytest.param("2>&- >&-", True, id="neither"),
+        pytest.param("| true", True, id="nobody-listens"),
+        pytest.param(">&-", False, id="not-accepted"),
+    ],
+)
+def test_whoever_does_not_listen_changes_no_status(
+    cirrus_default: Sandbox, closing: str, accepted: bool, airflow_home: Path
+) -> None:
+    """A script that repeats what failed would send again what was accepted."""
+    to = "+447700900123" if accepted else "+447700900190"
+    command = f"'{sys.executable}' -m airflow_provider_cirrus.cli send --template t --language en --to {to} --yes"
+    script = f"set -o pipefail; {command} {closing}"
+    done = subprocess.run(["bash", "-c", script], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == (0 if accepted else 1), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(cirrus_default.requests) == 1

@@ -22,6 +22,7 @@ from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery, fail
 from airflow_provider_cirrus.hooks.ledger import expect, fingerprint
+from tests.lines import need_task_state_store, since
 from tests.unit.delivery.stores import Store
 
 KEY = bytes(12)
@@ -44,6 +45,8 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def context(store: Any, try_number: int = 1, max_tries: int = 2) -> Any:
+    if store is not None:
+        need_task_state_store()
     ti = SimpleNamespace(
         try_number=try_number, max_tries=max_tries, dag_id="shop", run_id="r", task_id="send", map_index=-1
     )
@@ -157,6 +160,7 @@ def test_a_large_send_is_refused_unless_the_connection_allows_it(
     expect(None, MOST + 1)
 
 
+@since(3, 3, has="a task state store")
 def test_what_is_remembered_is_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import NEVER_EXPIRE
 

@@ -16,6 +16,7 @@ from airflow_provider_cirrus.delivery.ledger.base import TaskTry
 from airflow_provider_cirrus.operators.checked_numbers import CheckedNumbers
 from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import need_task_state_store
 from tests.unit.delivery.stores import Store
 
 NUMBER, OTHER = "447700900101", "447700900102"
@@ -37,6 +38,7 @@ class Cirrus:
 
 
 def ask(store: Any, cirrus: Cirrus, try_number: int = 1, max_tries: int = 2, number: str = NUMBER) -> bool:
+    need_task_state_store()
     return CheckedNumbers(store, "r", TaskTry(try_number, max_tries, 2)).once(number, cirrus)
 
 

@@ -91,6 +91,8 @@ def test_wrong_options_are_refused(options):
 )
 def test_connection_uri_is_understood_by_airflow(options, extra):
     sdk = pytest.importorskip("airflow.sdk", reason="Airflow 3 parses connections here")
+    if not hasattr(sdk.Connection, "from_uri"):
+        pytest.skip("Airflow 3.1 and later parse connections here")
     sandbox = Sandbox(port=8787, **options)
     connection = sdk.Connection.from_uri(sandbox.connection_uri, conn_id="cirrus_default")
     assert connection.conn_type == "cirrus"

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.lines import POSTGRES_DRIVERS
 from tests.unit.delivery.people import ANN, BRAZIL, MEXICO, Connect
 
 
-@pytest.fixture(params=["sqlite", "psycopg2", "psycopg"])
+@pytest.fixture(params=["sqlite", *POSTGRES_DRIVERS])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]:
     """Leads to a database with the tables ``people`` and ``gone``."""
     uri = f"sqlite:///{tmp_path}/crm.db"

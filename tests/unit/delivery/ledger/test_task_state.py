@@ -27,6 +27,7 @@ from airflow_provider_cirrus.delivery.ledger import task_state
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, most_in_state, word_of_size
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from tests.lines import need_task_state_store, since
 from tests.unit.delivery.stores import Store, opened
 
 YES = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 1, 1906545600.5)
@@ -401,6 +402,7 @@ class _Failing(Store):
 
 
 def airflow_error(status: int | None, kind: str = "API_SERVER_ERROR") -> Exception:
+    need_task_state_store()
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse
 
@@ -434,6 +436,7 @@ def test_an_error_says_whether_it_passes(error: Any, expected: type[Exception]) 
     assert type(raised.value) is expected
 
 
+@since(3, 3, has="a task state store")
 def test_airflow_keeps_for_ever_what_is_written() -> None:
     from airflow.sdk import NEVER_EXPIRE
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import ReportError
 from airflow_provider_cirrus.delivery.report.formats import FIELDS, Line
 from airflow_provider_cirrus.delivery.report.writer import ReportFile
+from tests.lines import AIRFLOW
 
 ROOT = Path(__file__).parents[4]
 ENDINGS = ["jsonl", "ndjson", "csv", "parquet"]
@@ -291,10 +293,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_object_storage(tmp_path: Path, ending: str) -> None:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
-    from airflow.sdk.io import attach
     from fsspec.implementations.memory import MemoryFileSystem
 
-    attach("memory", fs=MemoryFileSystem())
+    store = import_module("airflow.sdk.io" if AIRFLOW >= (3, 0) else "airflow.io.store")
+    store.attach("memory", fs=MemoryFileSystem())
     place = ObjectStoragePath(f"memory://reports-{tmp_path.name}/report.{ending}")
     copy = tmp_path / f"copy.{ending}"
     for given, count in ((str(place), 50), (place, 60)):

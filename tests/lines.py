@@ -1,0 +1,32 @@
+"""What the lines of Airflow have, for tests that go by it: what a line lacks is skipped by name."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+#: Of the Airflow that runs the tests, such as ``(3, 3)``; of a pre-release, that of its release.
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+
+#: Such as ``(2, 1)``.
+SQLALCHEMY = tuple(int(part) for part in version("sqlalchemy").split(".")[:2])
+
+#: The driver of PostgreSQL that SQLAlchemy knows in this environment, and Airflow's own.
+POSTGRES_DRIVERS = ("psycopg", "psycopg2") if SQLALCHEMY >= (2, 0) else ("psycopg2",)
+
+
+def since(*line: int, has: str) -> pytest.MarkDecorator:
+    """
+    Return a mark for tests of what Airflow has since a version.
+
+    :param has: what that is
+    """
+    name = ".".join(map(str, line))
+    return pytest.mark.skipif(line > AIRFLOW, reason=f"Airflow {name} and later have {has}")
+
+
+def need_task_state_store() -> None:
+    """Skip a test that needs what Airflow's task state store is known by."""
+    if AIRFLOW < (3, 3):
+        pytest.skip("Airflow 3.3 and later have a task state store")
