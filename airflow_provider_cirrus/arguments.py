@@ -84,13 +84,16 @@ def is_true(value: Any, field: str) -> bool:
 
 def whole(value: Any, field: str, least: int) -> int:
     """
-    Return a whole number that may be written as text.
+    Return a whole number that may be written as text, or as a float: JSON and native rendering make 80.0 of 80.
 
     :raises InvalidInput: it is none, or below ``least``
     """
 
     value = plain(value)
     text = str(value).strip()
+    head, point, rest = text.partition(".")
+    if point and rest and not rest.strip("0"):
+        text = head
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise InvalidInput(field, f"{value!r} is no whole number from {least} on.")
     return int(text)

@@ -17,6 +17,7 @@ from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.exchange import Request, Response
+from airflow_provider_cirrus.api.guard import Guard
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
@@ -43,10 +44,12 @@ class AsyncCirrusClient:
         attempts: int = 3,
         longest_wait: float = 60.0,
         pool_size: int = 10,
+        guard: Guard | None = None,
     ) -> None:
         self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
         self._attempts = attempts
         self._longest_wait = longest_wait
+        self._guard = guard
         self._http = httpx.AsyncClient(
             headers={**self.endpoint.headers, "Authorization": self.endpoint.authorization},
             timeout=timeout,
@@ -68,6 +71,13 @@ class AsyncCirrusClient:
 
     async def send(self, messages: Sequence[Message]) -> SendResult:
         """Send 1 to 20 messages in one request."""
+        if self._guard is None:
+            return await self._send(messages)
+        allowed, refused = self._guard.split(messages)
+        sent = await self._send(allowed) if allowed or not messages else SendResult(())
+        return self._guard.merged(messages, refused, sent)
+
+    async def _send(self, messages: Sequence[Message]) -> SendResult:
         request = wire.send_request(messages, self.endpoint.stream_id, self.endpoint.api_version)
         try:
             response = await self._exchange(request)
@@ -86,12 +96,17 @@ class AsyncCirrusClient:
         self, campaign: Campaign, file: BinaryIO, filename: str, media_type: str = "text/csv"
     ) -> None:
         """Start a campaign; the warning of the sync client holds here."""
+        if self._guard is not None:
+            self._guard.check_campaign()
         request = wire.campaign_request(self.endpoint.stream_id, campaign, file, filename, media_type)
         wire.read_campaign(await self._exchange(request), hide=self.endpoint.secrets)
 
     async def validate_contact(self, number: str) -> ContactCheck:
         """Ask whether a number is on WhatsApp; the warning of the sync client holds here."""
-        request = wire.validate_request(self.endpoint.stream_id, to_digits(number, "number"))
+        digits = to_digits(number, "number")
+        if self._guard is not None:
+            self._guard.check_number(digits)
+        request = wire.validate_request(self.endpoint.stream_id, digits)
         return wire.read_validate(await self._exchange(request), hide=self.endpoint.secrets)
 
     async def get_conversation(self, object_id: str | int) -> Conversation:

@@ -19,6 +19,7 @@ from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.exchange import Request, Response
+from airflow_provider_cirrus.api.guard import Guard
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
@@ -51,6 +52,7 @@ class CirrusClient:
     :param pool_size: most connections kept alive
     :param deadline: moment of ``time.monotonic()`` at which every request ends, whatever is left of its time-outs;
         None: there is none
+    :param guard: what the connection asks of every send; None: the caller has looked at that
     :raises InvalidInput: a setting cannot be right
     """
 
@@ -66,11 +68,13 @@ class CirrusClient:
         longest_wait: float = 60.0,
         pool_size: int = 10,
         deadline: float | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
         self._attempts = attempts
         self._longest_wait = longest_wait
         self._deadline = math.inf if deadline is None else deadline
+        self._guard = guard
         self._session = requests.Session()
         self._session.headers.update(self.endpoint.headers)
         # An auth object, as requests lets a .netrc entry overrule a plain header.
@@ -101,8 +105,11 @@ class CirrusClient:
         here: its messages are unsent, and :attr:`~.results.SendResult.split` says so.
 
         :return: one outcome per message, in the order of the messages, whatever Cirrus answered
-        :raises InvalidInput: no messages or too many; nothing was sent
+        :raises InvalidInput: no messages or too many, or the connection requires an opt-in; nothing was sent
         """
+        return self._send(messages) if self._guard is None else self._guard.send(messages, self._send)
+
+    def _send(self, messages: Sequence[Message]) -> SendResult:
         request = wire.send_request(messages, self.endpoint.stream_id, self.endpoint.api_version)
         try:
             response = self._exchange(request)
@@ -138,6 +145,8 @@ class CirrusClient:
         :param media_type: of the file
         :raises CirrusError: Cirrus did not take it, or no answer came; ``not_sent`` says which
         """
+        if self._guard is not None:
+            self._guard.check_campaign()
         request = wire.campaign_request(self.endpoint.stream_id, campaign, file, filename, media_type)
         wire.read_campaign(self._exchange(request), hide=self.endpoint.secrets)
 
@@ -152,7 +161,10 @@ class CirrusClient:
         :raises InvalidInput: no number
         :raises CirrusError: no answer that can be read
         """
-        request = wire.validate_request(self.endpoint.stream_id, to_digits(number, "number"))
+        digits = to_digits(number, "number")
+        if self._guard is not None:
+            self._guard.check_number(digits)
+        request = wire.validate_request(self.endpoint.stream_id, digits)
         return wire.read_validate(self._exchange(request), hide=self.endpoint.secrets)
 
     def get_conversation(self, object_id: str | int) -> Conversation:

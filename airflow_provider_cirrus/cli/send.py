@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
             message = _message(options)
             hook = CirrusHook(options.conn_id, options.stream)
             _check_opt_in(hook, options.opted_in)
-            with hook.make_client(attempts=1) as client:
+            with hook.make_client(is_checked=True, attempts=1) as client:
                 return _send(message, hook, client, options, out)
         except (CirrusError, AirflowException) as error:
             _say(f"{str(error).rstrip('.')}. Nothing was sent.")

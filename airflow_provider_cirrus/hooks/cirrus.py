@@ -13,7 +13,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_true, time_span
+from airflow_provider_cirrus.arguments import is_true, time_span, whole
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
 from airflow_provider_cirrus.hooks.connection import client_options, connection_options, database_url, ledger_conn_id_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.api.guard import Guard
     from airflow_provider_cirrus.delivery.audience.messages import MessageFields
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
@@ -90,6 +91,9 @@ class CirrusHook(BaseHook):
         """
         Return the client of the connection and the stream, made once.
 
+        It sends to nobody but the connection's ``allowed_recipients``, and to nobody at all where that requires an
+        opt-in, which only :meth:`deliver` and the operators can ask for.
+
         :raises InvalidInput: the connection lacks something, or something in it cannot be right
         """
         return self.client
@@ -99,17 +103,34 @@ class CirrusHook(BaseHook):
         """The client that :meth:`get_conn` returns."""
         return self.make_client()
 
-    def make_client(self, **options: Any) -> CirrusClient:
+    @cached_property
+    def checked_client(self) -> CirrusClient:
+        """A client for callers that have looked at the connection's rules themselves; closed with the hook."""
+        return self.make_client(is_checked=True)
+
+    def _guard(self, extra: Mapping[str, Any]) -> Guard:
+        from airflow_provider_cirrus.api.guard import Guard
+        from airflow_provider_cirrus.delivery.rules.policy import allowlist_of, everybody_is_allowed
+
+        allowlist = allowlist_of(extra.get("allowed_recipients"))
+        needs_opt_in = is_true(extra.get("require_opt_in", False), "require_opt_in")
+        return Guard(allowlist, allowlist is not everybody_is_allowed, needs_opt_in)
+
+    def make_client(self, *, is_checked: bool = False, **options: Any) -> CirrusClient:
         """
         Return a new client of the connection and the stream; the caller closes it.
 
+        :param is_checked: whether the caller has looked at ``allowed_recipients`` and ``require_opt_in`` itself; else
+            the client does, as :meth:`get_conn` says
         :param options: override the client's own, such as ``attempts``
         :raises InvalidInput: as :meth:`get_conn`
         """
         from airflow_provider_cirrus.api.client import CirrusClient
 
+        extra = self._extra(self._connection)
+        guard = None if is_checked else self._guard(extra)
         return CirrusClient(
-            **{"pool_size": 24, **self._client_options(self._connection, self._extra(self._connection)), **options}
+            **{"pool_size": 24, "guard": guard, **self._client_options(self._connection, extra), **options}
         )
 
     async def aget_conn(self) -> AsyncCirrusClient:
@@ -124,9 +145,9 @@ class CirrusHook(BaseHook):
 
         connection = await get_async_connection(self.cirrus_conn_id)
         extra = await get_async_extra_dejson(connection)
-        return AsyncCirrusClient(**self._client_options(connection, extra))
+        return AsyncCirrusClient(guard=self._guard(extra), **self._client_options(connection, extra))
 
-    async def amake_client(self, **options: Any) -> CirrusClient:
+    async def amake_client(self, *, is_checked: bool = False, **options: Any) -> CirrusClient:
         """Return what :meth:`make_client` does, its connection looked up on an event loop; it is used in a thread."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
@@ -134,7 +155,8 @@ class CirrusHook(BaseHook):
 
         connection = await get_async_connection(self.cirrus_conn_id)
         extra = await get_async_extra_dejson(connection)
-        return CirrusClient(**{"pool_size": 24, **self._client_options(connection, extra), **options})
+        guard = None if is_checked else self._guard(extra)
+        return CirrusClient(**{"pool_size": 24, "guard": guard, **self._client_options(connection, extra), **options})
 
     def allowlist(self) -> Allowlist:
         """
@@ -157,8 +179,9 @@ class CirrusHook(BaseHook):
 
     def close(self) -> None:
         """Close the client's connections, if one was made."""
-        if "client" in self.__dict__:
-            self.client.close()
+        for name in ("client", "checked_client"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     def upload_media(self, path: Any, filename: str | None = None) -> dict[str, str]:
         """
@@ -241,7 +264,7 @@ class CirrusHook(BaseHook):
                 shard=task.said_delivery.part(),
                 not_before=task.not_before,
             )
-            client = self.make_client(attempts=1)
+            client = self.make_client(is_checked=True, attempts=1)
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
         with client:
@@ -344,7 +367,7 @@ class CirrusHook(BaseHook):
 
         digits = to_digits(number, "phone_number")
         age = DEFAULT_MAX_AGE if max_age is None else time_span(max_age, "max_age")
-        client, budget = self.get_conn(), self.validations_per_day
+        client, budget = self.checked_client, self.validations_per_day
         require_opt_in(opt_in, digits, self.source_engine)
         engine = self.sql_engine(ledger_conn_id)
         try:
@@ -382,10 +405,10 @@ class CirrusHook(BaseHook):
     def messages_per_second(self) -> int:
         """Most messages that a task sends in one second, by the connection."""
 
-        value = self._extra(self._connection).get("messages_per_second") or DEFAULT_MESSAGES_PER_SECOND
-        if not str(value).isdecimal() or int(value) < 1:
-            raise InvalidInput("messages_per_second", f"{value!r} in {self._where} is no whole number above 0.")
-        return int(value)
+        value = self._extra(self._connection).get("messages_per_second")
+        if value in (None, ""):
+            return DEFAULT_MESSAGES_PER_SECOND
+        return self._whole("messages_per_second", value, 1)
 
     @property
     def ledger_conn_id(self) -> str | None:
@@ -432,9 +455,7 @@ class CirrusHook(BaseHook):
         value = self._extra(self._connection).get("validations_per_day")
         if value in (None, ""):
             return DEFAULT_BUDGET
-        if isinstance(value, bool) or not str(value).isdecimal():
-            raise InvalidInput("validations_per_day", f"{value!r} in {self._where} is no whole number from 0 on.")
-        return int(value)
+        return self._whole("validations_per_day", value, 0)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host, token and stream with a read that has no side effect; the message is for a person."""
@@ -463,6 +484,13 @@ class CirrusHook(BaseHook):
             raise InvalidInput("ledger_conn_id", f"names a connection that is not there: {error}.") from error
         check_database(database_url(connection))
         return f" The database of {conn_id!r} answers."
+
+    def _whole(self, name: str, value: Any, least: int) -> int:
+        try:
+            return whole(value, name, least)
+        except InvalidInput:
+            problem = f"{value!r} in {self._where} is no whole number from {least} on."
+            raise InvalidInput(name, problem) from None
 
     @cached_property
     def _connection(self) -> Connection:

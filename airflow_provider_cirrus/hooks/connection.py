@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.options import Delivery, Options, options_of
@@ -13,8 +15,12 @@ from airflow_provider_cirrus.delivery.options import Delivery, Options, options_
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-# Encrypted ids look like this; anything else given as a stream is a name, or a slip in one.
-_STREAM_ID = re.compile(r"[A-Za-z0-9_+/\-]{16,}(={1,2}|(%3[dD]){1,2})?|.*%[0-9A-Fa-f]{2}.*|.*=")
+# Encrypted ids look like this, with what base64 fills up with; anything else given as a stream is a name, or a slip in
+# one. Without the filling it takes 20 characters, and small and capital letters and digits among them: no name has all.
+_STREAM_ID = re.compile(
+    r"[A-Za-z0-9_+/\-]{16,}(={1,2}|(%3[dD]){1,2})|.*%[0-9A-Fa-f]{2}.*"
+    r"|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9_+/\-]{20,}"
+)
 
 
 def ledger_conn_id_of(extra: Mapping[str, Any]) -> str | None:
@@ -73,14 +79,41 @@ def _streams(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether a host, with a port or without, is the machine itself."""
+    name = host.partition("/")[0].lower()
+    return name.startswith(("127.", "localhost", "[::1]")) or name == "::1"
+
+
 def _base_url(connection: Connection) -> str | None:
     if not connection.host:
         return None
-    host: str = connection.host
+    host: str = connection.host.strip()
     if "://" not in host:
         # A connection URI holds the scheme as its path: cirrus://:token@127.0.0.1:8787/http
-        host = f"{connection.schema or 'https'}://{host}"
-    return f"{host.rstrip('/')}:{connection.port}" if connection.port else host
+        if not connection.schema and is_this_machine(host):
+            raise InvalidInput(
+                "host",
+                f"{host!r} has no scheme.",
+                hint="Write http:// before it for a server of this machine without TLS, such as the sandbox, or "
+                "https://.",
+            )
+        bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+        host = f"{connection.schema or 'https'}://{bare}"
+    return _with_port(host, connection.port) if connection.port else host
+
+
+def _with_port(url: str, port: int) -> str:
+    """Return an address with a port behind its host, wherever the path begins."""
+    try:
+        parts = urlsplit(url)
+        own = parts.port
+    except ValueError:
+        raise InvalidInput("host", "is no address that can be read.") from None
+    if own is not None and own != port:
+        raise InvalidInput("port", f"{port} is another than that of the host, {own}.", hint="Give one of them.")
+    place = parts.netloc if own is not None else f"{parts.netloc}:{port}"
+    return urlunsplit(parts._replace(netloc=place)).rstrip("/")
 
 
 def database_url(connection: Connection, field: str = "ledger_conn_id", *, may_be_relative: bool = False) -> str:
@@ -178,6 +211,8 @@ def _stream_id(extra: Mapping[str, Any], conn_id: str, stream: str | None) -> st
         return str(stream_id)
     if stream in streams:
         return streams[stream]
-    if _STREAM_ID.fullmatch(stream):
+    close = get_close_matches(stream.lower(), [name.lower() for name in streams], n=1, cutoff=0.75)
+    if _STREAM_ID.fullmatch(stream) and not close:
         return stream
-    raise InvalidInput("stream", f"{stream!r} is neither a name in {where} nor an id.", hint=known)
+    meant = next((f" Did you mean {name!r}?" for name in streams if name.lower() in close), "")
+    raise InvalidInput("stream", f"{stream!r} is neither a name in {where} nor an id.", hint=f"{known}{meant}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import from_text, is_literal, is_true, time_span
+from airflow_provider_cirrus.arguments import from_text, is_literal, time_span
 from airflow_provider_cirrus.delivery.options import (
     Delivery,
     Rules,
     at_the_edge,
     options_of,
     refuse_others,
-    with_defaults,
 )
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.notifications.recipients import good_and_wrong, numbers_in
+from airflow_provider_cirrus.notifications.rules import check_rules, rules_with
 from airflow_provider_cirrus.notifications.window import AlertWindow, deliver_in_window, memory_of
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class CirrusNotifier(BaseNotifier):
         self._check_options()
         self._check_literals()
         if is_literal(self.rules):
-            self._check_rules(self._rules())
+            check_rules(self._rules())
         if is_literal(self.delivery):
             self._check_delivery()
 
@@ -190,7 +190,7 @@ class CirrusNotifier(BaseNotifier):
         messages, wrong = self._messages(rules, hook.allowlist(), hook.source_engine)
         result = None
         if messages:
-            client = hook.make_client(attempts=1, deadline=deadline)
+            client = hook.make_client(is_checked=True, attempts=1, deadline=deadline)
             with client, closing(self._window(context, hook, messages)) as window:
                 result = deliver_in_window(messages, client, window, deadline)
         self._say(messages, result, wrong)
@@ -210,7 +210,7 @@ class CirrusNotifier(BaseNotifier):
         messages, wrong = await asyncio.to_thread(self._messages, rules, allowlist, connect)
         result = None
         if messages:
-            client = await hook.amake_client(attempts=1, deadline=deadline)
+            client = await hook.amake_client(is_checked=True, attempts=1, deadline=deadline)
             with client, closing(await self._awindow(context, messages)) as window:
                 result = await asyncio.to_thread(deliver_in_window, messages, client, window, deadline)
         self._say(messages, result, wrong)
@@ -258,7 +258,7 @@ class CirrusNotifier(BaseNotifier):
         # Stand-ins for what is templated.
         check_common({"template": "any", "language": "en", **cleaned(literal, self.max_parameter_length)})
         if is_literal(self.to):
-            numbers = self._numbers()
+            numbers = numbers_in(self.to)
             check_recipients(numbers[0] if len(numbers) == 1 else numbers)
 
     def _rules(self, extra: Mapping[str, Any] | None = None) -> Rules:
@@ -268,79 +268,14 @@ class CirrusNotifier(BaseNotifier):
         :param extra: of the connection; None: only the notifier's own
         :raises InvalidInput: one that goes by what a notice does not have, or none where the connection requires one
         """
-        from airflow_provider_cirrus.hooks.connection import connection_options
-
         own = options_of(Rules, self.rules, "rules")
-        if extra is None:
-            return own
-        shared = connection_options(extra, Rules, "rules")
-        rules = with_defaults(own, Rules(opt_in=shared.opt_in, suppression=shared.suppression))
-        if rules.opt_in is None:
-            self._check_not_required(extra)
-        self._check_rules(rules)
-        return rules
-
-    def _check_rules(self, rules: Rules) -> None:
-        """
-        Check rules without opening anything.
-
-        :raises InvalidInput: something that is no source, or one that goes by what a notice does not have
-        """
-        from airflow_provider_cirrus.delivery.rules.consent import OptIn, columns_of
-
-        hint = "Give numbers, a file or a query: for people on call, Rules(opt_in=[their numbers])."
-        refuse_others(rules, ("opt_in", "suppression"), "rules", "is not asked for a notice.", "Leave it out.")
-        if rules.opt_in is not None and OptIn.of(rules.opt_in).by_category is not None:
-            raise InvalidInput("opt_in", "differs by category, and a notifier has none.", hint=hint)
-        for name in columns_of(rules.opt_in, rules.suppression):
-            raise InvalidInput(name, "goes by a column of the audience, and a notice has no rows.", hint=hint)
-
-    def _check_not_required(self, extra: Mapping[str, Any]) -> None:
-        """
-        Refuse to send without a source of opt-ins where the connection requires one.
-
-        :raises InvalidInput: ``require_opt_in`` is set
-        """
-
-        if is_true(extra.get("require_opt_in", False), "require_opt_in"):
-            raise InvalidInput(
-                "opt_in",
-                f"is missing, and connection {self.cirrus_conn_id!r} requires it (require_opt_in).",
-                hint="Say who agreed to notices: for people on call, rules=Rules(opt_in=[their numbers]); see "
-                "docs/notifier.md.",
-            )
+        return own if extra is None else rules_with(own, extra, self.cirrus_conn_id)
 
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
         from airflow_provider_cirrus.delivery.audience.messages import TEMPLATE_FIELDS
 
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
-
-    def _numbers(self) -> list[Any]:
-        """Return what stands in ``to``: people write several numbers with a comma, and templates make text of lists."""
-        given = from_text(self.to)
-        if isinstance(given, str):
-            given = [part for part in re.split(r"[,;\n]", given) if part.strip()] or given
-        if isinstance(given, str | int | float | Mapping) or not isinstance(given, Iterable):
-            return [given]
-        return list(given)
-
-    def _recipients(self) -> tuple[list[Any], list[InvalidInput]]:
-        """Return whom to tell, and what is wrong with the others: one slip must not leave everybody in the dark."""
-        from airflow_provider_cirrus.delivery.audience.messages import check_recipients
-
-        given = self._numbers()
-        good: list[Any] = []
-        wrong: list[InvalidInput] = []
-        for place, number in enumerate(given):
-            try:
-                check_recipients(number)
-                good.append(number)
-            except InvalidInput as error:
-                wrong.append(InvalidInput(f"to[{place}]", error.problem, hint=error.hint))
-        if not good:
-            check_recipients(given)
-        return good, wrong
 
     def _messages(
         self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]
@@ -355,11 +290,11 @@ class CirrusNotifier(BaseNotifier):
         from airflow_provider_cirrus.delivery.audience.messages import read_messages
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
-        from airflow_provider_cirrus.notifications.texts import cleaned
+        from airflow_provider_cirrus.notifications.texts import cleaned, masked
 
-        numbers, wrong = self._recipients()
+        numbers, wrong = good_and_wrong(self.to)
         common = {**self._common(), **{name: from_text(getattr(self, name)) for name in _RENDERED_TO_TEXT}}
-        everybody = list(read_messages(to=numbers, common=cleaned(_masked(common), self.max_parameter_length)))
+        everybody = list(read_messages(to=numbers, common=cleaned(masked(common), self.max_parameter_length)))
         with Consent(rules.opt_in, rules.suppression, connect=connect) as consent:
             looks = Policy(allowlist, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
@@ -435,24 +370,6 @@ class CirrusNotifier(BaseNotifier):
                 self.log.info("Notice %r: %d accepted.", self.template, accepted)
         if problems:
             raise AirflowException(" ".join(problems))
-
-
-def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the texts of a notice as Airflow's log shows them: exceptions quote passwords, and it knows these."""
-    from airflow.providers.common.compat.sdk import redact
-
-    # The code is what the message is for.
-    kept = ("authentication_code", "object_data", "template", "language")
-
-    def masked(value: Any) -> Any:
-        # Text by text: of a dict, Airflow would hide whatever stands under a name such as "token".
-        if isinstance(value, Mapping):
-            return {key: masked(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [masked(inner) for inner in value]
-        return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
-
-    return {name: value if name in kept else masked(value) for name, value in fields.items()}
 
 
 def _dag_id(context: Context) -> str:

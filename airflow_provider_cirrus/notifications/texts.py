@@ -35,3 +35,21 @@ def cleaned(fields: Mapping[str, Any], most: int) -> dict[str, Any]:
             for button in found["buttons"]
         ]
     return found
+
+
+def masked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the texts of a notice as Airflow's log shows them: exceptions quote passwords, and it knows these."""
+    from airflow.providers.common.compat.sdk import redact
+
+    # The code is what the message is for.
+    kept = ("authentication_code", "object_data", "template", "language")
+
+    def hide(value: Any) -> Any:
+        # Text by text: of a dict, Airflow would hide whatever stands under a name such as "token".
+        if isinstance(value, Mapping):
+            return {key: hide(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [hide(inner) for inner in value]
+        return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+    return {name: value if name in kept else hide(value) for name, value in fields.items()}

@@ -234,7 +234,7 @@ class CampaignOperator(CirrusOperator):
         """Return what became of the campaign; None where nothing was to be handed over."""
         from airflow_provider_cirrus.delivery.campaign.submission import campaign_key, hand_over
 
-        client = self.hook.get_conn()
+        client = self.hook.checked_client
         if task.said_delivery.is_dry:
             campaign.check_ahead(time.time())
             self.log.info("dry_run is set: the campaign to %d recipients is not handed over.", audience.kept)

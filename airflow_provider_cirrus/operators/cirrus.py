@@ -157,7 +157,7 @@ class SendTemplateOperator(SendOperator):
                 shard=task.said_delivery.part(),
                 not_before=task.not_before,
             )
-            client = self.hook.make_client(attempts=1)
+            client = self.hook.make_client(is_checked=True, attempts=1)
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
         with client:
@@ -338,7 +338,7 @@ class ValidateContactOperator(CirrusOperator):
         require_opt_in(self.opt_in, number, self.hook.source_engine)
         task = task_try(context, self.retries or 0)
         checked = CheckedNumbers(context.get("task_state_store"), context["ti"].run_id, task)
-        return checked.once(number, lambda: self.hook.get_conn().validate_contact(number).valid)
+        return checked.once(number, lambda: self.hook.checked_client.validate_contact(number).valid)
 
 
 def _one_number(value: Any) -> str:

@@ -170,7 +170,7 @@ class SqlToCirrusOperator(SendOperator):
                     shard=task.said_delivery.part(),
                     not_before=task.not_before,
                 )
-                client = opened.enter_context(self.hook.make_client(attempts=1))
+                client = opened.enter_context(self.hook.make_client(is_checked=True, attempts=1))
             except CirrusError as error:
                 fail(error)
             if query.is_empty and self.on_empty != "succeed":

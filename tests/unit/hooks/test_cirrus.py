@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
+from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.sandbox import Sandbox
 
@@ -36,6 +39,13 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
         pytest.param({"host": "https://cirrus.example.com/api/"}, "https://cirrus.example.com/api", id="with-path"),
         pytest.param({"host": "cirrus.example.com", "port": 8443}, "https://cirrus.example.com:8443", id="port"),
         pytest.param({"host": "127.0.0.1", "port": 8787, "schema": "http"}, "http://127.0.0.1:8787", id="as-in-a-uri"),
+        pytest.param({"host": "https://gw/cirrus", "port": 8443}, "https://gw:8443/cirrus", id="port-and-path"),
+        pytest.param({"host": "gw/cirrus/", "port": 8443}, "https://gw:8443/cirrus", id="port-path-and-no-scheme"),
+        pytest.param({"host": "https://gw:8443/cirrus", "port": 8443}, "https://gw:8443/cirrus", id="port-twice"),
+        pytest.param({"host": "::1", "port": 8787, "schema": "http"}, "http://[::1]:8787", id="ipv6"),
+        pytest.param({"host": "[::1]", "port": 8787, "schema": "http"}, "http://[::1]:8787", id="ipv6-in-brackets"),
+        pytest.param({"host": "http://[::1]", "port": 8787}, "http://[::1]:8787", id="ipv6-with-a-scheme"),
+        pytest.param({"host": "[2001:db8::1]"}, "https://[2001:db8::1]", id="ipv6-elsewhere"),
     ],
 )
 def test_the_host_comes_from_the_connection(connection: Any, fields: dict[str, Any], url: str) -> None:
@@ -67,6 +77,21 @@ def test_a_stream_is_found_by_name_or_id(connection: Any, streams: Any, stream: 
         pytest.param({"extra": {"streams": "support"}}, "x", "no JSON object", id="streams-no-json"),
         pytest.param({"extra": {"streams": {"a": 5}}}, "a", "no JSON object", id="streams-no-text"),
         pytest.param({"host": "http://cirrus.example.com"}, None, "in the clear", id="plain-http"),
+        pytest.param({"host": "127.0.0.1", "port": 8787}, None, "has no scheme.*http://", id="this-machine"),
+        pytest.param({"host": "https://gw:8443", "port": 443}, None, "port: 443 is another", id="two-ports"),
+        pytest.param(
+            {"extra": {"stream_id": MAIN, "streams": {"customer-support-emea": SUPPORT}}},
+            "customer-suport-emea",
+            "Did you mean 'customer-support-emea'",
+            id="slip-in-a-long-name",
+        ),
+        pytest.param({"extra": {"stream_id": MAIN}}, "customer-support-emea", "names no streams", id="a-long-name"),
+        pytest.param(
+            {"extra": {"stream_id": MAIN, "streams": {"CustomerSupportEmea2026": SUPPORT}}},
+            "CustomerSuportEmea2026",
+            "Did you mean 'CustomerSupportEmea2026'",
+            id="a-slip-that-looks-like-an-id",
+        ),
         pytest.param({"extra": {"stream_id": MAIN, "timeout": "soon"}}, None, "timeout: 'soon'", id="timeout"),
         pytest.param({"extra": {"stream_id": MAIN, "api_version": "v9"}}, None, "'v9' is unknown", id="version"),
     ],
@@ -90,9 +115,63 @@ def test_settings_reach_the_client(connection: Any) -> None:
 def test_the_rate_is_whatsapps_unless_told_otherwise(connection: Any) -> None:
     connection()
     assert CirrusHook().messages_per_second == 80
-    connection(extra={"stream_id": MAIN, "messages_per_second": "fast"})
-    with pytest.raises(InvalidInput, match="no whole number"):
-        _ = CirrusHook().messages_per_second
+    for value in (40, "40", 40.0, "40.0"):
+        connection(extra={"stream_id": MAIN, "messages_per_second": value})
+        assert CirrusHook().messages_per_second == 40
+    for value in ("fast", 0, "0", -1, 0.5, True):
+        connection(extra={"stream_id": MAIN, "messages_per_second": value})
+        with pytest.raises(InvalidInput, match="no whole number from 1 on"):
+            _ = CirrusHook().messages_per_second
+
+
+MESSAGE = {"name": "order_update", "language": "en"}
+ANN, BEN = "447700900101", "447700900102"
+
+
+def clients_of_every_way(extra: str, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> list[Any]:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", f"{sandbox.connection_uri}&{extra}")
+    hook = CirrusHook()
+    made = [hook.get_conn(), hook.client, hook.make_client(attempts=1), asyncio.run(hook.amake_client())]
+    return [*made, asyncio.run(hook.aget_conn())]
+
+
+def come(found: Any) -> Any:
+    return asyncio.run(found) if asyncio.iscoroutine(found) else found
+
+
+@pytest.mark.parametrize("way", range(5))
+def test_allowed_recipients_hold_on_every_way_to_the_client(
+    way: int, cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = clients_of_every_way(f"allowed_recipients={ANN}", monkeypatch, cirrus_default)[way]
+    sent = come(client.send([Message.build(to, MESSAGE) for to in (BEN, ANN, BEN)]))
+    assert [(one.recipient, one.outcome.value) for one in sent.results] == [
+        (BEN, "suppressed"),
+        (ANN, "accepted"),
+        (BEN, "suppressed"),
+    ]
+    assert [message["recipient"] for message in cirrus_default.messages] == [ANN]
+    assert [one.outcome.value for one in come(client.send([Message.build(BEN, MESSAGE)])).results] == ["suppressed"]
+    with pytest.raises(InvalidInput, match="may not be checked: allowed_recipients"):
+        come(client.validate_contact(BEN))
+    with pytest.raises(InvalidInput, match="CampaignOperator"):
+        come(client.send_campaign(Campaign.build("news", "en"), io.BytesIO(b"phone1\n1"), "a.csv"))
+    assert len(cirrus_default.requests) == 1
+
+
+@pytest.mark.parametrize("way", range(5))
+def test_a_required_opt_in_holds_on_every_way_to_the_client(
+    way: int, cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = clients_of_every_way("require_opt_in=true", monkeypatch, cirrus_default)[way]
+    for attempt in (
+        lambda: client.send([Message.build(ANN, MESSAGE)]),
+        lambda: client.validate_contact(ANN),
+        lambda: client.send_campaign(Campaign.build("news", "en"), io.BytesIO(b"phone1\n1"), "a.csv"),
+    ):
+        with pytest.raises(InvalidInput, match=r"opt_in: is missing.*CirrusHook\.deliver"):
+            come(attempt())
+    assert cirrus_default.requests == []
 
 
 def test_fifty_numbers_a_day_may_be_asked_for_unless_told_otherwise(connection: Any) -> None:
