@@ -55,6 +55,12 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "where a ledger connection is given.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
+    "show_recipients": {
+        "label": "Show recipients",
+        "description": "Show whole phone numbers among the rendered fields of tasks, to all who may see these. "
+        "Otherwise they are masked there.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
     "rules": {
         "label": "Rules (JSON)",
         "description": "Whom to message, for every send that says nothing else, such as "

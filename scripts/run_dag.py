@@ -12,13 +12,24 @@ from __future__ import annotations
 
 import json
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from airflow import __version__ as airflow_version
-from airflow.dag_processing.dagbag import DagBag
-from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    # Airflow 2.11 to 3.1.
+    from airflow.models.dagbag import DagBag
+
+try:
+    from airflow.models.xcom import XComModel
+except ImportError:
+    # Airflow 2.11.
+    from airflow.models.xcom import XCom as XComModel
 
 
 def run(dag_file: Path, dag_id: str, conf: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -30,10 +41,13 @@ def run(dag_file: Path, dag_id: str, conf: dict[str, Any] | None = None) -> dict
     dag_run = bag.dags[dag_id].test(run_conf=conf)
     with create_session() as session:
         pushed: dict[tuple[str, int], dict[str, Any]] = {}
-        for entry in session.scalars(XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_id)):
+        # A query of the session in Airflow 2.11 to 3.0, a statement for it later.
+        own = {"session": session} if "session" in signature(XComModel.get_many).parameters else {}
+        query: Any = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_id, **own)
+        for entry in query.all() if hasattr(query, "all") else session.scalars(query):
             values = pushed.setdefault((entry.task_id, entry.map_index), {})
             # As stored: deserialize_value would make a number of a text that is all digits.
-            values[entry.key] = entry.value
+            values[entry.key] = json.loads(entry.value) if isinstance(entry.value, bytes) else entry.value
         tasks = [
             {
                 "task_id": instance.task_id,

@@ -24,6 +24,15 @@ def object_path(source: Any) -> Any:
     return source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(os.fspath(source))
 
 
+def create_private(path: str) -> Any:
+    """
+    Make a file of this machine that its owner alone may read, and open it for writing in binary.
+
+    :raises FileExistsError: it is there
+    """
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 def open_file(source: Any, field: str) -> Any:
     """
     Open a file for reading, in binary.

@@ -41,7 +41,8 @@ class CirrusHook(BaseHook):
     The connection's password is the API token, its host the deployment (default
     ``https://api.commbox.io``); its extra holds ``stream_id``, ``streams`` (names to ids), ``api_version``,
     ``messages_per_second``, ``timeout``, ``console_url``, ``allowed_recipients``, ``require_opt_in``,
-    ``validations_per_day``, ``ledger_conn_id``, ``allow_large_state``, ``rules`` and ``delivery``. See
+    ``validations_per_day``, ``ledger_conn_id``, ``allow_large_state``, ``show_recipients``, ``rules`` and
+    ``delivery``. See
     docs/connection.md.
 
     :param cirrus_conn_id: id of the connection
@@ -448,6 +449,11 @@ class CirrusHook(BaseHook):
         return is_true(self._extra(self._connection).get("allow_large_state") or False, "allow_large_state")
 
     @property
+    def show_recipients(self) -> bool:
+        """Whether Airflow's pages show the whole numbers of a task's arguments, by the connection."""
+        return is_true(self._extra(self._connection).get("show_recipients") or False, "show_recipients")
+
+    @property
     def validations_per_day(self) -> int:
         """Most numbers that may be asked for on a stream in a day (UTC), by the connection; 0: none."""
         from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET
@@ -465,7 +471,8 @@ class CirrusHook(BaseHook):
             self.conversation_url(0)
             self.allowlist()
             self.check_opt_in(True)
-            _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state, self.rules, self.delivery)
+            _ = (self.messages_per_second, self.validations_per_day, self.allow_large_state, self.show_recipients)
+            _ = (self.rules, self.delivery)
             self.get_conn().stream_availability()
             remembers = self._test_ledger()
         except (CirrusError, AirflowException) as error:

@@ -163,10 +163,12 @@ class TaskDelivery:
         """
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
         from airflow_provider_cirrus.delivery.report.summary import explanation, in_words, summary
+        from airflow_provider_cirrus.delivery.report.writer import shown_as
 
         delivery = self.said_delivery
-        found = summary(result)
-        leave_link(found, self.hook.conversation_url, self.context["ti"])
+        recipients: Any = self.said_report.recipients or "full"
+        found = summary(result, shown_as(recipients))
+        leave_link(found, self.hook.conversation_url, self.context)
         counts = result.counts if not delivery.is_dry else {**result.counts, "unsent": 0}
         # A task that was told to end did not read its audience to the end: what is left is in no count.
         was_ended = self.stop.is_set()
@@ -185,7 +187,7 @@ class TaskDelivery:
         if how is Verdict.SUCCESS:
             return found
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
-        self.context["ti"].xcom_push(key="return_value", value=found)
+        push_result(self.context, found)
         lines = [f"{in_words(result)}{self._subject}.", *explanation(result)]
         if was_ended:
             lines.insert(0, "The task was told to end before all was sent.")
@@ -277,6 +279,12 @@ class TaskDelivery:
         raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
 
 
+def push_result(context: Context, found: Any, key: str = "return_value") -> None:
+    """Leave a result as an XCom, also of a task that fails; not where the task is told to leave none."""
+    if getattr(context.get("task"), "do_xcom_push", True):
+        context["ti"].xcom_push(key=key, value=found)
+
+
 def check_suppressed(rules: Rules, found: Mapping[str, Any], context: Context) -> None:
     """
     Fail the task where the rules held back more than they may.
@@ -287,7 +295,7 @@ def check_suppressed(rules: Rules, found: Mapping[str, Any], context: Context) -
     if rules.max_suppressed is None:
         return
     if found["suppressed"] > allowance(rules.max_suppressed, found["total"], "max_suppressed"):
-        context["ti"].xcom_push(key="return_value", value=found)
+        push_result(context, found)
         raise AirflowFailException(
             f"{found['suppressed']} of {found['total']} messages were suppressed "
             f"(max_suppressed={rules.max_suppressed}); the report, or the log, says by which rule."

@@ -11,12 +11,16 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink
 from airflow_provider_cirrus.api.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 log = logging.getLogger(__name__)
 
 #: XCom that holds the address.
 XCOM_KEY = "conversation_url"
+
+
+#: Attribute of an operator that holds it, too, in the process that runs the task; empty: there is none yet.
+ATTRIBUTE = "conversation_url"
 
 
 class ConversationLink(BaseOperatorLink):
@@ -33,18 +37,21 @@ class ConversationLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the address, or an empty text where the send opened no conversation."""
+        # Airflow 3 asks in the task's own process, and would log an error about an XCom that was never pushed.
+        if (own := getattr(operator, ATTRIBUTE, None)) is not None:
+            return str(own)
         from airflow.providers.common.compat.sdk import XCom
 
         return str(XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or "")
 
 
-def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str], ti: Any) -> None:
+def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str], context: Context) -> None:
     """
     Leave the address of the first conversation that a delivery opened.
 
     :param found: the summary of the delivery; one without outcomes, as many messages have it, leads nowhere
     :param conversation_url: of :class:`~.hooks.cirrus.CirrusHook`
-    :param ti: the task instance
+    :param context: of the task
     """
 
     opened = (o["object_id"] for o in found.get("outcomes", ()) if o["outcome"] == "accepted" and o["object_id"])
@@ -57,4 +64,6 @@ def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str],
         # The messages have left: nothing is gained by a failed task. The connection's test tells it, too.
         log.warning("There is no link to the conversation: %s", error)
         return
-    ti.xcom_push(key=XCOM_KEY, value=url)
+    if (task := context.get("task")) is not None:
+        setattr(task, ATTRIBUTE, url)
+    context["ti"].xcom_push(key=XCOM_KEY, value=url)

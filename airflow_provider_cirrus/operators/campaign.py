@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail, push_result
 from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class CampaignOperator(CirrusOperator):
         "stream",
         "cirrus_conn_id",
     )
+    hidden_fields: ClassVar[Sequence[str]] = ("rules",)
 
     def __init__(
         self,
@@ -139,6 +141,7 @@ class CampaignOperator(CirrusOperator):
         self.rules = at_the_edge(Rules, rules, "rules")
         self.delivery = at_the_edge(Delivery, delivery, "delivery")
         self._check_literals()
+        self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""
@@ -146,7 +149,7 @@ class CampaignOperator(CirrusOperator):
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
 
-        task = TaskDelivery(self.hook, context, self.retries or 0, rules=self.rules, delivery=self.delivery)
+        task = TaskDelivery(self.hook, context, self.retries or 0, rules=unhidden(self.rules), delivery=self.delivery)
         try:
             task.check()
             rules = task.said_rules
@@ -271,7 +274,7 @@ class CampaignOperator(CirrusOperator):
             check_suppressed(task.said_rules, result, task.context)
             return result
         # A failed task's result is worth as much as a successful one's.
-        task.context["ti"].xcom_push(key="return_value", value=result)
+        push_result(task.context, result)
         if outcome is Outcome.UNKNOWN:
             raise AirflowFailException(
                 f"{said} {handed.reason} Whether the campaign has begun cannot be known from here, and it is not "

@@ -20,9 +20,10 @@ from airflow_provider_cirrus.delivery.options import (
     with_row_context,
 )
 from airflow_provider_cirrus.hooks.connection import task_scope
-from airflow_provider_cirrus.hooks.delivery import fail
+from airflow_provider_cirrus.hooks.delivery import fail, push_result
 from airflow_provider_cirrus.hooks.ledger import task_try
 from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class SendTemplateOperator(SendOperator):
     """
 
     template_fields: Sequence[str] = ("to", "messages", "audience", *SEND_FIELDS)
+    hidden_fields: ClassVar[Sequence[str]] = ("to", "messages", "audience", *SendOperator.hidden_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SendOperator.template_fields_renderers,
         "to": "json",
@@ -149,9 +151,9 @@ class SendTemplateOperator(SendOperator):
             task.check()
             messages, total = messages_of(
                 self._message(),
-                to=self.to,
-                messages=self.messages,
-                audience=self.audience,
+                to=unhidden(self.to),
+                messages=unhidden(self.messages),
+                audience=unhidden(self.audience),
                 columns=task.said_columns,
                 rules=task.said_rules,
                 shard=task.said_delivery.part(),
@@ -165,15 +167,16 @@ class SendTemplateOperator(SendOperator):
         return task.end(result, self._defer)
 
     def _recipients(self) -> list[Any]:
-        messages = self.messages
+        messages = unhidden(self.messages)
         if isinstance(messages, list | tuple):
             messages = [one.get("to") if isinstance(one, Mapping) else one for one in messages]
-        return [self.to, messages, self.audience]
+        return [unhidden(self.to), messages, unhidden(self.audience)]
 
     def _reads(self) -> list[Any]:
         from airflow_provider_cirrus.delivery.audience.rows import is_path
 
-        return [self.audience] if self.audience is not None and is_path(self.audience) else []
+        audience = unhidden(self.audience)
+        return [audience] if audience is not None and is_path(audience) else []
 
     def _check_recipients(self) -> None:
         from airflow_provider_cirrus.delivery.audience.messages import check_recipients
@@ -231,7 +234,7 @@ class UploadMediaOperator(CirrusOperator):
         finally:
             self.hook.close()
         self.log.info("Uploaded %s as %s, id %s.", found["filename"], found["type"], found["id"])
-        context["ti"].xcom_push(key="media_id", value=found["id"])
+        push_result(context, found["id"], key="media_id")
         return found
 
 
@@ -265,6 +268,7 @@ class ValidateContactOperator(CirrusOperator):
         cannot be had again
     """
 
+    hidden_fields: ClassVar[Sequence[str]] = ("phone_number", "opt_in")
     template_fields: Sequence[str] = ("phone_number", "opt_in", "ledger_conn_id", "stream", "cirrus_conn_id")
 
     def __init__(
@@ -288,13 +292,14 @@ class ValidateContactOperator(CirrusOperator):
         self.fail_if_invalid = fail_if_invalid
         self.skip_if_invalid = skip_if_invalid
         self._check_literals()
+        self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, or take the answer that was given before."""
         from airflow_provider_cirrus.api.phone import mask
 
         try:
-            number = _one_number(self.phone_number)
+            number = _one_number(unhidden(self.phone_number))
             valid = self._ask(number, context)
         except CirrusError as error:
             fail(error)
@@ -302,7 +307,7 @@ class ValidateContactOperator(CirrusOperator):
             self.hook.close()
         found = {"valid": valid, "phone_number": number}
         if not valid and (self.fail_if_invalid or self.skip_if_invalid):
-            context["ti"].xcom_push(key="return_value", value=found)
+            push_result(context, found)
             problem = f"{mask(number)} is not on WhatsApp."
             raise AirflowFailException(problem) if self.fail_if_invalid else AirflowSkipException(problem)
         return found
@@ -324,7 +329,7 @@ class ValidateContactOperator(CirrusOperator):
         if ledger_conn_id := self.hook.ledger_conn_id_or(self.ledger_conn_id):
             return self.hook.validate_contact(
                 number,
-                opt_in=self.opt_in,
+                opt_in=unhidden(self.opt_in),
                 ledger_conn_id=ledger_conn_id,
                 max_age=self.max_age,
                 owner=task_scope(context["ti"]),
@@ -335,7 +340,7 @@ class ValidateContactOperator(CirrusOperator):
                 "needs a database that remembers: without one, only the run is remembered.",
                 hint="Give the task, or the Cirrus connection, a ledger_conn_id.",
             )
-        require_opt_in(self.opt_in, number, self.hook.source_engine)
+        require_opt_in(unhidden(self.opt_in), number, self.hook.source_engine)
         task = task_try(context, self.retries or 0)
         checked = CheckedNumbers(context.get("task_state_store"), context["ti"].run_id, task)
         return checked.once(number, lambda: self.hook.checked_client.validate_contact(number).valid)

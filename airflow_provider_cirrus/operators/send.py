@@ -13,6 +13,7 @@ from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, at
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 from airflow_provider_cirrus.links.cirrus import ConversationLink
 from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.hidden import unhidden
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,6 +55,8 @@ class SendOperator(CirrusOperator):
         ("header", "body", "buttons", "components", "object_data", "columns", "rules", "delivery"), "json"
     )
 
+    hidden_fields: ClassVar[Sequence[str]] = ("authentication_code", "rules")
+
     template: str | None
     language: str | None
     header: Any
@@ -68,6 +71,9 @@ class SendOperator(CirrusOperator):
     rules: Any
     delivery: Any
     report: Any
+
+    #: The conversation that the send opened, for its link; see :mod:`airflow_provider_cirrus.links.cirrus`.
+    conversation_url = ""
 
     _is_resumed = False
 
@@ -106,7 +112,7 @@ class SendOperator(CirrusOperator):
         """Return what all messages share."""
         from airflow_provider_cirrus.delivery.audience.messages import MESSAGE_FIELDS, TEMPLATE_FIELDS
 
-        return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)}
+        return {name: unhidden(getattr(self, name)) for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)}
 
     def _keep_options(self) -> None:
         """Put plain dicts in place of options, and check what is written out."""
@@ -119,6 +125,7 @@ class SendOperator(CirrusOperator):
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
         from airflow_provider_cirrus.delivery.audience.messages import check_common
 
+        self._is_made = True
         literal = {name: value for name, value in self._message().items() if value is not None and is_literal(value)}
         if needs_template:
             literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}
@@ -138,7 +145,7 @@ class SendOperator(CirrusOperator):
             context,
             self.retries or 0,
             columns=self.columns,
-            rules=self.rules,
+            rules=unhidden(self.rules),
             delivery=self.delivery,
             report=self.report,
             audience=self._recipients(),

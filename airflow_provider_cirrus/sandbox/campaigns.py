@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -80,7 +81,7 @@ async def _read_form(request: Request, raw: bytes) -> tuple[dict[str, str], str,
         raise BodyError("body", "ends early")
     try:
         form = await MultiPartParser(request.headers, _in_one(raw)).parse()
-    except MultiPartException as exc:
+    except (MultiPartException, FormParserError) as exc:
         raise BodyError("body", "cannot be read") from exc
     try:
         return await _parts(form.multi_items())

@@ -8,7 +8,7 @@ import os
 from typing import IO, Any, Protocol
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.storage import object_path
+from airflow_provider_cirrus.delivery.storage import create_private, object_path
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ class _Local:
         if not self._whole:
             # Exclusive: of two tries at once, one gets the name and the other goes beside it.
             with contextlib.suppress(FileExistsError):
-                file = open(self._path, "xb")  # noqa: SIM115 - closed by finish()
+                file: IO[bytes] = create_private(self._path)
                 self.growing_at = self._path
                 return file
         # Removed, not truncated: a superseded try may live on as an orphan, and writes to what it has open.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._part)
-        file = open(self._part, "xb")  # noqa: SIM115
+        file = create_private(self._part)
         self.growing_at = self._part
         self._mine = _identity(os.fstat(file.fileno()))
         return file

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
 ALL_FIELDS = (*FIELDS, *PROOF_FIELDS)
 
 # Those that hold what somebody wrote.
+_MASKED = re.compile(r"\+\d\d\*{6}\d{4}|\+\*{6}")
 _FREE = frozenset({"recipient", "reason", *PROOF_FIELDS})
 _ROW_GROUP = 10_000
 
@@ -121,8 +123,8 @@ def _csv(lines: Sequence[Line], consent_records: bool) -> bytes:
 
 
 def _inert(text: str) -> str:
-    # A spreadsheet would run it. Masked numbers begin with + as well, and hold nothing that runs.
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and "******" not in text[:9] else text
+    # A spreadsheet would run it. A masked number, and nothing behind it, begins with + as well.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _MASKED.fullmatch(text) else text
 
 
 def _cells(line: Line, moment: Any, consent_records: bool) -> tuple[Any, ...]:

@@ -23,10 +23,11 @@ _KEPT_REASONS = 20
 _BAD = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
 
 
-def summary(delivery: DeliveryResult) -> dict[str, Any]:
+def summary(delivery: DeliveryResult, show: Callable[[str], str] = str) -> dict[str, Any]:
     """
     Return the summary of a delivery.
 
+    :param show: writes a recipient's digits, as the report does
     :return: ``{"total": int, "accepted": int, "rejected": int, …, "seconds": float, "messages_per_second": float,
         "report": str | None, "reasons": [...], "outcomes": [...]}``; there is a count for every outcome, and they
         add up to the total; the reasons are the 20 that most messages have which were not accepted, each with
@@ -47,10 +48,17 @@ def summary(delivery: DeliveryResult) -> dict[str, Any]:
     }
     if total <= KEPT:
         found["outcomes"] = [
-            {"index": index, **settled.entry.result(settled.recipient).as_dict()}
+            _outcome(index, settled.entry.result(settled.recipient).as_dict(), show)
             for index, settled in sorted(delivery.kept.items())
         ]
     return found
+
+
+def _outcome(index: int, found: dict[str, Any], show: Callable[[str], str]) -> dict[str, Any]:
+    if show is not str:
+        found["recipient"] = show(found["recipient"])
+        found["reason"] = found["reason"] and mask_all(found["reason"])
+    return {"index": index, **found}
 
 
 def in_words(delivery: DeliveryResult, *, with_kinds: bool = False) -> str:

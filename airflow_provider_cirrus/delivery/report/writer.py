@@ -188,4 +188,13 @@ def _hash(recipient: str) -> str:
     return hashlib.blake2b(digits.encode(), digest_size=16).hexdigest() if digits else ""
 
 
+def shown_as(recipients: Recipients) -> Callable[[str], str]:
+    """
+    Return what writes a recipient's digits as a report does, for whatever tells of them beside it.
+
+    :param recipients: as of :class:`ReportFile`
+    """
+    return _SHOW[recipients]
+
+
 _SHOW: dict[str, Callable[[str], str]] = {"full": str, "masked": mask, "hash": _hash}

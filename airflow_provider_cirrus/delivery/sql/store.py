@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of, may_pass, store_error, was_rolled_back
+from airflow_provider_cirrus.delivery.sql.private import make_private
 
 # SQLite before 3.32 takes no more in a statement.
 _PARAMETERS = 999
@@ -65,6 +66,7 @@ def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
         return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments, **batch)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
     if is_ours:
+        event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_cirrus import Columns, Delivery, Rules
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook

@@ -40,9 +40,9 @@ def context(dag_id: str = "shop", **values: Any) -> dict[str, Any]:
 
 
 def call(notifier: CirrusNotifier, where: dict[str, Any]) -> None:
-    if AIRFLOW >= (3, 0):
+    if AIRFLOW >= (3, 1):
         return notifier(where)
-    # Airflow 2.11 logs what a notifier raises, and goes on.
+    # Airflow before 3.1 logs what a notifier raises, and goes on.
     one = copy(notifier)
     one.render_template_fields(where)
     return one.notify(where)
