@@ -30,3 +30,10 @@ def need_task_state_store() -> None:
     """Skip a test that needs what Airflow's task state store is known by."""
     if AIRFLOW < (3, 3):
         pytest.skip("Airflow 3.3 and later have a task state store")
+
+
+#: Of tests whose task is tried again: the runner of ``dag.test()`` ends with the first failure in earlier ones.
+retries = since(3, 1, has="a test runner that tries a task again")
+
+#: Of tests that tell of a callback: the runner of ``dag.test()`` calls none in 3.0.
+callbacks = pytest.mark.skipif(AIRFLOW == (3, 0), reason="the test runner of Airflow 3.0 calls no callbacks")

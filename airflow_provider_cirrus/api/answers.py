@@ -24,6 +24,8 @@ _DEPTH = 64
 
 # Characters of a reason that are kept, and those that are looked at for it.
 _REASON, _LOOKED_AT = 300, 4_000
+# Names of an object that are told, and characters of each.
+_NAMES, _NAME = 8, 40
 _V2_HINT = 'If the deployment serves the API under /v2, set api_version to "v2" in the connection.'
 _TAG = re.compile(r"<[^<>]*>")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -105,6 +107,15 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """Return the server's own time in Unix seconds, by the header ``Date``; None where it tells none."""
+    try:
+        moment = parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 def envelope_of(response: Response) -> Envelope | None:
     """Return the envelope around an answer; None where it has none."""
     try:
@@ -178,10 +189,45 @@ def unexpected(response: Response, wanted: str, hide: Sequence[str]) -> CirrusEr
 
 
 def quoted(envelope: Envelope | None, response: Response, hide: Sequence[str]) -> str:
-    """Return what an answer says, as the end of a sentence, without secrets and whole numbers."""
-    text = (envelope.description if envelope else None) or response.body.decode("utf-8", "replace")
-    text = clean(text, hide)
+    """
+    Return what an answer says, as the end of a sentence, without secrets and whole numbers.
+
+    Of JSON only what Cirrus says of the request: its data may be a customer's name, address and words.
+    """
+    text = envelope.description if envelope else None
+    if not text:
+        try:
+            text = _said_in(_parse(response.body))
+        except (ValueError, RecursionError):
+            text = response.body.decode("utf-8", "replace")
+    text = clean(text, hide).rstrip(". ")
     return f": {mask_all(text)}" if text else ""
+
+
+def _said_in(found: Any) -> str:
+    """Return what JSON says of a request, or else what it looks like."""
+    if isinstance(found, Mapping):
+        for name in ("message", "error", "detail", "title"):
+            if isinstance(text := found.get(name), str) and text.strip() and found.get("data") is None:
+                return text
+    return shape_of(found)
+
+
+def shape_of(value: Any) -> str:
+    """Return what a value of JSON looks like, and nothing of what stands in it."""
+    match value:
+        case dict():
+            names = [name if name.isidentifier() and len(name) <= _NAME else "…" for name in list(value)[:_NAMES]]
+            more = ", …" if len(value) > _NAMES else ""
+            return f"an object with {', '.join(names)}{more}" if names else "an empty object"
+        case list():
+            return f"a list of {len(value)}" + (f", the first {shape_of(value[0])}" if value else "")
+        case str():
+            return f"a text of {len(value)} characters"
+        case None:
+            return "null"
+        case _:
+            return f"a {type(value).__name__}"
 
 
 def clean(text: str, hide: Sequence[str]) -> str:
@@ -190,7 +236,8 @@ def clean(text: str, hide: Sequence[str]) -> str:
         text = text.replace(secret, "***")
     text = text[:_LOOKED_AT]
     if text.lstrip().startswith("<"):
-        # A proxy's page: its words are worth more than its tags.
-        text = html.unescape(_TAG.sub(" ", text))
+        # A proxy's page: its words are worth more than its tags, and its title says what its heading says.
+        parts = [html.unescape(part).strip() for part in _TAG.split(text)]
+        text = " ".join(dict.fromkeys(part for part in parts if part))
     text = " ".join(without_controls(text).split())
     return text if len(text) <= _REASON else f"{text[:_REASON]}…"

@@ -12,6 +12,7 @@ import httpx
 import tenacity
 
 from airflow_provider_cirrus.api import bounds, media, wire
+from airflow_provider_cirrus.api.answers import server_time
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.conversations import Pager
 from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Endpoint
@@ -50,6 +51,10 @@ class AsyncCirrusClient:
         self._attempts = attempts
         self._longest_wait = longest_wait
         self._guard = guard
+        # Of the last listing: how to divide the next.
+        self._cuts: list[int] = []
+        #: Unix seconds of the server's clock when it last answered; None: no answer told.
+        self.server_time: float | None = None
         self._http = httpx.AsyncClient(
             headers={**self.endpoint.headers, "Authorization": self.endpoint.authorization},
             timeout=timeout,
@@ -116,10 +121,11 @@ class AsyncCirrusClient:
 
     async def list_conversations(self, start: int, end: int) -> list[Conversation]:
         """List the conversations of a span of time, in as many requests as it takes."""
-        pager = Pager(start, end)
+        pager = Pager(start, end, self._cuts)
         for span in pager.spans():
             request = wire.conversations_request(self.endpoint.stream_id, *span)
-            pager.take(wire.read_conversations(await self._exchange(request), hide=self.endpoint.secrets))
+            pager.take(*wire.read_conversations(await self._exchange(request), hide=self.endpoint.secrets))
+        self._cuts = pager.cuts
         if pager.complaint:
             log.warning(pager.complaint)
         return pager.found
@@ -149,6 +155,7 @@ class AsyncCirrusClient:
                 )
                 answer = await self._http.send(made, stream=True)
                 response = Response(answer.status_code, answer.headers, await _read_body(answer))
+                self.server_time = server_time(answer.headers) or self.server_time
         except (httpx.RequestError, TimeoutError, bounds.AnswerTooLarge) as error:
             raise failure(error, request, body, self.endpoint.base_url, proxy=self._proxy()) from error
         raise_if_repeatable(request, response, self.endpoint.secrets)

@@ -75,6 +75,8 @@ class CirrusClient:
         self._longest_wait = longest_wait
         self._deadline = math.inf if deadline is None else deadline
         self._guard = guard
+        # Of the last listing: how to divide the next.
+        self._cuts: list[int] = []
         self._session = requests.Session()
         self._session.headers.update(self.endpoint.headers)
         # An auth object, as requests lets a .netrc entry overrule a plain header.
@@ -187,10 +189,11 @@ class CirrusClient:
         :return: each conversation once; without their messages, as far as is known
         :raises CirrusError: they cannot be listed
         """
-        pager = Pager(start, end)
+        pager = Pager(start, end, self._cuts)
         for span in pager.spans():
             request = wire.conversations_request(self.endpoint.stream_id, *span)
-            pager.take(wire.read_conversations(self._exchange(request), hide=self.endpoint.secrets))
+            pager.take(*wire.read_conversations(self._exchange(request), hide=self.endpoint.secrets))
+        self._cuts = pager.cuts
         if pager.complaint:
             log.warning(pager.complaint)
         return pager.found

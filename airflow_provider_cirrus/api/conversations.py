@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput, UnreadableAnswer
@@ -148,7 +149,8 @@ def time_of(child: ChildMessage) -> float:
     moment = unix_time(child.created_time)
     if moment is None:
         raise UnreadableAnswer(
-            f"Cirrus gives a message of the conversation the time {child.created_time!r}, which cannot be read.",
+            "Cirrus gives a message of the conversation a time that cannot be read "
+            f"({len(child.created_time or '')} characters).",
             hint="Look at the conversation in the console.",
         )
     return moment
@@ -244,13 +246,20 @@ class Pager:
 
     :param start: Unix seconds
     :param end: Unix seconds
+    :param cuts: Unix seconds at which to divide the span beforehand: :attr:`cuts` of an earlier walk, which spares the
+        questions whose answers would be full
     """
 
-    def __init__(self, start: int, end: int) -> None:
-        self._open = [(start - 1, end + 1)]
+    def __init__(self, start: int, end: int, cuts: Iterable[int] = ()) -> None:
+        ends = [start - 1, *sorted(cut for cut in set(cuts) if start < cut < end), end + 1]
+        # One second more at either end: were both shut out, what is of the cut itself would be in no span.
+        self._open = [(left - bool(index), right) for index, (left, right) in enumerate(pairwise(ends))]
         self._found: dict[str, Conversation] = {}
+        self._leaves: list[tuple[int, int, int]] = []
         #: Seconds that hold more conversations than can be listed.
         self.crowded: set[int] = set()
+        #: Entries that are no conversations which can be read.
+        self.unreadable = 0
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """Yield the spans to ask for; each answer goes to :meth:`take` before the next is asked for."""
@@ -258,11 +267,17 @@ class Pager:
             self._asked = self._open.pop()
             yield self._asked
 
-    def take(self, conversations: Iterable[Conversation]) -> None:
-        """Take the answer for the span that was yielded last."""
+    def take(self, conversations: Iterable[Conversation], unreadable: int = 0) -> None:
+        """
+        Take the answer for the span that was yielded last.
+
+        :param unreadable: how many of its entries are none that can be read
+        """
         listed = list(conversations)
+        self.unreadable += unreadable
         self._found.update((conversation.object_id, conversation) for conversation in listed)
-        if len(listed) < MOST_LISTED:
+        if len(listed) + unreadable < MOST_LISTED:
+            self._leaves.append((*self._asked, len(listed)))
             return
         start, end = self._asked
         if end - start > 2:
@@ -280,11 +295,28 @@ class Pager:
         return list(self._found.values())
 
     @property
+    def cuts(self) -> list[int]:
+        """Where to divide the same span next time, so that nearly every answer is well filled and none is full."""
+        found: list[int] = []
+        count = 0
+        for start, _, listed in sorted(self._leaves):
+            if found and count + listed > MOST_LISTED * 2 // 3:
+                found.append(start + 1)
+                count = 0
+            elif not found:
+                found.append(start + 1)
+            count += listed
+        return found[1:]
+
+    @property
     def complaint(self) -> str:
         """What cannot be listed, for a person; empty where nothing is missing."""
-        if not self.crowded:
-            return ""
-        return (
-            f"{len(self.crowded)} seconds hold {MOST_LISTED} conversations or more, and Cirrus lists no more of them: "
-            "some may be missing."
-        )
+        complaints = []
+        if self.crowded:
+            complaints.append(
+                f"{len(self.crowded)} seconds hold {MOST_LISTED} conversations or more, and Cirrus lists no more of "
+                "them: some may be missing."
+            )
+        if self.unreadable:
+            complaints.append(f"{self.unreadable} entries of the listing are no conversations that can be read.")
+        return " ".join(complaints)

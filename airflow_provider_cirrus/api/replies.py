@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from airflow_provider_cirrus.api.conversations import replies_in, status_name, time_of, unix_time
+from airflow_provider_cirrus.api.conversations import PollBackoff, replies_in, status_name, time_of, unix_time
 from airflow_provider_cirrus.api.results import ChildMessage, Conversation
 
 
@@ -13,43 +15,76 @@ class ReplyCheckpoint:
     """
     Tells which messages of customers are new, conversation by conversation.
 
-    All times compared are Cirrus's own but the first ``since``. What was taken is remembered by conversation,
-    and forgotten once it is older than ``since``, which follows the newest answer at a distance.
+    All times compared are Cirrus's own. What was taken is remembered message by message, whatever the order in which
+    messages become visible, and forgotten once it is older than ``since``, which follows the newest answer at a
+    distance. A conversation that cannot be read stays behind, and holds up no other.
 
     :param since: Unix seconds; answers from before are not new
+    :param interval: seconds between two looks
     """
 
     #: Seconds that ``since`` stays behind the newest answer: an answer may show in the listing that much later
     #: than another that came after it.
     OVERLAP = 600
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, interval: float = 60.0) -> None:
         self.since = since
-        # By conversation: the time of the newest message that was taken, and the messages of that time.
-        self._taken: dict[str, tuple[float, list[str]]] = {}
+        self._interval = interval
+        # By conversation: the messages that were taken, each with its time.
+        self._taken: dict[str, dict[str, float]] = {}
+        # By conversation: what an earlier version took, of which it kept only the newest time.
+        self._floor: dict[str, float] = {}
+        # By conversation that could not be read: `since`, as it was then.
+        self._behind: dict[str, float] = {}
         # By conversation: what the listing said when it was read last. Not kept across restarts.
         self._listed: dict[str, int] = {}
+        # By conversation that could not be read: when to look again. Not kept either.
+        self._postponed: dict[str, tuple[PollBackoff, float]] = {}
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> ReplyCheckpoint:
+    def from_dict(cls, kept: dict[str, Any], interval: float = 60.0) -> ReplyCheckpoint:
         """Return the place that :meth:`as_dict` wrote down."""
-        made = cls(kept["since"])
-        made._taken = {object_id: (moment, list(ids)) for object_id, (moment, ids) in kept["taken"].items()}
+        made = cls(kept["since"], interval)
+        for object_id, taken in kept["taken"].items():
+            if isinstance(taken, dict):
+                made._taken[object_id] = dict(taken)
+            else:
+                moment, ids = taken
+                made._floor[object_id] = moment
+                made._taken[object_id] = dict.fromkeys(ids, moment)
+        made._behind = dict(kept.get("behind", {}))
         return made
 
     def as_dict(self) -> dict[str, Any]:
         """Return the place as plain JSON-able values, no larger than the answers of the last minutes."""
-        return {"since": self.since, "taken": {key: [moment, list(ids)] for key, (moment, ids) in self._taken.items()}}
+        kept: dict[str, Any] = {"since": self.since, "taken": {key: dict(taken) for key, taken in self._taken.items()}}
+        return {**kept, "behind": dict(self._behind)} if self._behind else kept
 
-    def changed(self, listed: Iterable[Conversation]) -> list[str]:
+    def begin(self, since: float) -> None:
+        """
+        Say by the clock of Cirrus from when on answers are new; nothing was taken yet.
+
+        :param since: Unix seconds
+        """
+        self.since = since
+
+    def changed(self, listed: Iterable[Conversation], now: float) -> list[str]:
         """
         Return the ids of the conversations that have to be read: those that the listing shows otherwise than before.
 
         Whether the listing shows an answer at all is not documented; we rely on ``updatedTime`` to move on.
+
+        :param now: of any clock, in seconds; for those that could not be read
         """
         marks = {conversation.object_id: conversation for conversation in listed}
-        self._listed = {object_id: mark for object_id, mark in self._listed.items() if object_id in marks}
-        return [object_id for object_id, conversation in marks.items() if self._is_news(conversation)]
+        for kept in (self._listed, self._behind, self._postponed):
+            for gone in [object_id for object_id in kept if object_id not in marks]:
+                del kept[gone]
+        return [
+            object_id
+            for object_id, conversation in marks.items()
+            if self._postponed.get(object_id, (None, now))[1] <= now and self._is_news(conversation)
+        ]
 
     def take(self, listed: Conversation, conversation: Conversation) -> list[dict[str, Any]]:
         """
@@ -62,11 +97,17 @@ class ReplyCheckpoint:
         """
         object_id = conversation.object_id
         timed = sorted(((time_of(child), place, child) for place, child in enumerate(replies_in(conversation))))
-        new = [(moment, child) for moment, _, child in timed if self._is_new(object_id, moment, child)]
-        for moment, child in new:
-            newest, ids = self._taken.get(object_id, (0.0, []))
-            self._taken[object_id] = (moment, [*ids, _mark(child)] if moment == newest else [_mark(child)])
+        taken, mark = self._taken.get(object_id, {}), _marker()
+        new = [
+            (moment, name, child)
+            for moment, _, child in timed
+            if (name := mark(child, moment)) not in taken and self._is_late_enough(object_id, moment)
+        ]
+        if new:
+            self._taken[object_id] = {**taken, **{name: moment for moment, name, _ in new}}
         self._listed[object_id] = _fingerprint(listed)
+        self._behind.pop(object_id, None)
+        self._postponed.pop(object_id, None)
         return [
             {
                 "object_id": object_id,
@@ -76,35 +117,63 @@ class ReplyCheckpoint:
                 "status": status_name(conversation.status_id),
                 "status_id": conversation.status_id,
             }
-            for _, child in new
+            for _, _, child in new
         ]
 
     def skip(self, listed: Conversation) -> None:
         """Take note that a conversation is gone."""
         self._listed[listed.object_id] = _fingerprint(listed)
 
+    def postpone(self, object_id: str, error: BaseException, now: float) -> float:
+        """
+        Take note that a conversation cannot be read; return the seconds after which it is looked at again.
+
+        What it holds from now on is new whenever it can be read.
+        """
+        backoff, _ = self._postponed.get(object_id, (PollBackoff(self._interval), now))
+        backoff.failed(error)
+        self._postponed[object_id] = (backoff, now + backoff.wait)
+        self._behind.setdefault(object_id, self.since)
+        return backoff.wait
+
     def advance(self) -> None:
-        """Move on, after all that was listed has been read."""
-        newest = max((moment for moment, _ in self._taken.values()), default=0.0)
+        """Move on, after all that was listed has been looked at."""
+        newest = max((moment for taken in self._taken.values() for moment in taken.values()), default=0.0)
         self.since = max(self.since, newest - self.OVERLAP)
-        self._taken = {key: taken for key, taken in self._taken.items() if taken[0] >= self.since}
+        for object_id, taken in list(self._taken.items()):
+            since = self._behind.get(object_id, self.since)
+            if kept := {name: moment for name, moment in taken.items() if moment >= since}:
+                self._taken[object_id] = kept
+            else:
+                del self._taken[object_id]
+        self._floor = {object_id: moment for object_id, moment in self._floor.items() if moment >= self.since}
 
     def _is_news(self, conversation: Conversation) -> bool:
-        known = self._listed.get(conversation.object_id)
+        object_id = conversation.object_id
+        known = self._listed.get(object_id)
         if known is not None:
             return known != _fingerprint(conversation)
         updated = unix_time(conversation.updated_time)
-        return updated is None or updated >= self.since
+        return updated is None or updated >= self._behind.get(object_id, self.since)
 
-    def _is_new(self, object_id: str, moment: float, child: ChildMessage) -> bool:
-        if moment < self.since:
-            return False
-        newest, ids = self._taken.get(object_id, (0.0, []))
-        return moment > newest or (moment == newest and _mark(child) not in ids)
+    def _is_late_enough(self, object_id: str, moment: float) -> bool:
+        return moment >= max(self._behind.get(object_id, self.since), self._floor.get(object_id, 0.0))
 
 
-def _mark(child: ChildMessage) -> str:
-    return child.id or child.message or ""
+def _marker() -> Callable[[ChildMessage, float], str]:
+    """Return what names the messages of a conversation: by id, or else by time, text, and how many are alike."""
+    alike: Counter[str] = Counter()
+
+    def mark(child: ChildMessage, moment: float) -> str:
+        if child.id:
+            return child.id
+        # Of what somebody wrote, only a hash is kept.
+        text = hashlib.blake2b((child.message or "").encode("utf-8", "replace"), digest_size=8).hexdigest()
+        name = f"{moment:.3f} {text}"
+        alike[name] += 1
+        return f"{name} {alike[name]}"
+
+    return mark
 
 
 def _fingerprint(conversation: Conversation) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
@@ -31,6 +32,40 @@ class Outcome(StrEnum):
 
 def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _text_or_none(value: Any) -> Any:
+    """Return a text; of what is none, nothing: it must not hide what stands beside it."""
+    value = _as_text(value)
+    return value if isinstance(value, str) else None
+
+
+def _moment(value: Any) -> Any:
+    """Return a time as it is documented, as text; a number counts as Unix time."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # What is in milliseconds would be tens of thousands of years away.
+        seconds = value / 1000 if abs(value) >= _MILLISECONDS else value
+        try:
+            return datetime.fromtimestamp(seconds, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):
+            return None
+    return value if isinstance(value, str) else None
+
+
+def _status(value: Any) -> Any:
+    """Return a status by its number; one that is given by its name, or that is none, counts as not known."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _object_or_none(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else None
+
+
+_MILLISECONDS = 100_000_000_000
+Text = Annotated[str | None, BeforeValidator(_text_or_none)]
+Moment = Annotated[str | None, BeforeValidator(_moment)]
 
 
 #: Ids are opaque; they are seen as numbers, UUIDs and base64-like texts.
@@ -115,33 +150,46 @@ class ContactCheck(Answer):
 class ChildMessage(Answer):
     """One message of a conversation."""
 
-    id: Opaque | None = None
-    message: str | None = None
-    created_time: str | None = Field(default=None, alias="createdTime")
-    user: dict[str, Any] | None = None
+    id: Text = None
+    message: Text = None
+    created_time: Moment = Field(default=None, alias="createdTime")
+    user: Annotated[dict[str, Any] | None, BeforeValidator(_object_or_none)] = None
 
     @property
     def from_customer(self) -> bool:
-        """Whether the customer wrote it."""
-        return not (self.user or {}).get("isManager", False)
+        """Whether the customer wrote it: not where Cirrus does not say who did."""
+        return self.user is not None and not self.user.get("isManager", False)
 
 
 class Conversation(Answer):
     """A conversation (in Cirrus: object). ``status_id``: see :class:`~.models.ObjectData`."""
 
     object_id: Opaque = Field(alias="objectId")
-    stream_id: Opaque | None = Field(default=None, alias="streamid")
-    status_id: int | None = Field(default=None, alias="statusId")
-    message: str | None = None
-    created_time: str | None = Field(default=None, alias="createdTime")
-    updated_time: str | None = Field(default=None, alias="updatedTime")
-    assigned_manager_id: Opaque | None = Field(default=None, alias="assignedManagerId")
-    user: dict[str, Any] | None = None
+    stream_id: Text = Field(default=None, alias="streamid")
+    status_id: Annotated[int | None, BeforeValidator(_status)] = Field(default=None, alias="statusId")
+    message: Text = None
+    created_time: Moment = Field(default=None, alias="createdTime")
+    updated_time: Moment = Field(default=None, alias="updatedTime")
+    assigned_manager_id: Text = Field(default=None, alias="assignedManagerId")
+    user: Annotated[dict[str, Any] | None, BeforeValidator(_object_or_none)] = None
     childs: list[ChildMessage] = Field(default_factory=list)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Conversation:
-        """Return a conversation; its messages are documented under ``user`` and shown beside it: both are read."""
+        """
+        Return a conversation; its messages are documented under ``user`` and shown beside it: both are read.
+
+        What is of another kind than documented counts as not there; only without an id it is no conversation.
+
+        :raises ValidationError: it has none
+        """
         user = data.get("user")
-        beneath = user.get("childs") if isinstance(user, Mapping) else None
-        return cls.model_validate({**data, "childs": data.get("childs") or beneath or []})
+        places = (data.get("childs"), user.get("childs") if isinstance(user, Mapping) else None)
+        children: dict[Any, Mapping[str, Any]] = {}
+        for place in places:
+            for index, child in enumerate(place if isinstance(place, list) else ()):
+                if isinstance(child, Mapping):
+                    # By id, as both places may show the same message; without one, as it stands there.
+                    name = str(child["id"]) if child.get("id") else (index, str(sorted(child.items(), key=str)))
+                    children.setdefault(name, child)
+        return cls.model_validate({**data, "childs": list(children.values())})

@@ -1,5 +1,6 @@
 """
-Messages to requests, responses to outcomes: pure functions, shared by the sync and the async client.
+Messages to requests, responses to outcomes: pure functions, shared by the sync and the async client. One room, however
+long, as each call of the API has its two halves beside each other.
 
 Nothing here does I/O. Facts: cirrus-api ("Transport", "Send", "Upload", "Validate", "Conversations").
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -355,11 +357,9 @@ def read_conversation(response: Response, *, hide: Sequence[str] = ()) -> Conver
     """
     data = data_of(response, hide)
     first = data[0] if isinstance(data, list) and data else data
-    try:
-        if isinstance(first, Mapping):
+    if isinstance(first, Mapping):
+        with suppress(ValidationError):
             return Conversation.read(first)
-    except ValidationError:
-        pass
     raise unexpected(response, "the conversation", hide)
 
 
@@ -368,18 +368,25 @@ def conversations_request(stream_id: str, start: int, end: int) -> Request:
     return Request("GET", f"/streams/{encode_id(stream_id)}/objects?unixStartTime={start}&unixEndTime={end}")
 
 
-def read_conversations(response: Response, *, hide: Sequence[str] = ()) -> list[Conversation]:
+def read_conversations(response: Response, *, hide: Sequence[str] = ()) -> tuple[list[Conversation], int]:
     """
-    Return the conversations of a listing; whether their messages are with them is not documented.
+    Return the conversations of a listing, and how many of its entries are none that can be read.
 
-    :raises CirrusError: there is nothing to read
+    Whether their messages are with them is not documented.
+
+    :raises CirrusError: it is no listing
     """
     data = data_of(response, hide)
-    try:
-        # How an empty span is answered is not documented: null is taken for none.
-        return [Conversation.read(item) for item in ([] if data is None else data)]
-    except (ValidationError, AttributeError, TypeError):
-        raise unexpected(response, "a list of conversations", hide) from None
+    # How an empty span is answered is not documented: null is taken for none.
+    if not isinstance(data, list | None):
+        raise unexpected(response, "a list of conversations", hide)
+    found: list[Conversation] = []
+    for item in data or ():
+        if isinstance(item, Mapping):
+            # One odd entry must not hide all others.
+            with suppress(ValidationError):
+                found.append(Conversation.read(item))
+    return found, len(data or ()) - len(found)
 
 
 def availability_request(stream_id: str) -> Request:

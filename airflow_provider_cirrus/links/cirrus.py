@@ -64,6 +64,8 @@ def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str],
         # The messages have left: nothing is gained by a failed task. The connection's test tells it, too.
         log.warning("There is no link to the conversation: %s", error)
         return
-    if (task := context.get("task")) is not None:
-        setattr(task, ATTRIBUTE, url)
+    # In Airflow 3.0 the two are not always one.
+    for task in (context.get("task"), getattr(context["ti"], "task", None)):
+        if task is not None:
+            setattr(task, ATTRIBUTE, url)
     context["ti"].xcom_push(key=XCOM_KEY, value=url)

@@ -43,7 +43,7 @@ class CirrusOperator(BaseOperator):
         self.cirrus_conn_id = cirrus_conn_id
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in self.hidden_fields and not isinstance(value, Hidden) and value is not None:
+        if key in self.hidden_fields and not isinstance(value, Hidden | bool | None):
             if key == "authentication_code" and is_literal(value):
                 value = Hidden(value, is_secret=True)
             elif self._is_rendered:

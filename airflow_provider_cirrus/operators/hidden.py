@@ -32,7 +32,9 @@ class Hidden:
         """Return what Airflow may show."""
         if self._is_secret:
             return STARS
-        return plain_or_shown(self.value) if self._shows is not None and self._shows() else masked(self.value)
+        found = plain_or_shown(self.value) if self._shows is not None and self._shows() else masked(self.value)
+        # Airflow 3.0 asks for its length.
+        return found if isinstance(found, str | list | dict) else str(found)
 
     def __str__(self) -> str:
         return str(self.serialize())

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
 from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition, conversation_id
 from airflow_provider_cirrus.api.errors import CirrusError
-from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.arguments import is_literal, is_true
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.hooks.delivery import fail
 
@@ -40,7 +47,7 @@ class ConversationSensor(BaseSensorOperator):
     :param object_id: the conversation: its id, or the output of a send of one message, or one of its outcomes
         (templated)
     :param status: a status to wait for, or a list of them, by name (such as ``Resolved``) or number (templated)
-    :param reply: whether an answer of the customer ends the wait
+    :param reply: whether an answer of the customer ends the wait (templated)
     :param since: what the customer wrote before does not count: aware datetime, ISO 8601 text with a zone, or
         Unix seconds; None: all that the customer wrote in the conversation counts (templated)
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
@@ -54,7 +61,7 @@ class ConversationSensor(BaseSensorOperator):
     :raises AirflowFailException: wrong arguments, token or conversation
     """
 
-    template_fields: Sequence[str] = ("object_id", "status", "since", "stream", "cirrus_conn_id")
+    template_fields: Sequence[str] = ("object_id", "status", "reply", "since", "stream", "cirrus_conn_id")
     ui_color = "#dcf8c6"
 
     def __init__(
@@ -62,7 +69,7 @@ class ConversationSensor(BaseSensorOperator):
         *,
         object_id: Any,
         status: Any = None,
-        reply: bool = False,
+        reply: bool | str = False,
         since: Any = None,
         stream: str | None = None,
         cirrus_conn_id: str = CirrusHook.default_conn_name,
@@ -85,7 +92,14 @@ class ConversationSensor(BaseSensorOperator):
             return super().execute(context)
         from airflow_provider_cirrus.triggers.cirrus import ConversationTrigger
 
-        if (found := self._look()) is not None:
+        try:
+            found = self._look()
+        except AirflowFailException as error:
+            # As sensors do for all looks but this one.
+            if self.soft_fail:
+                raise AirflowSkipException("Skipping, as soft_fail is set.") from error
+            raise
+        if found is not None:
             return found
         object_id, awaited = self._asked
         self.defer(
@@ -123,7 +137,7 @@ class ConversationSensor(BaseSensorOperator):
         try:
             object_id, awaited = self._asked
             # One attempt: when to try again is for the pace of the sensor.
-            with self._hook.make_client(attempts=1) as client:
+            with self._hook.make_client(attempts=1, deadline=self._deadline) as client:
                 found = awaited.find(client.get_conversation(object_id))
         except CirrusError as error:
             if not error.retryable:
@@ -138,15 +152,21 @@ class ConversationSensor(BaseSensorOperator):
         """Return the usual interval, or more after a failure, but not beyond the sensor's own timeout."""
         usual: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         left = max(0.0, self.timeout - run_duration())
-        return max(usual, min(self._backoff.wait, left))
+        wait = self._backoff.wait
+        if self.reschedule and wait > self.poke_interval:
+            # A new process has forgotten how often it failed: so as long again as it has waited already, within limits.
+            wait = max(wait, min(run_duration(), PollBackoff.LONGEST, 16 * max(self.poke_interval, 1.0)))
+        return max(usual, min(wait, left))
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
 
         if is_literal(self.object_id):
             conversation_id(self.object_id)
+        # Stand-ins for what is templated.
         status = self.status if is_literal(self.status) else 1
-        WaitCondition.build(status, self.reply, self.since if is_literal(self.since) else None)
+        reply = is_true(self.reply, "reply") if is_literal(self.reply) else True
+        WaitCondition.build(status, reply, self.since if is_literal(self.since) else None)
 
     @cached_property
     def _hook(self) -> CirrusHook:
@@ -156,7 +176,12 @@ class ConversationSensor(BaseSensorOperator):
     def _asked(self) -> tuple[str, WaitCondition]:
 
         object_id, own = conversation_id(self.object_id)
-        return object_id, WaitCondition.build(self.status, self.reply, self.since, own)
+        return object_id, WaitCondition.build(self.status, is_true(self.reply, "reply"), self.since, own)
+
+    @cached_property
+    def _deadline(self) -> float:
+        """The moment at which a look ends with the sensor's timeout, whatever the server does."""
+        return time.monotonic() + self.timeout
 
     @cached_property
     def _backoff(self) -> PollBackoff:

@@ -30,6 +30,10 @@ else:
         BaseEventTrigger = BaseTrigger
 
 
+# Seconds by which clocks may differ before it counts.
+_CLOCKS_DIFFER = 2.0
+
+
 class ConversationTrigger(BaseTrigger):
     """
     Looks at one conversation until it says what is awaited; :class:`~..sensors.cirrus.ConversationSensor` uses it.
@@ -168,6 +172,8 @@ class NewReplyTrigger(BaseEventTrigger):
         self.lookback = _seconds(lookback, "lookback", 0)
         self._store: Any = None
         self._kept: Any = None
+        self._started = 0.0
+        self._is_first = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what tells this trigger from others, the same at every parse; the token is not part of it."""
@@ -210,8 +216,13 @@ class NewReplyTrigger(BaseEventTrigger):
 
         now = int(time.time())
         listed = {found.object_id: found for found in await client.list_conversations(now - int(self.max_age), now)}
-        unread = None
-        for object_id in replies.changed(listed.values()):
+        if self._is_first:
+            # By the clock of Cirrus: ours may be minutes ahead, and what is written in these would be lost.
+            self._is_first = False
+            ahead = 0.0 if client.server_time is None else time.time() - client.server_time
+            # A header's time is up to a second too early, and the answer took its while.
+            replies.begin(self._started - (ahead if ahead > _CLOCKS_DIFFER else 0.0) - self.lookback)
+        for object_id in replies.changed(listed.values(), time.monotonic()):
             try:
                 conversation = await client.get_conversation(object_id)
                 new = replies.take(listed[object_id], conversation)
@@ -220,13 +231,12 @@ class NewReplyTrigger(BaseEventTrigger):
                 replies.skip(listed[object_id])
                 continue
             except (ServerError, UnreadableAnswer) as error:
-                # One conversation that cannot be read must not hide the others; it is read again next time.
-                unread = error
+                # One conversation that cannot be read must neither hide the others nor slow them down.
+                wait = replies.postpone(object_id, error, time.monotonic())
+                self.log.warning("Conversation %s: %s Looking at it again in %.0f s.", object_id, error.message, wait)
                 continue
             for reply in new:
                 yield reply
-        if unread is not None:
-            raise unread
         replies.advance()
 
     async def _recall(self) -> ReplyCheckpoint:
@@ -245,7 +255,12 @@ class NewReplyTrigger(BaseEventTrigger):
                     "a restart begins anew. Let all DAGs use one asset."
                 )
                 self._store = None
-        replies = ReplyCheckpoint(time.time() - self.lookback) if kept is None else ReplyCheckpoint.from_dict(kept)
+        self._started = time.time()
+        self._is_first = kept is None
+        if kept is None:
+            replies = ReplyCheckpoint(self._started - self.lookback, self.poll_interval)
+        else:
+            replies = ReplyCheckpoint.from_dict(kept, self.poll_interval)
         self._kept = kept
         # At once: what comes while the triggerer is away for the first time is to be found, too.
         await self._remember(replies)

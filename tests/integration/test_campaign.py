@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import retries
 
 RunDag = Callable[..., Any]
 TWO = "phone1,name\n447700900101,Ann\n447700900102,Ben\n"
@@ -61,6 +62,7 @@ def test_what_may_have_begun_or_was_refused_is_not_repeated(
     assert run.xcom("campaign")[outcome] == 2
 
 
+@retries
 def test_a_try_after_one_that_was_lost_sends_nothing(run_dag: RunDag, sandbox: Sandbox, path: Path) -> None:
     run = run_dag("cirrus_campaigns", "campaign_lost", {"path": str(path)})
     assert run.state == "success", run.states
@@ -68,6 +70,7 @@ def test_a_try_after_one_that_was_lost_sends_nothing(run_dag: RunDag, sandbox: S
     assert run.xcom("campaign")["accepted"] == 2
 
 
+@retries
 def test_a_retry_hands_over_what_certainly_did_not_begin(run_dag: RunDag, sandbox: Sandbox, path: Path) -> None:
     sandbox.add_fault("unauthorized", on="campaign")
     run = run_dag("cirrus_campaigns", "campaign", {"path": str(path)})
@@ -76,6 +79,7 @@ def test_a_retry_hands_over_what_certainly_did_not_begin(run_dag: RunDag, sandbo
     assert len(sandbox.campaigns) == 1
 
 
+@retries
 def test_who_was_certainly_not_reached_is_unsent(run_dag: RunDag, sandbox: Sandbox, path: Path) -> None:
     sandbox.add_fault("unauthorized", on="campaign", times=None)
     run = run_dag("cirrus_campaigns", "campaign", {"path": str(path)})

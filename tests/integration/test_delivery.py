@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import retries
 
 RunDag = Callable[..., Any]
 
@@ -64,6 +65,7 @@ def test_a_wrong_file_fails_the_task_before_anything_is_sent(
     assert sandbox.requests == []
 
 
+@retries
 def test_a_task_that_was_told_to_end_does_not_succeed_and_its_retry_sends(run_dag: RunDag, sandbox: Sandbox) -> None:
     run = run_dag("cirrus_cases", "ended")
     assert run.state == "success", run.states
@@ -189,6 +191,7 @@ def test_a_shard_sends_at_its_fraction_of_the_rate(run_dag: RunDag, sandbox: San
     assert min(later - earlier for earlier, later in pairwise(times)) > 1.2
 
 
+@retries
 @pytest.mark.parametrize(
     ("fault", "options", "state", "counts"),
     [
@@ -247,6 +250,7 @@ def test_a_task_of_which_everybody_is_refused_ends_at_once(run_dag: RunDag, sand
     assert run.xcom("send")["rejected"] == 2
 
 
+@retries
 def test_a_task_that_reaches_nobody_is_tried_again_and_loses_nobody(
     run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import since
 
 
 def test_the_main_example_sends_the_picture_to_everybody(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
@@ -26,6 +27,7 @@ def test_the_main_example_sends_the_picture_to_everybody(run_dag: Callable[..., 
     assert run.xcom("send_with_picture")["accepted"] == 3
 
 
+@since(3, 0, has="the import that the quick start shows")
 def test_the_quick_start_of_the_readme_sends_what_it_says(
     run_dag: Callable[..., Any], sandbox: Sandbox, dags_folder: Path
 ) -> None:

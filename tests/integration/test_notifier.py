@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import callbacks, since
 
 RunDag = Callable[..., Any]
 
@@ -25,6 +26,7 @@ def texts(sandbox: Sandbox) -> list[list[str]]:
     return [[parameter["text"] for parameter in message["components"][0]["parameters"]] for message in sandbox.messages]
 
 
+@callbacks
 def test_fifty_failing_tasks_send_fifty_messages(run_dag: RunDag, sandbox: Sandbox) -> None:
     run = run_dag("cirrus_notices", "fifty_notices")
     assert set(run.states.values()) == {"failed"}
@@ -50,6 +52,7 @@ def test_every_callback_of_tasks_and_dags_sends(run_dag: RunDag, sandbox: Sandbo
     assert texts(sandbox) == [["success"], ["retry"], ["failure"], ["every_callback task_failure"]]
 
 
+@since(3, 1, has="notifiers whose errors are Airflow's to tell")
 def test_a_failing_notifier_masks_neither_the_tasks_error_nor_the_next_callback(
     run_dag: RunDag, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +70,7 @@ def test_a_failing_notifier_masks_neither_the_tasks_error_nor_the_next_callback(
     assert len(sandbox.messages) == 2
 
 
+@callbacks
 def test_a_notifier_without_the_opt_in_that_the_connection_requires_masks_nothing(
     run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +84,7 @@ def test_a_notifier_without_the_opt_in_that_the_connection_requires_masks_nothin
     assert "requires it (require_opt_in)" in log
 
 
+@callbacks
 def test_the_example_tells_once_of_its_tasks_and_once_of_the_run(run_dag: RunDag, sandbox: Sandbox) -> None:
     assert run_dag("example_cirrus_notifier").state == "success"
     assert sandbox.messages == []

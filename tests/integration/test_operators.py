@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import retries
 
 RunDag = Callable[..., Any]
 
@@ -71,6 +72,7 @@ def test_bad_input_fails_the_task_before_anything_is_sent(
     assert sandbox.requests == []
 
 
+@retries
 def test_a_retry_sends_what_is_unsent_and_nothing_else(run_dag: RunDag, sandbox: Sandbox) -> None:
     everyone = [f"4477009{place:05d}" for place in range(50)]
     sandbox.add_fault("unauthorized", on="send", skip=1)
@@ -113,6 +115,7 @@ def test_an_invalid_number_skips_fails_or_says_so(run_dag: RunDag) -> None:
     assert run.xcom("saying") == {"valid": False, "phone_number": "447700900290"}
 
 
+@retries
 @pytest.mark.parametrize(
     ("fault", "asked", "state"),
     [

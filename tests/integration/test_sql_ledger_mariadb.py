@@ -34,7 +34,7 @@ def uri(mariadb: str) -> Iterator[str]:
 
 def dropped(uri: str) -> None:
     """Have the server end all connections to a database but the one that asks."""
-    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with admin.connect() as connection:
         others = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
         for process in list(connection.scalars(sa.text(others))):

@@ -17,6 +17,7 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.lines import POSTGRES_DRIVERS
 from tests.postgres import server
 from tests.unit.delivery.ledger.test_sql import *  # noqa: F403
 from tests.unit.delivery.ledger.test_sql import PERSON, SENT, everywhere, opened, scoped
@@ -52,6 +53,7 @@ def test_an_account_that_may_not_create_is_shown_the_ddl(uri: str) -> None:
     admin.dispose()
 
 
+@pytest.mark.skipif("psycopg" not in POSTGRES_DRIVERS, reason="SQLAlchemy 2 and later know psycopg 3")
 def test_the_other_driver_serves_as_well(uri: str) -> None:
     """psycopg 3, which Airflow's provider brings by now, and SQLAlchemy takes by itself."""
     ledger = opened(engine_for(uri.replace("+psycopg2", "+psycopg")))
@@ -68,7 +70,7 @@ def test_the_other_driver_serves_as_well(uri: str) -> None:
 
 def dropped(uri: str) -> None:
     """Have the server end all connections to a database but the one that asks."""
-    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    admin = sa.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with admin.connect() as connection:
         connection.execute(
             sa.text(
@@ -116,7 +118,7 @@ def test_idle_connections_that_were_dropped_are_not_noticed(uri: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.parametrize("driver", POSTGRES_DRIVERS)
 def test_a_server_that_starts_again_is_found_again(driver: str) -> None:
     with server() as one:
         engine = engine_for(one.uri.replace("psycopg2", driver))

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import retries
 
 RunDag = Callable[..., Any]
 Execute = Callable[..., None]
@@ -161,6 +162,7 @@ def test_a_connection_that_is_no_database_is_refused(run_dag: RunDag, sandbox: S
     assert sandbox.requests == []
 
 
+@retries
 def test_a_retry_sends_what_is_unsent_in_whatever_order_the_rows_come(
     run_dag: RunDag, sandbox: Sandbox, shop: Execute
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_retry_sends_what_is_unsent_in_whatever_order_the_rows_come(
     assert run.xcom("send")["accepted"] == 50
 
 
+@retries
 def test_a_query_that_breaks_off_midway_is_run_again_and_nobody_gets_two(
     run_dag: RunDag, sandbox: Sandbox, shop: Execute, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.lines import retries
 
 RunDag = Callable[..., Any]
 ROWS = [{"phone": f"+44 7700 9001{place:02d}", "name": f"N {place}"} for place in range(1, 10)]
@@ -19,6 +20,7 @@ def numbers(sandbox: Sandbox) -> list[str]:
     return sorted(message["recipient"] for message in sandbox.messages)
 
 
+@retries
 def test_a_plain_task_sends_with_the_same_guarantees(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     conf = {"rows": ROWS, "suppression": ["+44 7700 900101"], "report": str(report), "tries": 3}

@@ -250,9 +250,9 @@ class SqlStore:
         self._dialect = engine.dialect.name
         _dialect(self._dialect)
         # Under MySQL's default, a transaction would not see what a competitor has committed meanwhile.
-        self.engine = (
-            engine if self._dialect == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
-        )
+        # Once: SQLAlchemy 1.4, of Airflow before 3.1, takes it of no engine that has it already.
+        is_set = self._dialect == "sqlite" or "isolation_level" in engine.get_execution_options()
+        self.engine = engine if is_set else engine.execution_options(isolation_level="READ COMMITTED")
         self.TABLES.open(self.engine, create)
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ with DAG("conf_send", render_template_as_native_obj=True, **COMMON):
         retry_delay=timedelta(seconds=0),
     )
 
-    @task(trigger_rule="all_done")
+    @task(trigger_rule="all_done", multiple_outputs=False)
     def after(sent: dict[str, Any]) -> dict[str, Any]:
         return sent
 

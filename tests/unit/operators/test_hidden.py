@@ -35,7 +35,6 @@ ANN = "+447700900101"
         ),
         pytest.param("s3://shop/20261126/customers.csv", "s3://shop/20261126/customers.csv", id="path"),
         pytest.param(Path("/data/20261126.csv"), "/data/20261126.csv", id="path-object"),
-        pytest.param(None, None, id="none"),
         pytest.param(
             {"opt_in": [ANN], "max_suppressed": 0.5}, {"opt_in": ["+44******0101"], "max_suppressed": 0.5}, id="rules"
         ),

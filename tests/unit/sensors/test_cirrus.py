@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socketserver
+import threading
+import time
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 
+from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
@@ -48,6 +55,71 @@ def test_retry_after_is_obeyed_but_not_beyond_the_timeout(cirrus_default: Sandbo
     assert sensor._get_next_poke_interval(0.0, lambda: 0.0, 1) == 60
     assert sensor._get_next_poke_interval(0.0, lambda: 70.0, 1) == 30
     assert sensor._get_next_poke_interval(0.0, lambda: 99.0, 1) == 10
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_soft_fail_skips_at_the_first_look_as_well(cirrus_default: Sandbox, deferrable: bool) -> None:
+    given: dict[str, Any] = {"task_id": "wait", "object_id": "no-such-id", "reply": True, "deferrable": deferrable}
+    with pytest.raises(AirflowSkipException):
+        ConversationSensor(**given, soft_fail=True).execute({})
+    with pytest.raises(AirflowFailException):
+        ConversationSensor(**given).execute({})
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"), [("{{ params.reply }}", True), ("true", True), ("{{ 'no' }}", False), ("False", False)]
+)
+def test_reply_is_templated(cirrus_default: Sandbox, reply: str, found: bool) -> None:
+    with CirrusClient(cirrus_default.token, cirrus_default.stream_id, base_url=cirrus_default.base_url) as client:
+        message = Message.build("447700900101", {"name": "t", "language": "en"}, object_data={})
+        object_id = client.send([message]).results[0].object_id
+    assert object_id
+    cirrus_default.answer(object_id, "Yes")
+    sensor = ConversationSensor(task_id="wait", object_id=object_id, reply=reply, status="Archive")
+    sensor.render_template_fields({"params": {"reply": True}})
+    assert bool(sensor.poke({})) is found
+
+
+def test_a_reply_that_is_neither_fails_when_the_dag_is_parsed() -> None:
+    with pytest.raises(InvalidInput, match="neither true nor false"):
+        ConversationSensor(task_id="wait", object_id=1, reply="perhaps", status="Archive")
+
+
+def test_the_timeout_ends_a_look_that_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    class Trickle(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not over.wait(0.05):
+                    self.wfile.write(b" ")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_address[1]}"
+        given = {"conn_type": "cirrus", "host": host, "password": "a-token", "extra": {"stream_id": "s" * 22}}
+        monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", json.dumps(given))
+        start = time.monotonic()
+        assert not ConversationSensor(task_id="wait", object_id=1, reply=True, timeout=0.5).poke({})
+        took = time.monotonic() - start
+        over.set()
+        server.shutdown()
+    assert took < 5
+
+
+def test_a_rescheduled_sensor_slows_down_though_each_look_is_a_new_process(cirrus_default: Sandbox) -> None:
+    waits = []
+    for waited in (0, 10, 30, 90, 270, 3000):
+        sensor = ConversationSensor(
+            task_id="wait", object_id=70001, reply=True, poke_interval=10, timeout=1e6, mode="reschedule"
+        )
+        cirrus_default.add_fault(on="object", status=500)
+        assert not sensor.poke({})
+        waits.append(sensor._get_next_poke_interval(0.0, lambda waited=waited: float(waited), 1))
+    assert waits == [20, 20, 30, 90, 160, 160]
 
 
 def test_the_wait_in_the_triggerer_begins_after_what_cirrus_asked(cirrus_default: Sandbox) -> None:

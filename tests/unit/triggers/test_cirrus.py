@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.sandbox import Sandbox
+from airflow_provider_cirrus.triggers import cirrus as triggers
 from airflow_provider_cirrus.triggers.cirrus import ConversationTrigger, NewReplyTrigger
 from tests.lines import AIRFLOW
 
@@ -225,6 +227,39 @@ def test_one_conversation_that_cannot_be_read_hides_no_other(cirrus_default: San
         return [(await first(events))["message"] for _ in range(2)]
 
     assert asyncio.run(watch()) == ["two", "one"]
+
+
+def test_a_conversation_that_never_can_be_read_slows_no_other_down(cirrus_default: Sandbox) -> None:
+    first_id, second_id = open_conversation(cirrus_default), open_conversation(cirrus_default, "+447700900102")
+    cirrus_default.answer(first_id, "lost")
+    odd = {"status": "200", "data": [{"objectId": None, "user": {"email": "ann@shop.example"}}]}
+    cirrus_default.add_fault(on="object", status=200, body=odd, skip=1, times=1)
+
+    async def watch() -> list[str]:
+        events = watcher(lookback=60).run()
+        heard = [asyncio.create_task(first(events))]
+        await looked(cirrus_default, 2)
+        cirrus_default.answer(second_id, "at once")
+        return [(await heard[0])["message"], (await first(events))["message"]]
+
+    assert sorted(asyncio.run(watch())) == ["at once", "lost"]
+
+
+def test_a_clock_that_is_ahead_loses_no_answer(cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    object_id = open_conversation(cirrus_default)
+    clock = time.time
+    state = State()
+
+    async def watch() -> str:
+        ahead = SimpleNamespace(time=lambda: clock() + 120, monotonic=time.monotonic)
+        monkeypatch.setattr(triggers, "time", ahead)
+        events = watcher(state).run()
+        event = asyncio.create_task(first(events))
+        await looked(cirrus_default, 1)
+        cirrus_default.answer(object_id, "Yes")
+        return str((await event)["message"])
+
+    assert asyncio.run(watch()) == "Yes"
 
 
 def test_equal_watchers_are_one_to_airflow_and_others_are_not() -> None:
