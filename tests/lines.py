@@ -33,7 +33,9 @@ def need_task_state_store() -> None:
 
 
 #: Of tests whose task is tried again: the runner of ``dag.test()`` ends with the first failure in earlier ones.
-retries = since(3, 1, has="a test runner that tries a task again")
+retries = since(3, 2, has="a test runner that tries a task again")
 
-#: Of tests that tell of a callback: the runner of ``dag.test()`` calls none in 3.0.
-callbacks = pytest.mark.skipif(AIRFLOW == (3, 0), reason="the test runner of Airflow 3.0 calls no callbacks")
+#: Of tests that tell of a callback: the runner of ``dag.test()`` calls none in 3.0 and 3.1.
+callbacks = pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 2), reason="the test runner of Airflow 3.0 and 3.1 calls no callbacks"
+)

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -78,6 +79,12 @@ Body = Annotated[
 ]
 
 
+_NAMED = {
+    "name": ("template", "the name of the template that the Cirrus console shows"),
+    "language": ("language", "the code of its language, such as 'en' or 'pt_BR'"),
+}
+
+
 class Template(Part):
     """
     A template, filled in for one recipient.
@@ -103,9 +110,13 @@ class Template(Part):
 
     @field_validator("name", "language", mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise ValueError("is missing.")
+            argument, what = _NAMED[info.field_name or "name"]
+            raise ValueError(
+                f"is missing: write {what}, as {argument}=…, in each message, or in a column: "
+                f"columns={{{argument!r}: …}}."
+            )
         return value.strip() if isinstance(value, str) else value
 
     @field_validator("body", mode="before")

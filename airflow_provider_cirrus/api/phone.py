@@ -18,6 +18,7 @@ _EXTRA_DIGIT = {"52": (2, "1"), "54": (2, "9"), "55": (4, "9")}
 # Meta's own name for a person to one business: a country's two letters, a dot, digits (sometimes letters).
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+")
 _LONG_NUMBER = re.compile(r"\+?\d{8,}")
+_SCIENTIFIC = re.compile(r"\+?\d+(?:[.,]\d+)?[eE]\+?\d{1,2}")
 _HINT = "Write the whole number with its country code, such as +44 7700 900123."
 
 
@@ -47,6 +48,12 @@ def to_digits(value: Any, field: str = "to") -> str:
         raise InvalidInput(
             field, f"looks like a decimal fraction ({_shape(text)}).", hint="Read the column as text, not as numbers."
         )
+    if _SCIENTIFIC.fullmatch(text):
+        raise InvalidInput(
+            field,
+            f"is in scientific notation, as spreadsheets write long numbers ({len(text)} characters).",
+            hint="Its last digits are lost: format the column as text, and fill it in anew.",
+        )
     digits = _SEPARATORS.sub("", text.removeprefix("+"))
     if not digits:
         raise InvalidInput(field, "is empty.", hint=_HINT)
@@ -67,6 +74,8 @@ def to_digits(value: Any, field: str = "to") -> str:
 def mask(number: str) -> str:
     """Return a number for logs and errors: ``+44******0123``. What is too short to mask shows nothing."""
     digits = "".join(c for c in number if c.isdecimal())
+    if not number:
+        return ""
     return f"+{digits[:2]}******{digits[-4:]}" if len(digits) >= 8 else "+******"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -11,20 +12,25 @@ from airflow_provider_cirrus.api.values import is_missing, plain
 
 # 2100-01-01: later than any campaign, sooner than any time in milliseconds.
 _LATEST = 4_102_444_800
-_HINT = "Give an aware datetime, an ISO 8601 text with a zone such as 2030-05-17T09:00:00+02:00, or Unix seconds."
+_HINT = (
+    "Give an aware datetime, an ISO 8601 text with a zone such as 2030-05-17T09:00:00+02:00, Unix seconds, or a "
+    "timedelta from now on."
+)
 
 
 def to_unix(value: Any, field: str = "schedule") -> int:
     """
     Return a time as integer Unix seconds; whether it is past is another question, see :func:`check_ahead`.
 
-    :param value: aware datetime, ISO 8601 text with a zone, or Unix seconds as int, float or digits; also as a scalar
-        of numpy or pandas
+    :param value: aware datetime, ISO 8601 text with a zone, Unix seconds as int, float or digits, or a timedelta from
+        now on; also as a scalar of numpy or pandas
     :param field: how errors name the value
     :raises InvalidInput: no time, a time without a zone, or one in milliseconds
     """
     value = plain(value)
-    if isinstance(value, datetime):
+    if isinstance(value, timedelta):
+        moment = int(time.time() + value.total_seconds())
+    elif isinstance(value, datetime):
         moment = _from_aware(value, field)
     elif isinstance(value, str):
         moment = _from_text(value.strip(), field)

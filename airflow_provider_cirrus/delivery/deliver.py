@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing
+from itertools import chain
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +23,7 @@ from airflow_provider_cirrus.delivery.audience.messages import (
     MESSAGE_FIELDS,
     TEMPLATE_FIELDS,
     MessageFields,
+    check_rows,
     read_audience,
     read_messages,
 )
@@ -31,6 +33,7 @@ from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
 from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink, RejectSink
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
+from airflow_provider_cirrus.delivery.errors import EmptyAudience
 from airflow_provider_cirrus.delivery.ledger.base import Ledger
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, refuse_columns, with_row_context
 from airflow_provider_cirrus.delivery.report.summary import lines_to
@@ -66,6 +69,8 @@ def messages_of(
     rules: Rules | None = None,
     shard: tuple[int, int] | None = None,
     not_before: float | None = None,
+    refuse_bad_rows: bool = False,
+    may_be_empty: bool | None = None,
 ) -> tuple[Messages, int | None]:
     """
     Return the messages of an audience, and how many they are where that is known.
@@ -79,6 +84,10 @@ def messages_of(
     :param rules: whose columns stay with each message
     :param shard: a number from 0 and how many shards there are
     :param not_before: Unix seconds before which no schedule may lie; None: now
+    :param refuse_bad_rows: look at all rows of the audience first, and take none where one cannot become a message
+    :param may_be_empty: whether nobody at all is an audience; a shard of one may be empty in any case. None: nobody
+        among rows is, and an empty list of recipients or messages is a slip
+    :raises EmptyAudience: there is nobody, and it may not be so
     :raises InvalidInput: nobody could be sent it, or the audience cannot be read
     """
     if strange := [name for name in message if name not in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)]:
@@ -89,7 +98,15 @@ def messages_of(
     columns = with_row_context(columns or Columns(), rules or Rules())
     if audience is not None:
         total = None if shard else count_hint(audience)
-        return read_audience(audience, columns, message, now=lambda: moment, shard=shard), total
+        if refuse_bad_rows:
+            check_rows(audience, columns, message, now=lambda: moment)
+        rows = read_audience(audience, columns, message, now=lambda: moment, shard=shard)
+        return (_not_empty(rows) if may_be_empty is False and not shard else rows), total
+    given = to if messages is None else messages
+    if may_be_empty is not None and isinstance(given, Sized) and not isinstance(given, str) and not len(given):
+        if not may_be_empty:
+            raise EmptyAudience("to or messages", "holds no recipient.")
+        return iter(()), 0
     if to is not None:
         refuse_columns(columns)
     found = read_messages(to, messages, message, moment, columns.kept)
@@ -99,6 +116,13 @@ def messages_of(
         return enumerate(found), len(found)
     mine = list(in_shard(enumerate(found), shard))
     return mine, len(mine)
+
+
+def _not_empty(rows: Iterator[tuple[int, Message | RejectedRow]]) -> Iterator[tuple[int, Message | RejectedRow]]:
+    first = next(rows, None)
+    if first is None:
+        raise EmptyAudience("audience", "holds no row.")
+    return chain((first,), rows)
 
 
 def deliver(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
+
+
+class EmptyAudience(InvalidInput):
+    """There is nobody to message."""
 
 
 class LedgerError(CirrusError):

@@ -103,6 +103,8 @@ class Delivery:
     :ivar mode: ``at_most_once``, or ``at_least_once``: a retry sends again what may have been sent
     :ivar max_failed: how many messages may be rejected or unknown before the task fails: a count (int) or a
         ratio of all (float, up to 1.0); everybody else was served by then
+    :ivar on_bad_rows: ``reject`` rows that cannot become a message, and serve the others; or ``fail``: look at all rows
+        first, which are read twice, and send nothing where one is bad. None: ``reject``
     :ivar messages_per_second: most messages that this task sends in a second; None: the connection's
     :ivar shard: which part of the audience this task sends, from 0; each takes its part of the rate
     :ivar shards: how many parts there are; :meth:`sharded` makes all of them
@@ -118,6 +120,7 @@ class Delivery:
 
     mode: Literal["at_most_once", "at_least_once"] | str | None = None
     max_failed: int | float | str | None = None
+    on_bad_rows: Literal["reject", "fail"] | str | None = None
     messages_per_second: int | str | None = None
     shard: int | str | None = None
     shards: int | str | None = None
@@ -146,6 +149,8 @@ class Delivery:
             _one_of("delivery", "mode", self.mode, _MODES)
         if self.max_failed is not None and is_literal(self.max_failed):
             allowance(self.max_failed, 1)
+        if self.on_bad_rows is not None and is_literal(self.on_bad_rows):
+            _one_of("delivery", "on_bad_rows", self.on_bad_rows, ("reject", "fail"))
         if self.messages_per_second is not None and is_literal(self.messages_per_second):
             whole(self.messages_per_second, "messages_per_second", 1)
         if is_literal(self.shard) and is_literal(self.shards):
@@ -225,6 +230,10 @@ class Report:
         """
         if self.recipients is not None and is_literal(self.recipients):
             _one_of("report", "recipients", self.recipients, _RECIPIENTS)
+        if isinstance(self.path, str) and self.path and is_literal(self.path):
+            from airflow_provider_cirrus.delivery.report.destination import format_of
+
+            format_of(self.path)
 
 
 def options_of(kind: type[Options], value: Any, name: str) -> Options:

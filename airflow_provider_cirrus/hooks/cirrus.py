@@ -221,6 +221,7 @@ class CirrusHook(BaseHook):
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
+        on_empty: str = "skip",
         context: Context | None = None,
         **message: Unpack[MessageFields],
     ) -> dict[str, Any]:
@@ -231,14 +232,14 @@ class CirrusHook(BaseHook):
         for. Who waits for the end of quiet hours is left to the task's next try. Send once in a task: two sends of
         one task would take each other's records for their own.
 
+        :param on_empty: ``skip``, ``succeed`` or ``fail``, where there is nobody to message
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them
         :return: as the operator
         :raises AirflowFailException, CirrusUnsentError: as the operator
         """
-        from airflow.providers.common.compat.sdk import AirflowFailException, get_current_context
+        from airflow.providers.common.compat.sdk import get_current_context
 
-        from airflow_provider_cirrus.delivery.deliver import messages_of
         from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 
         context = get_current_context() if context is None else context
@@ -253,21 +254,7 @@ class CirrusHook(BaseHook):
             audience=[to, messages, audience],
             message=dict(message),
         )
-        try:
-            task.check()
-            found, total = messages_of(
-                task.message,
-                to=to,
-                messages=messages,
-                audience=audience,
-                columns=task.said_columns,
-                rules=task.said_rules,
-                shard=task.said_delivery.part(),
-                not_before=task.not_before,
-            )
-            client = self.make_client(is_checked=True, attempts=1)
-        except CirrusError as error:
-            raise AirflowFailException(f"{error} Nothing was sent.") from error
+        client, found, total = task.open(on_empty, to=to, messages=messages, audience=audience)
         with client:
             result = task.run(client, found, total)
         return task.end(result)

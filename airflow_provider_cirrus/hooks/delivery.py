@@ -10,7 +10,7 @@ from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
@@ -103,6 +103,41 @@ class TaskDelivery:
         """
         for options in (self.said_columns, self.said_rules, self.said_delivery, self.said_report):
             options.check()
+
+    def open(
+        self, on_empty: str, *, to: Any = None, messages: Any = None, audience: Any = None
+    ) -> tuple[CirrusClient, Messages, int | None]:
+        """
+        Return a client, the messages that it is to send, and how many they are where that is known.
+
+        :param on_empty: one of :data:`ON_EMPTY`
+        :param to: as of :func:`~.delivery.deliver.messages_of`, like the next two
+        :raises AirflowFailException: wrong arguments; nothing was sent
+        :raises AirflowSkipException: nobody is to be messaged, and that is how the task is to end
+        """
+        from airflow_provider_cirrus.delivery.deliver import messages_of
+        from airflow_provider_cirrus.delivery.errors import EmptyAudience
+
+        try:
+            self.check()
+            check_on_empty(on_empty)
+            found, total = messages_of(
+                self.message,
+                to=to,
+                messages=messages,
+                audience=audience,
+                columns=self.said_columns,
+                rules=self.said_rules,
+                shard=self.said_delivery.part(),
+                not_before=self.not_before,
+                refuse_bad_rows=self.said_delivery.on_bad_rows == "fail",
+                may_be_empty=on_empty == "succeed",
+            )
+            return self.hook.make_client(is_checked=True, attempts=1), found, total
+        except EmptyAudience as error:
+            end_empty(on_empty, f"{error.message} Nothing is sent.")
+        except CirrusError as error:
+            raise AirflowFailException(f"{error} Nothing was sent.") from error
 
     def run(self, client: CirrusClient, messages: Messages, total: int | None) -> DeliveryResult:
         """
@@ -277,6 +312,25 @@ class TaskDelivery:
         if defer is not None:
             defer(result)
         raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
+
+
+#: What a task does where there is nobody to message.
+ON_EMPTY = ("skip", "succeed", "fail")
+
+
+def check_on_empty(value: Any) -> None:
+    """
+    Check ``on_empty``.
+
+    :raises InvalidInput: it is none of :data:`ON_EMPTY`
+    """
+    if value not in ON_EMPTY:
+        raise InvalidInput("on_empty", f"{value!r} is unknown; known are {', '.join(ON_EMPTY)}.")
+
+
+def end_empty(on_empty: str, said: str) -> NoReturn:
+    """End a task that has nobody to message, as it was told to; not for ``succeed``."""
+    raise AirflowSkipException(said) if on_empty == "skip" else AirflowFailException(said)
 
 
 def push_result(context: Context, found: Any, key: str = "return_value") -> None:

@@ -9,6 +9,7 @@ from airflow_provider_cirrus.delivery.options import Delivery, Rules
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
@@ -44,6 +45,9 @@ class DeliveryHook(Protocol):
 
     def allowlist(self) -> Allowlist:
         """Return what says of a recipient's digits why they get nothing."""
+
+    def make_client(self, *, is_checked: bool = False, **options: Any) -> CirrusClient:
+        """Return a new client of the connection and the stream."""
 
     def check_opt_in(self, opt_in: Any) -> None:
         """Refuse to send without a source of opt-ins where the connection requires one."""

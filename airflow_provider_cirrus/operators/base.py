@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.operators.hidden import Hidden
 from airflow_provider_cirrus.retries import policy_or_default
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
 
 
 class CirrusOperator(BaseOperator):
@@ -28,19 +33,38 @@ class CirrusOperator(BaseOperator):
     #: Arguments that hold somebody's number, or a code: Airflow shows and keeps them masked. docs/privacy.md
     hidden_fields: ClassVar[Sequence[str]] = ()
 
+    #: Arguments in which a template that renders to None is an error.
+    text_fields: ClassVar[Sequence[str]] = ()
+
     _is_made = False
 
     def __init__(
         self, *, stream: str | None = None, cirrus_conn_id: str = CirrusHook.default_conn_name, **kwargs: Any
     ) -> None:
-        # Mapped tasks pass None explicitly.
-        kwargs["retry_policy"] = policy_or_default(kwargs.get("retry_policy"))
-        if kwargs["retry_policy"] is None:
-            # An argument that Airflow before 3.3 does not know.
-            del kwargs["retry_policy"]
         super().__init__(**kwargs)
+        # Only now it is known whether the DAG has one in its default_args. Airflow before 3.3 has none at all.
+        if getattr(self, "retry_policy", self) is None:
+            self.retry_policy = policy_or_default(None)
         self.stream = stream
         self.cirrus_conn_id = cirrus_conn_id
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value; in a text that somebody reads, None is an error: Jinja would write the word."""
+        own = self.__dict__
+        name = next((name for name in self.text_fields if content is own.get(name) and content is not None), None)
+        if name is None:
+            return super().render_template(content, context, jinja_env, seen_oids)
+        env = jinja_env or self.get_template_env()
+        # A whole argument that is None, in a DAG of native objects, is one that is not given.
+        if not (isinstance(content, str) and _is_native(env)):
+            env = env.overlay(finalize=_not_none(name))
+        return super().render_template(content, context, env, seen_oids)
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key in self.hidden_fields and not isinstance(value, Hidden | bool | None):
@@ -49,6 +73,20 @@ class CirrusOperator(BaseOperator):
             elif self._is_rendered:
                 value = Hidden(value, shows=self._shows_recipients)
         super().__setattr__(key, value)
+
+    @contextmanager
+    def _checking(self) -> Iterator[None]:
+        """
+        Check what is written out: a slip fails the parse of the DAG file.
+
+        Of a mapped task it shows when the task runs, and then no retry would mend it.
+        """
+        try:
+            yield
+        except InvalidInput as error:
+            if self.__dict__.get("_BaseOperator__from_mapped"):
+                raise AirflowFailException(f"{error} Nothing was sent.") from error
+            raise
 
     @property
     def _is_rendered(self) -> bool:
@@ -67,3 +105,28 @@ class CirrusOperator(BaseOperator):
     def hook(self) -> CirrusHook:
         """The hook for the connection and the stream."""
         return CirrusHook(self.cirrus_conn_id, self.stream)
+
+
+def _not_none(field: str) -> Callable[[Any], Any]:
+    """
+    Return what Jinja asks of each value before it writes it.
+
+    :param field: how errors name the argument
+    """
+
+    def finalize(value: Any) -> Any:
+        if value is None:
+            raise AirflowFailException(
+                f"{field}: a template in it renders to None, and the message would hold that word. Write what stands "
+                "there then, such as {{ value or '-' }}. Nothing was sent."
+            )
+        return value
+
+    return finalize
+
+
+def _is_native(env: Any) -> bool:
+    """Return whether an environment renders to objects rather than to texts."""
+    from jinja2.nativetypes import NativeEnvironment
+
+    return isinstance(env, NativeEnvironment)

@@ -11,7 +11,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery, check_suppressed, fail, push_result
+from airflow_provider_cirrus.hooks.delivery import (
+    TaskDelivery,
+    check_on_empty,
+    check_suppressed,
+    end_empty,
+    fail,
+    push_result,
+)
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.retries import CirrusUnsentError
@@ -69,6 +76,7 @@ class CampaignOperator(CirrusOperator):
     :param message_key: your own name for this campaign: with ``ledger_conn_id`` it is handed over once for ever,
         by whatever run or DAG, and whoever is in the file
     :param on_bad_rows: ``fail``, or ``drop``: leave out rows without a number and accounts that stand there twice
+    :param on_empty: what the task does with a file without rows: ``skip``, ``succeed`` or ``fail``
     :param rules: whom to message, as :class:`~airflow_provider_cirrus.Rules` or a dict of its names: ``opt_in`` (also a
         column of the file), ``suppression``, ``category`` and ``max_suppressed``
     :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: ``ledger_conn_id``,
@@ -95,12 +103,14 @@ class CampaignOperator(CirrusOperator):
         "automation_script_id",
         "message_key",
         "on_bad_rows",
+        "on_empty",
         "rules",
         "delivery",
         "stream",
         "cirrus_conn_id",
     )
     hidden_fields: ClassVar[Sequence[str]] = ("rules",)
+    text_fields: ClassVar[Sequence[str]] = ("template", "language", "campaign_name", "new_audience_name", "message_key")
 
     def __init__(
         self,
@@ -119,6 +129,7 @@ class CampaignOperator(CirrusOperator):
         automation_script_id: int | str | None = None,
         message_key: str | None = None,
         on_bad_rows: Literal["fail", "drop"] | str = "fail",
+        on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -138,20 +149,27 @@ class CampaignOperator(CirrusOperator):
         self.automation_script_id = automation_script_id
         self.message_key = message_key
         self.on_bad_rows = on_bad_rows
-        self.rules = at_the_edge(Rules, rules, "rules")
-        self.delivery = at_the_edge(Delivery, delivery, "delivery")
-        self._check_literals()
+        self.on_empty = on_empty
+        self.rules = rules
+        self.delivery = delivery
+        with self._checking():
+            self.rules = at_the_edge(Rules, rules, "rules")
+            self.delivery = at_the_edge(Delivery, delivery, "delivery")
+            self._check_literals()
         self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""
+        from airflow_provider_cirrus.api.results import Outcome
         from airflow_provider_cirrus.delivery.campaign.audience_file import open_campaign_file
+        from airflow_provider_cirrus.delivery.errors import EmptyAudience
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
 
         task = TaskDelivery(self.hook, context, self.retries or 0, rules=unhidden(self.rules), delivery=self.delivery)
         try:
             task.check()
+            check_on_empty(self.on_empty)
             rules = task.said_rules
             refuse_others(rules, _RULES, "rules", _PROBLEM, _HINT)
             self.hook.check_opt_in(rules.opt_in)
@@ -174,6 +192,10 @@ class CampaignOperator(CirrusOperator):
             ):
                 self._tell_of_rows(audience)
                 handed = self._hand_over(task, campaign, audience)
+        except EmptyAudience as error:
+            if self.on_empty == "succeed":
+                return dict.fromkeys(("total", *(one.value for one in Outcome)), 0)
+            end_empty(self.on_empty, f"{error.message} Nothing is sent.")
         except CirrusError as error:
             fail(error)
         finally:
@@ -204,6 +226,8 @@ class CampaignOperator(CirrusOperator):
             ending_of(self.audience_file)
         if is_literal(self.on_bad_rows):
             self._drops_bad_rows()
+        if is_literal(self.on_empty):
+            check_on_empty(self.on_empty)
         kinds: tuple[tuple[str, Any, Sequence[str]], ...] = (
             ("rules", Rules, _RULES),
             ("delivery", Delivery, _DELIVERY),

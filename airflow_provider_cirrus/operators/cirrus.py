@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
@@ -20,7 +20,7 @@ from airflow_provider_cirrus.delivery.options import (
     with_row_context,
 )
 from airflow_provider_cirrus.hooks.connection import task_scope
-from airflow_provider_cirrus.hooks.delivery import fail, push_result
+from airflow_provider_cirrus.hooks.delivery import check_on_empty, fail, push_result
 from airflow_provider_cirrus.hooks.ledger import task_try
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
@@ -82,6 +82,8 @@ class SendTemplateOperator(SendOperator):
     :param rules: whom to message, when and how often, as :class:`~airflow_provider_cirrus.Rules`
     :param delivery: mode, limits, shards, ledger, as :class:`~airflow_provider_cirrus.Delivery`
     :param report: path or URI of a report with a line per message, or :class:`~airflow_provider_cirrus.Report`
+    :param on_empty: what the task does where there is nobody to message: ``skip``, ``succeed`` with a summary of
+        nothing, or ``fail``; an empty list that is written out in the DAG file is an error
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent", "seconds"}``, and
@@ -90,7 +92,7 @@ class SendTemplateOperator(SendOperator):
     :raises CirrusUnsentError: messages are left that a retry can send
     """
 
-    template_fields: Sequence[str] = ("to", "messages", "audience", *SEND_FIELDS)
+    template_fields: Sequence[str] = ("to", "messages", "audience", *SEND_FIELDS, "on_empty")
     hidden_fields: ClassVar[Sequence[str]] = ("to", "messages", "audience", *SendOperator.hidden_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SendOperator.template_fields_renderers,
@@ -118,11 +120,13 @@ class SendTemplateOperator(SendOperator):
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
+        on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.template = template
         self.language = language
+        self.on_empty = on_empty
         self.to = to
         self.messages = messages
         self.audience = audience
@@ -138,30 +142,22 @@ class SendTemplateOperator(SendOperator):
         self.rules = rules
         self.delivery = delivery
         self.report = report
-        self._keep_options()
-        self._check_recipients()
-        self._check_message(needs_template=messages is None and not self._brings_template())
+        with self._checking():
+            self._keep_options()
+            self._check_recipients()
+            if is_literal(on_empty):
+                check_on_empty(on_empty)
+            self._check_message(needs_template=messages is None and not self._brings_template())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the messages; return what became of them."""
-        from airflow_provider_cirrus.delivery.deliver import messages_of
-
         task = self._task_delivery(context)
-        try:
-            task.check()
-            messages, total = messages_of(
-                self._message(),
-                to=unhidden(self.to),
-                messages=unhidden(self.messages),
-                audience=unhidden(self.audience),
-                columns=task.said_columns,
-                rules=task.said_rules,
-                shard=task.said_delivery.part(),
-                not_before=task.not_before,
-            )
-            client = self.hook.make_client(is_checked=True, attempts=1)
-        except CirrusError as error:
-            raise AirflowFailException(f"{error} Nothing was sent.") from error
+        client, messages, total = task.open(
+            self.on_empty,
+            to=unhidden(self.to),
+            messages=unhidden(self.messages),
+            audience=unhidden(self.audience),
+        )
         with client:
             result = task.run(client, messages, total)
         return task.end(result, self._defer)
@@ -286,12 +282,14 @@ class ValidateContactOperator(CirrusOperator):
         if fail_if_invalid and skip_if_invalid:
             raise ValueError("fail_if_invalid and skip_if_invalid: set one of them.")
         self.phone_number = phone_number
-        self.opt_in = plain_without_functions(opt_in, "opt_in")
+        self.opt_in = opt_in
         self.ledger_conn_id = ledger_conn_id
         self.max_age = max_age
         self.fail_if_invalid = fail_if_invalid
         self.skip_if_invalid = skip_if_invalid
-        self._check_literals()
+        with self._checking():
+            self.opt_in = plain_without_functions(opt_in, "opt_in")
+            self._check_literals()
         self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:

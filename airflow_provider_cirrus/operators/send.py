@@ -56,6 +56,18 @@ class SendOperator(CirrusOperator):
     )
 
     hidden_fields: ClassVar[Sequence[str]] = ("authentication_code", "rules")
+    text_fields: ClassVar[Sequence[str]] = (
+        "template",
+        "language",
+        "header",
+        "body",
+        "buttons",
+        "components",
+        "authentication_code",
+        "object_data",
+        "message_key",
+        "messages",
+    )
 
     template: str | None
     language: str | None

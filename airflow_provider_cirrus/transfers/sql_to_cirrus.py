@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
-from airflow_provider_cirrus.hooks.delivery import fail
+from airflow_provider_cirrus.hooks.delivery import check_on_empty, end_empty, fail
 from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 _ENDING = ".sql"
-_ON_EMPTY = ("skip", "succeed", "fail")
 
 
 class SqlToCirrusOperator(SendOperator):
@@ -123,13 +122,14 @@ class SqlToCirrusOperator(SendOperator):
         self.rules = rules
         self.delivery = delivery
         self.report = report
-        self._keep_options()
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
         self.on_empty = on_empty
-        self._check_query(only_literals=True)
-        self._check_message(needs_template=not self._brings_template())
+        with self._checking():
+            self._keep_options()
+            self._check_query(only_literals=True)
+            self._check_message(needs_template=not self._brings_template())
 
     def prepare_template(self) -> None:
         """Put the file's content in place of its name; Airflow calls this when the DAG is parsed."""
@@ -174,8 +174,7 @@ class SqlToCirrusOperator(SendOperator):
             except CirrusError as error:
                 fail(error)
             if query.is_empty and self.on_empty != "succeed":
-                said = "The query returns no rows."
-                raise AirflowSkipException(said) if self.on_empty == "skip" else AirflowFailException(said)
+                end_empty(self.on_empty, "The query returns no rows.")
             result = task.run(client, messages, total)
         return task.end(result, self._defer)
 
@@ -205,8 +204,8 @@ class SqlToCirrusOperator(SendOperator):
                 f"is of type {type(self.parameters).__name__}.",
                 hint="Give a list or a dict; one that is templated as a whole needs render_template_as_native_obj.",
             )
-        if known(self.on_empty) and self.on_empty not in _ON_EMPTY:
-            raise InvalidInput("on_empty", f"{self.on_empty!r} is unknown; known are {', '.join(_ON_EMPTY)}.")
+        if known(self.on_empty):
+            check_on_empty(self.on_empty)
 
     def _connect(self) -> Any:
         """Return a new connection to the database."""

@@ -51,7 +51,7 @@ def files_of(package: str) -> list[Path]:
         "triggers.cirrus",
     ],
 )
-@since(3, 1, has="an SDK that brings what the hook needs")
+@since(3, 2, has="an SDK that brings what the hook needs")
 def test_importing_adds_few_modules_to_airflows_own(name: str) -> None:
     added = modules_after("import airflow.sdk", f"import airflow_provider_cirrus.{name}")
     assert len(added) <= 30, added

@@ -22,6 +22,8 @@ class Columns:
     :ivar language: such as ``pt_BR``
     :ivar template: its name
     :ivar zone: the recipient's IANA time zone; without it, and where it is blank, the number tells
+    :ivar delimiter: one character, between the cells of CSV; None: a comma
+    :ivar encoding: of the text in CSV and JSON Lines, such as ``cp1252``; None: UTF-8
     :ivar row_context: further columns by the argument that names them: they fill nothing, and stay with the message
     """
 
@@ -34,6 +36,8 @@ class Columns:
     language: str | None = None
     template: str | None = None
     zone: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     row_context: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self) -> None:

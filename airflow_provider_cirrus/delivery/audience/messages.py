@@ -14,7 +14,7 @@ from airflow_provider_cirrus.api.template_parts import unknown, with_lower_type
 from airflow_provider_cirrus.api.text import as_text
 from airflow_provider_cirrus.api.values import plain
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import UTF_8, RejectedRow, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.audience.table import BadRow
@@ -56,7 +56,6 @@ def read_audience(
     *,
     now: Callable[[], float] = time.time,
     shard: tuple[int, int] | None = None,
-    delimiter: str = ",",
 ) -> Iterator[tuple[int, Message | RejectedRow]]:
     """
     Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
@@ -66,7 +65,6 @@ def read_audience(
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: returns Unix seconds, before which no schedule may lie
     :param shard: a number from 0 and how many shards there are: only the rows of that one, under their index
-    :param delimiter: between the cells of CSV
     :raises InvalidInput: the common part, a column that the header lacks, or a file that cannot be read
     """
     needed = columns.needed()
@@ -77,7 +75,7 @@ def read_audience(
     filled.model = Message.build(_STAND_IN, filled.template(any_row), **_rest(shared))
     if columns.schedule is None:
         _check_ahead(filled.model, now())
-    rows = open_rows(source, needed=needed, delimiter=delimiter)
+    rows = open_rows(source, needed=needed, delimiter=columns.delimiter or ",", encoding=columns.encoding or UTF_8)
     found = _read_rows(rows, filled, now)
     return found if shard is None else in_shard(found, shard)
 
@@ -206,6 +204,37 @@ def _quickly(filled: _Filling, row: Mapping[str, Any]) -> Message | None:
     except ValueError:
         # It takes the whole check to say what is wrong, and where.
         return None
+
+
+def check_rows(
+    source: Any, columns: Columns, common: Mapping[str, Any], *, now: Callable[[], float] = time.time
+) -> None:
+    """
+    Look at all rows of an audience.
+
+    :param source: as of :func:`read_audience`; it must be there to be read again
+    :raises InvalidInput: a row that cannot become a message, or an audience that can be read only once
+    """
+    if isinstance(source, Iterator):
+        raise InvalidInput(
+            "delivery.on_bad_rows",
+            "is fail, and the audience can be read only once.",
+            hint="Give a list, a table or a file.",
+        )
+    first: list[str] = []
+    bad = total = 0
+    for _, one in read_audience(source, columns, common, now=now):
+        total += 1
+        if isinstance(one, RejectedRow):
+            bad += 1
+            first += [one.reason] if len(first) < _SHOWN else []
+    if bad:
+        more = f" And {bad - _SHOWN} more." if bad > _SHOWN else ""
+        raise InvalidInput(
+            "audience",
+            f"{' '.join(first)}{more} ({bad} of {total} rows cannot be messaged.)",
+            hint='Mend them, or leave on_bad_rows="reject": the others are served then.',
+        )
 
 
 def _text(value: Any, field: str) -> str:

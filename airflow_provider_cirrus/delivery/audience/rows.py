@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -19,27 +21,44 @@ from airflow_provider_cirrus.api.phone import could_be_number, mask
 from airflow_provider_cirrus.api.values import is_missing, plain
 from airflow_provider_cirrus.delivery.audience.frames import Frame, is_frame
 from airflow_provider_cirrus.delivery.audience.table import BadRow, Row, Table
+from airflow_provider_cirrus.delivery.audience.workbook import workbook_rows
 from airflow_provider_cirrus.delivery.storage import open_file
 
-_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet")
+_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".parquet", ".xlsx")
 # Rows of Parquet that are in memory at a time.
 _BATCH = 1024
+#: What text is unless something else is said: UTF-8, with a mark at its beginning or without.
+UTF_8 = "utf-8-sig"
+# Characters of one line, and those of a longer one that are kept to tell of it.
+_LONGEST_LINE, _KEPT = 1024 * 1024, 1024
+_TOO_LONG = "is longer than a million characters."
+_NOT_IN_ENCODING = (
+    "is not UTF-8, or not in the encoding that was given: save the file as UTF-8, or say which it has, such as "
+    "encoding='cp1252'."
+)
 # What `surrogateescape` leaves of bytes that are no UTF-8.
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 
 
-def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ",") -> Iterator[Row]:
+def open_rows(
+    source: Any,
+    *,
+    needed: Mapping[str, Sequence[str]] | None = None,
+    delimiter: str = ",",
+    encoding: str = UTF_8,
+) -> Iterator[Row]:
     """
     Open an audience and return its rows as a stream.
 
     The file is opened and its header checked at once, the rest is read as rows are taken. Empty lines are
-    no rows. Cells of CSV are text; JSON Lines and Parquet keep their types.
+    no rows. Cells of CSV are text; JSON Lines, Parquet and workbooks keep their types.
 
-    :param source: a path or URI whose name ends in ``.csv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``)
-        or ``.parquet``, an ``ObjectStoragePath``, a :class:`Table`, a data frame of pandas or Polars, a table of
-        pyarrow, or an iterable of dicts
+    :param source: a path or URI whose name ends in ``.csv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``),
+        ``.parquet`` or ``.xlsx`` (of one sheet, whose first row names the columns), an ``ObjectStoragePath``, a
+        :class:`Table`, a data frame of pandas or Polars, a table of pyarrow, or an iterable of dicts
     :param needed: the columns that are used, by the argument that names them; Parquet reads no other
     :param delimiter: one character, between the cells of CSV
+    :param encoding: of the text in CSV and JSON Lines, as Python names it
     :raises InvalidInput: no such file, unknown ending, no header, or a needed column that the header lacks
     """
     wanted = needed or {}
@@ -57,23 +76,32 @@ def open_rows(source: Any, *, needed: Mapping[str, Sequence[str]] | None = None,
     ending = _ending(source)
     if ending == ".parquet":
         return _of_parquet(source, wanted)
+    if ending == ".xlsx":
+        return _of_workbook(source, wanted)
     file = _open(source, packed=ending.endswith(".gz"))
     if ending.startswith(".csv"):
-        return csv_rows(file, needed=wanted, delimiter=delimiter)
-    return _of_json_lines(_text(file, newline="\n"))
+        return csv_rows(file, needed=wanted, delimiter=delimiter, encoding=encoding)
+    return _of_json_lines(_text(file, "\n", encoding))
 
 
 def csv_rows(
-    file: BinaryIO, *, needed: Mapping[str, Sequence[str]] | None = None, delimiter: str = ","
+    file: BinaryIO,
+    *,
+    needed: Mapping[str, Sequence[str]] | None = None,
+    delimiter: str = ",",
+    encoding: str = UTF_8,
+    is_ours: bool = False,
 ) -> Iterator[Row]:
     """
     Return the rows of CSV that is open already; it is closed after the last one.
 
     :param needed: as of :func:`open_rows`
     :param delimiter: as of :func:`open_rows`
+    :param encoding: as of :func:`open_rows`
+    :param is_ours: whether its quotes are in order for certain: lines in a cell are no rows then
     :raises InvalidInput: no header, or a needed column that it lacks
     """
-    return _of_csv(_text(file, newline=""), needed or {}, delimiter)
+    return _of_csv(_text(file, "", encoding), needed or {}, delimiter, is_ours)
 
 
 def count_hint(source: Any) -> int | None:
@@ -119,9 +147,37 @@ def value_of(row: Mapping[str, Any], column: str, field: str) -> Any:
     return value
 
 
-def _text(file: BinaryIO, newline: str) -> io.TextIOWrapper:
-    # A line that is no UTF-8 is that line's fault, and stops no other.
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+def _text(file: BinaryIO, newline: str, encoding: str) -> io.TextIOWrapper:
+    try:
+        name = codecs.lookup(encoding).name
+        # A line that is no UTF-8 is that line's fault, and stops no other.
+        return io.TextIOWrapper(file, encoding=name, errors="surrogateescape", newline=newline)
+    except (LookupError, TypeError):
+        file.close()
+        raise InvalidInput(
+            "encoding", f"{encoding!r} is none that is known.", hint="Such as utf-8, cp1252 or latin-1."
+        ) from None
+
+
+class _Lines:
+    """
+    The lines of a text, none longer than may be: a file of a megabyte may unpack to one line of gigabytes.
+
+    :ivar is_cut: whether one was cut since this was last set to False
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.is_cut = False
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+                self.is_cut = True
+                while (rest := self._text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
+                    continue
+                line = f"{line[:_KEPT]}\n"
+            yield line
 
 
 def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:
@@ -132,12 +188,17 @@ def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:
 def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
     with text:
         number = 0
-        for line in text:
+        lines = _Lines(text)
+        for line in lines:
             if line.isspace():
                 continue
             number += 1
+            if lines.is_cut:
+                lines.is_cut = False
+                yield BadRow(number, _TOO_LONG)
+                continue
             if not line.isascii() and _NOT_TEXT.search(line):
-                yield BadRow(number, "is not UTF-8.")
+                yield BadRow(number, _NOT_IN_ENCODING)
                 continue
             try:
                 row = json.loads(line)
@@ -147,10 +208,13 @@ def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
             yield row if isinstance(row, dict) else BadRow(number, "is JSON, but not an object.")
 
 
-def _of_csv(text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimiter: str) -> Iterator[Row]:
+def _of_csv(
+    text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimiter: str, is_ours: bool
+) -> Iterator[Row]:
+    lines = _Lines(text)
     try:
         # Strict, as a quote that is never closed would otherwise swallow all the rows after it without a word.
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = next(reader, [])
     except TypeError:
         text.close()
@@ -162,13 +226,26 @@ def _of_csv(text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimit
         if not any(header):
             raise InvalidInput("audience", "has no header.", hint="The first line names the columns.")
         _check_columns(header, needed)
-    except InvalidInput:
+    except InvalidInput as error:
         text.close()
-        raise
-    return _csv_rows(text, reader, header, delimiter)
+        raise _divided_otherwise(error, header, delimiter) from None
+    return _csv_rows(lines, text, reader, header, None if is_ours else delimiter)
 
 
-def _csv_rows(text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimiter: str) -> Iterator[Row]:
+def _divided_otherwise(error: InvalidInput, header: Sequence[str], delimiter: str) -> InvalidInput:
+    """Return the error of a header that lacks a column, and what it may be divided by instead."""
+    if len(header) == 1:
+        for other, name in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (",", "','")):
+            if other != delimiter and other in header[0]:
+                columns = len(header[0].split(other))
+                hint = f"Is it divided by {name}, into {columns} columns? Then say so: delimiter={other!r}."
+                return InvalidInput(error.field, error.problem, hint=hint)
+    return error
+
+
+def _csv_rows(
+    lines_read: _Lines, text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimiter: str | None
+) -> Iterator[Row]:
     width = len(header)
     with text:
         number = 0
@@ -183,13 +260,16 @@ def _csv_rows(text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimi
             except csv.Error as error:
                 problem = f"is not CSV: {error}."
             lines = reader.line_num - line
+            if lines_read.is_cut:
+                lines_read.is_cut = False
+                problem = _TOO_LONG
             if problem is None and not cells:
                 continue
             if problem is None and len(cells) != width:
                 problem = f"has {len(cells)} columns where the header has {width}."
             elif any(not cell.isascii() and _NOT_TEXT.search(cell) for cell in cells):
-                problem = "is not UTF-8."
-            elif lines > 1 and _holds_rows(cells, width, delimiter):
+                problem = _NOT_IN_ENCODING
+            elif lines > 1 and delimiter is not None and _holds_rows(cells, width, delimiter):
                 problem = "holds lines that look like rows."
             if problem is None:
                 number += 1
@@ -206,6 +286,21 @@ def _holds_rows(cells: Sequence[str], width: int, delimiter: str) -> bool:
     return width > 1 and any(
         inner.count(delimiter) == width - 1 for cell in cells if "\n" in cell for inner in cell.splitlines()[1:]
     )
+
+
+def _of_workbook(source: Any, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    found = _workbook_rows(source)
+    header: Any = next(found)
+    _check_columns(header, needed)
+    return found
+
+
+def _workbook_rows(source: Any) -> Iterator[Any]:
+    """Yield the names of the columns, and then the rows."""
+    with open_file(source, "audience") as file, closing(workbook_rows(file, "audience")) as opened:  # type: ignore[type-var]
+        header, rows = next(opened)
+        yield header
+        yield from rows
 
 
 def _of_parquet(source: Any, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:

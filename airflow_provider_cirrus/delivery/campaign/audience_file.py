@@ -8,11 +8,9 @@ import io
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeAlias
@@ -23,7 +21,9 @@ from airflow_provider_cirrus.api.media import XLSX
 from airflow_provider_cirrus.api.phone import account_of, mask, to_digits
 from airflow_provider_cirrus.delivery.audience.rows import csv_rows, value_of
 from airflow_provider_cirrus.delivery.audience.table import BadRow, Row
+from airflow_provider_cirrus.delivery.audience.workbook import open_workbook
 from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord
+from airflow_provider_cirrus.delivery.errors import EmptyAudience
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES
@@ -113,7 +113,7 @@ def open_campaign_file(
         filename = _fetch(source, given)
         rows = given if ending == ".csv" else _as_csv(given, opened.enter_context(tempfile.TemporaryFile()))
         # Only for its counts until it is known which file goes out.
-        found, is_clean = _look(_rows(rows, needed or {}), cleaned, look)
+        found, is_clean = _look(_rows(rows, needed or {}, is_ours=ending != ".csv"), cleaned, look)
         _check(found, drop_bad_rows)
         if is_clean:
             found.filename, found.media_type = filename, _MEDIA_TYPES[ending]
@@ -237,12 +237,12 @@ def _writing(file: BinaryIO) -> Iterator[TextIO]:
         text.detach()
 
 
-def _rows(file: BinaryIO, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+def _rows(file: BinaryIO, needed: Mapping[str, Sequence[str]], *, is_ours: bool) -> Iterator[Row]:
     file.seek(0)
     # Of its own, as it is closed after the last row.
     copy = os.fdopen(os.dup(file.fileno()), "rb")
     try:
-        yield from csv_rows(copy, needed={"audience_file": [RECIPIENT_COLUMN], **needed})
+        yield from csv_rows(copy, needed={"audience_file": [RECIPIENT_COLUMN], **needed}, is_ours=is_ours)
     except InvalidInput as error:
         name = error.field if error.field in needed else "audience_file"
         raise InvalidInput(name, error.problem, hint=error.hint) from None
@@ -255,7 +255,7 @@ def _note(notes: list[str], note: str) -> None:
 
 def _check(found: CampaignFile, drop_bad_rows: bool) -> None:
     if not found.total:
-        raise InvalidInput("audience_file", "holds no row.", hint="Give at least one recipient, or skip the task.")
+        raise EmptyAudience("audience_file", "holds no row.")
     bad = found.rejected + found.duplicate
     # A file of which nothing is left is wrong throughout: it is no audience with some bad rows in it.
     if not bad or (drop_bad_rows and (found.kept or found.suppressed)):
@@ -271,40 +271,14 @@ def _check(found: CampaignFile, drop_bad_rows: bool) -> None:
 
 def _as_csv(workbook: BinaryIO, target: BinaryIO) -> BinaryIO:
     """Write the sheet of a workbook as CSV."""
-    # Late, as it is heavy and comes with an extra.
-    try:
-        openpyxl = import_module("openpyxl")
-    except ImportError:
-        raise InvalidInput(
-            "audience_file",
-            "is a workbook, which needs openpyxl.",
-            hint="pip install 'airflow-provider-cirrus[xlsx]', or save it as CSV.",
-        ) from None
-    try:
-        book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError):
-        raise InvalidInput("audience_file", "is not an Excel workbook, whatever its name ends in.") from None
-    with closing(book), _writing(target) as file:
-        if len(book.worksheets) != 1:
-            raise InvalidInput(
-                "audience_file",
-                f"has {len(book.worksheets)} sheets, and which of them Cirrus reads is not documented.",
-                hint="Leave one sheet in it, or save that one as CSV.",
-            )
-        _write_sheet(book.worksheets[0], csv.writer(file))
+    with open_workbook(workbook, "audience_file") as cells, _writing(target) as file:
+        _write_cells(cells, csv.writer(file))
     return target
 
 
-def _write_sheet(sheet: Any, writer: Any) -> None:
-    # Programs other than Excel may write a size that is wrong, and rows beyond it would be lost.
-    sheet.reset_dimensions()
+def _write_cells(cells: Iterator[list[Any]], writer: Any) -> None:
     header: list[Any] = []
-    for cells in sheet.iter_rows(values_only=True):
-        row = list(cells)
-        while row and row[-1] is None:
-            row.pop()
-        if not row:
-            continue
+    for row in cells:
         if not header:
             header = row
         for name, value in zip(header, row, strict=False):
@@ -313,5 +287,5 @@ def _write_sheet(sheet: Any, writer: Any) -> None:
                 raise InvalidInput(
                     "audience_file", f"holds a number with a decimal point in {name}.", hint="Write numbers as text."
                 )
-        row += [None] * (len(header) - len(row))
-        writer.writerow(["" if value is None else value for value in row])
+        padded = [*row, *[None] * (len(header) - len(row))]
+        writer.writerow(["" if value is None else value for value in padded])

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, could_be_number, mask_all, to_digits
-from airflow_provider_cirrus.delivery.audience.rows import open_rows, value_of
+from airflow_provider_cirrus.delivery.audience.rows import UTF_8, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.table import BadRow, Row
 from airflow_provider_cirrus.delivery.contact_lists.spec import (
     NUMBER_COLUMNS,
@@ -168,7 +168,11 @@ def _check_header(given: FileNumbers, field: str) -> None:
     """Refuse CSV of one line that may be somebody's number."""
     for name in [given.number_column] if given.number_column else NUMBER_COLUMNS:
         try:
-            with closing(open_rows(given.path, needed={field: [name]}, delimiter=given.delimiter)):  # type: ignore[type-var]
+            with closing(
+                open_rows(
+                    given.path, needed={field: [name]}, delimiter=given.delimiter, encoding=given.encoding or UTF_8
+                )
+            ):  # type: ignore[type-var]
                 return
         except InvalidInput:
             continue
@@ -189,11 +193,15 @@ def _rows(given: FileNumbers, field: str, columns: Sequence[str] = ()) -> Iterat
         return _of_text(given.path, field)
     needed = {field: columns} if str(given.path).lower().endswith(".parquet") and columns else {}
     try:
-        return open_rows(given.path, needed=needed, delimiter=given.delimiter)
+        return _open(given, needed)
     except InvalidInput as error:
         hint = error.hint.replace("must end in", f"must end in {_TEXT_ENDING},")
-        name = f"{field}.delimiter" if error.field == "delimiter" else field
+        name = f"{field}.{error.field}" if error.field in ("delimiter", "encoding") else field
         raise InvalidInput(name, error.problem, hint=hint) from None
+
+
+def _open(given: FileNumbers, needed: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    return open_rows(given.path, needed=needed, delimiter=given.delimiter, encoding=given.encoding or UTF_8)
 
 
 def _of_text(source: Any, field: str) -> Iterator[Row]:

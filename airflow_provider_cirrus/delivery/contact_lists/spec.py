@@ -73,6 +73,7 @@ class FileNumbers:
     :param time_column: of the entry's time
     :param version_column: of the version of the wording
     :param delimiter: one character, between the cells of CSV
+    :param encoding: of the text in CSV and JSON Lines, such as ``cp1252``; None: UTF-8
     """
 
     path: Any
@@ -81,6 +82,7 @@ class FileNumbers:
     time_column: str | None = None
     version_column: str | None = None
     delimiter: str = ","
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)

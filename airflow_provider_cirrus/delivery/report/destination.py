@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -14,6 +15,23 @@ log = logging.getLogger(__name__)
 
 # Bytes of one part of a multipart upload; S3 takes no less than 5 MiB, and s3fs would take 50.
 _PART = 8 * 1024 * 1024
+
+
+_ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+def format_of(path: Any) -> str:
+    """
+    Return the format of a report, by what its name ends in.
+
+    :raises InvalidInput: something else
+    """
+    ending = Path(str(path)).suffix.lower()
+    if ending not in _ENDINGS:
+        raise InvalidInput(
+            "report_path", f"ends in {ending or 'nothing'}.", hint=f"Choose one of {', '.join(_ENDINGS)}."
+        )
+    return _ENDINGS[ending]
 
 
 class ReportDestination(Protocol):

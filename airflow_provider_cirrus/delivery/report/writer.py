@@ -13,14 +13,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.delivery.errors import ReportError
-from airflow_provider_cirrus.delivery.report.destination import ReportDestination, destination_of
+from airflow_provider_cirrus.delivery.report.destination import ReportDestination, destination_of, format_of
 from airflow_provider_cirrus.delivery.report.formats import (
     ALL_FIELDS,
     ENCODE,
@@ -39,7 +38,6 @@ Recipients: TypeAlias = Literal["full", "masked", "hash"]
 
 # Lines encoded at once: bounds the memory of a caller that hands over all that its ledger remembers.
 _CHUNK = 2_000
-_ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
 class ReportFile:
@@ -59,7 +57,7 @@ class ReportFile:
     def __init__(self, path: Any, *, recipients: Recipients = "full", consent_records: bool = False) -> None:
         if recipients not in _SHOW:
             raise InvalidInput("report.recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
-        self._kind = _kind_of(path)
+        self._kind = format_of(path)
         self._place: ReportDestination = destination_of(path, whole=self._kind == "parquet")
         self._recipients = recipients
         self._proofs = consent_records
@@ -160,16 +158,6 @@ class ReportFile:
                 f"The report {self.uri} cannot be written: {error.strerror or error}.",
                 hint="The ledger knows what was sent; the next try writes the report anew.",
             ) from error
-
-
-def _kind_of(path: Any) -> str:
-    name = str(path)
-    ending = Path(name).suffix.lower()
-    if ending not in _ENDINGS:
-        raise InvalidInput(
-            "report_path", f"ends in {ending or 'nothing'}.", hint=f"Choose one of {', '.join(_ENDINGS)}."
-        )
-    return _ENDINGS[ending]
 
 
 def _shown(lines: Sequence[Line], recipients: Recipients) -> Sequence[Line]:

@@ -162,7 +162,7 @@ class Policy:
         except NeverAllowedError as error:
             return Timing(message, Outcome.SUPPRESSED, f"quiet_hours: {mask_all(error.problem)}")
         except InvalidInput as error:
-            return Timing(message, Outcome.REJECTED, f"quiet_hours: {mask_all(str(error))}")
+            return Timing(message, Outcome.REJECTED, f"quiet_hours: {mask_all(_without(error))}")
         if decision.until is None:
             return Timing(message)
         if quiet.on_quiet == "suppress":
@@ -205,12 +205,18 @@ class Policy:
             self.release([key for key, entry in outcomes if entry.outcome in _NOT_SENT])
 
 
+def _without(error: InvalidInput) -> str:
+    """Return an error's text without the rule's name, which stands before it already."""
+    return str(error).removeprefix("quiet_hours: ").removeprefix("quiet_hours.")
+
+
 #: The policy of a delivery without rules.
 NO_RULES = Policy()
 
 
 def _beginnings(allowed: Any) -> Sequence[str]:
-    entries = allowed
+    # A connection's URI with one number makes a whole number of it.
+    entries = str(allowed) if isinstance(allowed, int) and not isinstance(allowed, bool) else allowed
     if isinstance(entries, str):
         try:
             entries = json.loads(entries) if entries.lstrip().startswith("[") else entries.split(",")
