@@ -196,7 +196,11 @@ class CirrusHook(BaseHook):
         from airflow_provider_cirrus.api import media
         from airflow_provider_cirrus.delivery.storage import object_path
 
-        if not path or not str(path).strip():
+        if not isinstance(path, str) and not hasattr(path, "__fspath__") and not hasattr(path, "protocol"):
+            raise InvalidInput("path", f"is of type {type(path).__name__}.", hint="Give a local path, or a URI.")
+        if not isinstance(filename, str | None):
+            raise InvalidInput("filename", f"is of type {type(filename).__name__}, not a text.")
+        if not str(path).strip():
             raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
         source = object_path(path)
         name = filename or source.name
@@ -408,7 +412,10 @@ class CirrusHook(BaseHook):
         Return the connection of the database that remembers: the caller's own, or else the connection's.
 
         :param own: what the caller was given; empty: nothing
+        :raises InvalidInput: it is no id
         """
+        if own and not isinstance(own, str):
+            raise InvalidInput("ledger_conn_id", f"is of type {type(own).__name__}.", hint="Give a connection's id.")
         return own or self.ledger_conn_id
 
     async def aledger_conn_id_or(self, own: str | None) -> str | None:
@@ -488,6 +495,9 @@ class CirrusHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Connection:
+        if not isinstance(self.cirrus_conn_id, str) or not self.cirrus_conn_id.strip():
+            what = f"is of type {type(self.cirrus_conn_id).__name__}, or empty."
+            raise InvalidInput("cirrus_conn_id", what, hint="Give the id of the connection.")
         return self.get_connection(self.cirrus_conn_id)
 
     @property

@@ -197,6 +197,8 @@ def client_options(
 
 
 def _stream_id(extra: Mapping[str, Any], conn_id: str, stream: str | None) -> str:
+    if not isinstance(stream, str | None):
+        raise InvalidInput("stream", f"is of type {type(stream).__name__}.", hint="Give a stream's name or id as text.")
     streams = _streams(extra.get("streams"))
     where = f"connection {conn_id!r}"
     known = f"Known streams: {', '.join(sorted(streams))}." if streams else f"{where} names no streams."

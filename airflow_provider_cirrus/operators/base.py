@@ -39,14 +39,15 @@ class CirrusOperator(BaseOperator):
     _is_made = False
 
     def __init__(
-        self, *, stream: str | None = None, cirrus_conn_id: str = CirrusHook.default_conn_name, **kwargs: Any
+        self, *, stream: str | None = None, cirrus_conn_id: str | None = CirrusHook.default_conn_name, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         # Only now it is known whether the DAG has one in its default_args. Airflow before 3.3 has none at all.
         if getattr(self, "retry_policy", self) is None:
             self.retry_policy = policy_or_default(None)
         self.stream = stream
-        self.cirrus_conn_id = cirrus_conn_id
+        # What is given as None, in a mapped task or by a template, is not given.
+        self.cirrus_conn_id = CirrusHook.default_conn_name if cirrus_conn_id is None else cirrus_conn_id
 
     def render_template(
         self,

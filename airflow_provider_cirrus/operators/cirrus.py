@@ -298,6 +298,9 @@ class ValidateContactOperator(CirrusOperator):
 
         try:
             number = _one_number(unhidden(self.phone_number))
+            if str(unhidden(self.opt_in)).strip().lower() == "true":
+                # What a template without native objects makes of True.
+                self.opt_in = True
             valid = self._ask(number, context)
         except CirrusError as error:
             fail(error)
