@@ -38,7 +38,7 @@ LINES = {
     "3.4": Line(("apache-airflow==3.4.0b2",), options=("--prerelease", "allow")),
     "3.3": Line(("apache-airflow==3.3.*",), group="dev"),
     # The API servers of 3.0 and 3.2 do not start with later ones.
-    "3.2": Line(("apache-airflow==3.2.*", "fastapi<0.137", "cadwyn<8")),
+    "3.2": Line(("apache-airflow==3.2.*", "fastapi<0.137", "cadwyn<7", "sqlalchemy<2.1", "starlette<1")),
     "3.1": Line(("apache-airflow==3.1.*",)),
     "3.0": Line(("apache-airflow==3.0.*", "fastapi<0.119", "cadwyn<5.5", "universal-pathlib<0.3")),
     "2.11": Line(("apache-airflow==2.11.*",)),

@@ -19,6 +19,7 @@ from airflow_provider_cirrus.api.endpoint import DEFAULT_BASE_URL, DEFAULT_TIMEO
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.guard import Guard
+from airflow_provider_cirrus.api.logs import hide_numbers
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.results import ContactCheck, Conversation, SendResult, Upload
@@ -47,6 +48,7 @@ class AsyncCirrusClient:
         pool_size: int = 10,
         guard: Guard | None = None,
     ) -> None:
+        hide_numbers()
         self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
         self._attempts = attempts
         self._longest_wait = longest_wait

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from airflow_provider_cirrus.api.phone import to_digits
+from airflow_provider_cirrus.api.phone import other_spelling, to_digits
 from airflow_provider_cirrus.delivery.contact_checks.store import erase_checks
 from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.ledger.sql import LEDGER_TABLES, count_unattributed, erase_messages
@@ -37,7 +37,10 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
     :raises InvalidInput: no number
     :raises LedgerError: nothing was deleted, or it is not known to be
     """
-    person = person_of(to_digits(number, "number")).hex()
+    digits = to_digits(number, "number")
+    # An Argentine number is one account in either spelling, as far as WhatsApp is concerned.
+    other = other_spelling(digits) if digits.startswith("54") else None
+    persons = {person_of(one).hex() for one in (digits, other) if one is not None}
 
     consequence = "nothing was erased"
     there = transaction(engine, lambda connection: set(sa.inspect(connection).get_table_names()), consequence)
@@ -47,7 +50,8 @@ def erase(engine: Engine, number: Any) -> dict[str, int]:
 
     def work(connection: Connection) -> dict[str, int]:
         erased = {
-            name: delete(connection, person) if table in there else 0 for name, (table, delete) in _ERASED.items()
+            name: sum(delete(connection, person) for person in persons) if table in there else 0
+            for name, (table, delete) in _ERASED.items()
         }
         return {**erased, "unattributed_messages": count_unattributed(connection) if "cirrus_ledger" in there else 0}
 

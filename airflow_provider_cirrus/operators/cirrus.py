@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -177,8 +177,14 @@ class SendTemplateOperator(SendOperator):
     def _check_recipients(self) -> None:
         from airflow_provider_cirrus.delivery.audience.messages import check_recipients
 
-        if sum(given is not None for given in (self.to, self.messages, self.audience)) != 1:
+        given = {"to": self.to, "messages": self.messages, "audience": self.audience}
+        if sum(one is not None for one in given.values()) != 1:
             raise InvalidInput("to", "messages or audience: give exactly one of them.")
+        for name, one in given.items():
+            if isinstance(one, Iterator):
+                # Read when the DAG file is parsed, it would be empty when the task runs.
+                what = f"is a {type(one).__name__}, which can be read only once."
+                raise InvalidInput(name, what, hint="Give a list, or what another task returns.")
         if self.to is None:
             return
         if is_literal(self.to):

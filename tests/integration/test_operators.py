@@ -56,7 +56,6 @@ def test_a_template_is_rendered_to_native_values(run_dag: RunDag, sandbox: Sandb
 @pytest.mark.parametrize(
     "conf",
     [
-        pytest.param({"to": []}, id="nobody"),
         pytest.param({"to": ["+447700900101", "07700 900123"]}, id="one-bad-recipient"),
         pytest.param({"to": "+447700900101", "body": ["a\nb"]}, id="newline"),
         pytest.param({"to": "+447700900101", "schedule": "2020-01-01T00:00:00Z"}, id="past"),

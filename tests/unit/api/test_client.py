@@ -571,3 +571,13 @@ def test_a_campaign_is_repeated_whole_after_a_429(connect: Connect, sandbox: San
     sandbox.add_fault("rate_limited", on="campaign")
     connect(attempts=2).send_campaign(Campaign.build("opening_hours", "en"), campaign_file(), "a.csv")
     assert [len(one["recipients"]) for one in sandbox.campaigns] == [2]
+
+
+def test_no_log_of_a_library_holds_the_number_that_is_checked(
+    connect: Connect, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("", "httpx", "urllib3"):
+        caplog.set_level(logging.DEBUG, name)
+    connect().validate_contact("447700900101")
+    assert "validatecontact" in caplog.text, "nothing was logged that could hold it"
+    assert "447700900101" not in caplog.text

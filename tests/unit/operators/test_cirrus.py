@@ -23,6 +23,9 @@ GOOD = {"template": "order_update", "language": "en", "to": "+447700900123"}
     [
         pytest.param({"to": []}, "holds no recipient", id="nobody"),
         pytest.param({"to": None}, "exactly one", id="neither"),
+        pytest.param({"to": (n for n in ["+447700900123"])}, "to: is a generator", id="generator"),
+        pytest.param({"to": map(str, [447700900123])}, "to: is a map", id="map"),
+        pytest.param({"to": None, "audience": iter([{}])}, "audience: is a list_iterator", id="iterator"),
         pytest.param({"messages": [{"to": "1"}]}, "exactly one", id="both"),
         pytest.param({"to": "07700 900123"}, "no country code", id="national"),
         pytest.param({"to": ["+447700900123", "nobody"]}, r"to\[1\]", id="one-of-many"),
