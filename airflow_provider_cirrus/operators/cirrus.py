@@ -226,6 +226,12 @@ class UploadMediaOperator(CirrusOperator):
         self.path = path
         self.filename = filename
 
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Return the file that is read, for OpenLineage."""
+        from airflow_provider_cirrus.operators.lineage import lineage_of
+
+        return lineage_of([self.path], [])
+
     def execute(self, context: Context) -> dict[str, str]:
         """Upload the file; return what a header needs."""
 

@@ -86,4 +86,4 @@ def html_response(status: int, text: str, headers: dict[str, str] | None = None)
         phrase = "Status"
     title = f"{status} {phrase}"
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1><p>{html.escape(text)}</p></body></html>\n"
-    return Response(page.encode(), status, headers, media_type="text/html; charset=utf-8")
+    return Response(page.encode("utf-8", "replace"), status, headers, media_type="text/html; charset=utf-8")

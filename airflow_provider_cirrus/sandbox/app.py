@@ -37,6 +37,12 @@ TRANSPORT = "cirrus_sandbox.transport"
 REDIRECTED = "/_sandbox/redirected"
 
 
+#: Most bytes of one send that are read: twenty messages of the longest texts are far below it.
+LARGEST_BODY = 4 * 1024 * 1024
+# Bytes that are kept of a request which is refused in any case.
+_SHOWN_BODY = 64 * 1024
+
+
 class UnansweredError(Exception):
     """The request gets no answer."""
 
@@ -98,7 +104,9 @@ class SandboxApp:
         record = self._record(request, operation)
         try:
             if operation in {"send", "unknown"}:
-                record.body = await request.body()
+                # Of whoever may not send, enough to see what it was; nobody's bodies fill the memory.
+                may_send = operation == "send" and self._forbidden(request, route) is None
+                record.body = await _body(request, LARGEST_BODY if may_send else _SHOWN_BODY)
             response = await self._serve(request, route, record, send)
         except (UnansweredError, ClientDisconnect):
             return None
@@ -121,7 +129,7 @@ class SandboxApp:
         if answer is None:
             assert route is not None
             answer = await self._answer(request, route, record, older_contacts=older_contacts)
-        else:
+        elif record.body is None:
             await _drain(request)
         if answer.status in {200, 206}:
             for fault in self.faults.striking(place, "after", recipients):
@@ -135,6 +143,8 @@ class SandboxApp:
 
     def _forbidden(self, request: Request, route: Route | None) -> Answer | None:
         settings = self.settings
+        if (problem := self._control.foreign_host(request)) is not None:
+            return Answer(403, description=problem, page=True)
         if route is None:
             return Answer(404, description="No such path.", page=True)
         if route.method != request.method:
@@ -231,7 +241,7 @@ class SandboxApp:
     async def _redirected(self, request: Request) -> Response:
         # Recorded, so that a test can tell whether a client carried its token or its messages along.
         record = self._record(request, "redirected")
-        record.body = await request.body()
+        record.body = await _body(request, _SHOWN_BODY)
         record.status = 200
         return Answer(200, []).response()
 
@@ -300,6 +310,14 @@ async def _send_half(response: Response, send: Send) -> None:
     body = bytes(response.body)
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Return a request's body, of which no more is kept than may be; the rest is read and dropped."""
+    found = bytearray()
+    async for part in request.stream():
+        found += part[: most - len(found)]
+    return bytes(found)
 
 
 async def _drain(request: Request) -> None:

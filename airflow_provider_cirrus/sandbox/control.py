@@ -99,10 +99,17 @@ class Control:
             case _:
                 return _error(404, "no such page; see / for the inbox")
 
-    def _foreign(self, request: Request) -> str:
+    def foreign_host(self, request: Request) -> str | None:
+        """Return what is wrong with the name under which the sandbox was called; None: nothing."""
         host = request.headers.get("host", "")
         if self._loopback_only and _hostname(f"//{host}") not in LOOPBACK_HOSTS:
             return f"{host!r} is no loopback name; start the sandbox with --host to serve other names"
+        return None
+
+    def _foreign(self, request: Request) -> str:
+        host = request.headers.get("host", "")
+        if (problem := self.foreign_host(request)) is not None:
+            return problem
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return "requests from other web sites are refused"

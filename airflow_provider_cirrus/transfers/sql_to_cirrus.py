@@ -58,6 +58,8 @@ class SqlToCirrusOperator(SendOperator):
     :param sql_conn_id: connection of the database, of any type whose hook is a ``DbApiHook``
     :param parameters: values for the placeholders of the database's driver, a list or a dict; they are passed to the
         driver, and never become part of the query's text
+    :param hook_params: arguments of the database's hook, as common-sql's operators take them
+    :param database: another database than the connection's (templated)
     :param on_empty: what the task does where the query returns no rows at all: ``skip``, ``succeed`` (with a summary
         of zeros) or ``fail``; a shard without a row of its own succeeds
     :param template: as in :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, like all that follow
@@ -75,6 +77,8 @@ class SqlToCirrusOperator(SendOperator):
         "sql_conn_id",
         "parameters",
         "on_empty",
+        "hook_params",
+        "database",
         *SEND_FIELDS,
     )
     # No template_ext: it would make a file name of every text that ends so, and texts are what is sent here.
@@ -91,6 +95,8 @@ class SqlToCirrusOperator(SendOperator):
         sql_conn_id: str,
         parameters: Any = None,
         on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
+        hook_params: Mapping[str, Any] | None = None,
+        database: str | None = None,
         template: str | None = None,
         language: str | None = None,
         header: Any = None,
@@ -126,6 +132,8 @@ class SqlToCirrusOperator(SendOperator):
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
         self.on_empty = on_empty
+        self.hook_params = hook_params
+        self.database = database
         with self._checking():
             self._keep_options()
             self._check_query(only_literals=True)
@@ -204,6 +212,10 @@ class SqlToCirrusOperator(SendOperator):
                 f"is of type {type(self.parameters).__name__}.",
                 hint="Give a list or a dict; one that is templated as a whole needs render_template_as_native_obj.",
             )
+        if known(self.hook_params) and not isinstance(self.hook_params, Mapping | None):
+            raise InvalidInput("hook_params", f"is of type {type(self.hook_params).__name__}.", hint="Give a dict.")
+        if known(self.database) and not isinstance(self.database, str | None):
+            raise InvalidInput("database", f"is of type {type(self.database).__name__}.", hint="Give its name.")
         if known(self.on_empty):
             check_on_empty(self.on_empty)
 
@@ -219,13 +231,18 @@ class SqlToCirrusOperator(SendOperator):
         connection = self.hook.get_connection(self.sql_conn_id)
         where = f"leads to a connection of type {connection.conn_type!r}"
         try:
-            hook = connection.get_hook()  # type: ignore[no-untyped-call]
+            hook = connection.get_hook(hook_params=dict(self.hook_params or {}))  # type: ignore[no-untyped-call]
+        except TypeError as error:
+            raise InvalidInput("hook_params", f"are not taken by the hook: {error}.") from error
         except (AirflowException, ImportError) as error:
             raise InvalidInput(
                 "sql_conn_id", f"{where}, whose hook cannot be had: {error}.", hint="Install the provider of that type."
             ) from error
         if not isinstance(hook, DbApiHook):
             raise InvalidInput("sql_conn_id", f"{where}.", hint="Give that of a database with a DbApiHook.")
+        if self.database:
+            # As common-sql's own operators do: hooks differ in what they call it.
+            hook.database = hook.schema = self.database
         return hook.get_conn()
 
 

@@ -70,6 +70,8 @@ OPERATORS: list[tuple[type[BaseOperator], dict[str, Any], dict[str, Any]]] = [
             "sql": "SELECT phone FROM people;",
             "sql_conn_id": "shop",
             "parameters": {"a": 1},
+            "hook_params": {},
+            "database": None,
             "columns": {"to": "phone"},
             "report": Path("report.csv"),
         },

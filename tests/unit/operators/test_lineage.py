@@ -7,7 +7,7 @@ import pytest
 from airflow.providers.openlineage.extractors import base as extractors
 
 from airflow_provider_cirrus.operators.campaign import CampaignOperator
-from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
+from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator, UploadMediaOperator
 from airflow_provider_cirrus.operators.lineage import dataset_of
 
 
@@ -40,5 +40,7 @@ def test_openlineage_sees_audience_and_report() -> None:
     assert names(at_the_end.outputs) == [("s3://shop", "r.jsonl")]
     few = SendTemplateOperator(task_id="few", template="t", language="en", to="+447700900123")
     assert extractors.DefaultExtractor(few).extract().inputs == []
+    upload = UploadMediaOperator(task_id="upload", path="s3://conn@shop/menu.pdf")
+    assert names(extractors.DefaultExtractor(upload).extract().inputs) == [("s3://shop", "menu.pdf")]
     campaign = CampaignOperator(task_id="campaign", template="t", language="en", audience_file="/srv/c.csv")
     assert names(extractors.DefaultExtractor(campaign).extract().inputs) == [("file", "/srv/c.csv")]
