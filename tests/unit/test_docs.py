@@ -19,16 +19,6 @@ pytestmark = pytest.mark.source
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-# What snippets take for granted, beside what they import themselves.
-TAKEN_FOR_GRANTED = """
-from airflow.sdk import DAG
-from airflow_provider_cirrus import *
-from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
-from airflow_provider_cirrus.operators.campaign import CampaignOperator
-from airflow_provider_cirrus.operators.cirrus import *
-from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
-"""
 LINKING = [*PAGES, *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY"))]
 
 # What stands in a fence or between backticks is no link.
@@ -123,7 +113,6 @@ def test_what_a_page_shows_can_be_run(
     compiled = compile("\n" * line + code.replace("http://127.0.0.1:8787", sandbox.base_url), str(page), "exec")
     if reason is None:
         names: dict[str, Any] = {"__name__": "snippet"}
-        exec(TAKEN_FOR_GRANTED, names)
         with DAG("snippet"):
             exec(compiled, names)
 
