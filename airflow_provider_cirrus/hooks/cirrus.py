@@ -196,12 +196,12 @@ class CirrusHook(BaseHook):
         from airflow_provider_cirrus.api import media
         from airflow_provider_cirrus.delivery.storage import object_path
 
+        if path is None or not str(path).strip():
+            raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
         if not isinstance(path, str) and not hasattr(path, "__fspath__") and not hasattr(path, "protocol"):
             raise InvalidInput("path", f"is of type {type(path).__name__}.", hint="Give a local path, or a URI.")
         if not isinstance(filename, str | None):
             raise InvalidInput("filename", f"is of type {type(filename).__name__}, not a text.")
-        if not str(path).strip():
-            raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
         source = object_path(path)
         name = filename or source.name
         try:

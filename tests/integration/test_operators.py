@@ -189,3 +189,21 @@ def test_a_task_may_act_on_a_failure_and_the_run_stays_red(run_dag: RunDag, sand
     assert run.state == "failed"
     good = run_dag("cirrus_cases", "kept_red", {"to": ["447700900102"]})
     assert good.state == "success"
+
+
+def test_airflow_keeps_no_whole_number_among_rendered_fields(run_dag: RunDag, sandbox: Sandbox) -> None:
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.utils.session import create_session
+
+    assert run_dag("cirrus_cases", "mapped").state == "success"
+    assert run_dag("cirrus_cases", "conf_send", {"to": ["+447700900177", "+44 7700 900178"]}).state == "success"
+    with create_session() as session:
+        kept = session.query(RenderedTaskInstanceFields).filter(
+            RenderedTaskInstanceFields.dag_id.in_(["mapped", "conf_send"])
+        )
+        shown = {(one.task_id, one.map_index): json.dumps(one.rendered_fields) for one in kept}
+    assert {task_id for task_id, _ in shown} >= {"by_header", "by_recipient", "by_message", "send"}
+    # What another task is given is for that task to show.
+    ours = {key: text.replace(" ", "") for key, text in shown.items() if key[0] != "after"}
+    assert [key for key, text in ours.items() if "77009001" in text] == []
+    assert "+44******0177" in shown["send", -1]
