@@ -108,3 +108,17 @@ def test_a_database_that_fails_is_told() -> None:
     with pytest.raises(LedgerError, match="nothing was erased"):
         erase(engine, ANN)
     engine.dispose()
+
+
+def test_an_argentine_is_forgotten_in_either_spelling_and_a_brazilian_landline_is_not_a_mobile(engine: Engine) -> None:
+    for place, number in enumerate(("541123456789", "5491123456789", "551134567890", "5511934567890")):
+        send(engine, number, str(place))
+    assert erase(engine, "+54 9 11 2345 6789")["messages"] == 2
+    assert erase(engine, "+55 11 3456-7890")["messages"] == 1
+    assert erase(engine, "+55 11 93456-7890")["messages"] == 1
+
+
+def test_a_database_that_is_made_is_its_owners_alone(engine: Engine, tmp_path: Path) -> None:
+    send(engine, "447700900101", "1")
+    for path in tmp_path.glob("ledger.db*"):
+        assert path.stat().st_mode & 0o777 == 0o600

@@ -295,3 +295,34 @@ def test_message_keys_in_a_database_are_not_warned_of(
 def test_a_later_try_of_what_was_refused(value: Any, problem: str) -> None:
     with pytest.raises(InvalidInput, match=f"retry_rejected_after: .*{problem}"):
         task(Store(), retry_rejected_after=value).ledger()
+
+
+@pytest.mark.parametrize(
+    ("recipients", "shown"),
+    [
+        pytest.param(None, "447700900101", id="whole"),
+        pytest.param("masked", "+44******0101", id="masked"),
+        pytest.param("hash", "", id="hash"),
+    ],
+)
+@pytest.mark.parametrize("pushes", [True, False])
+def test_one_setting_governs_report_and_xcom_and_no_xcom_is_pushed_where_none_is_wanted(
+    recipients: str | None, shown: str, pushes: bool
+) -> None:
+    pushed: list[Any] = []
+    ti = SimpleNamespace(try_number=1, max_tries=2, dag_id="d", run_id="r", task_id="t", map_index=-1)
+    ti.xcom_push = lambda key, value: pushed.append(value)
+    report = None if recipients is None else {"recipients": recipients}
+    airflow_context: Any = {"ti": ti, "task": SimpleNamespace(do_xcom_push=pushes)}
+    made = TaskDelivery(CirrusHook(), airflow_context, 2, report=report)
+    result = DeliveryResult()
+    entry = Entry(Outcome.REJECTED, code=131026, reason="no user +447700900101")
+    result.add(MessageOutcome(0, b"k", "447700900101", entry))
+    with pytest.raises(AirflowFailException) as caught:
+        made.end(result)
+    assert "447700900101" not in str(caught.value)
+    assert len(pushed) == pushes
+    if pushes:
+        (outcome,) = pushed[0]["outcomes"]
+        assert (outcome["recipient"] == shown) is (recipients != "hash")
+        assert ("447700900101" in json.dumps(pushed)) is (recipients is None)

@@ -310,6 +310,32 @@ def test_object_storage(tmp_path: Path, ending: str) -> None:
     assert len(place.read_bytes()) == copy.stat().st_size
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('="******"&HYPERLINK("https://x.example")', id="stars-in-a-formula"),
+        pytest.param('+44******0101&HYPERLINK("https://x.example")', id="behind-a-mask"),
+        pytest.param("+44******0101\n=1+1", id="mask-and-line"),
+        pytest.param("\n=1+1", id="line-first"),
+        pytest.param("@SUM(A1)", id="at"),
+    ],
+)
+def test_nothing_that_a_spreadsheet_would_run_stands_in_csv(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "report.csv"
+    with ReportFile(path) as report:
+        report.write([line(0, reason=text), line(1, recipient=text), line(2, recipient="+44******0101")])
+    first, second, third = read(path)
+    assert first["reason"] == second["recipient"] == f"'{text}"
+    assert third["recipient"] == "+44******0101"
+
+
+def test_a_report_on_this_machine_is_its_owners_alone(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.csv", "c.parquet"):
+        with ReportFile(tmp_path / name) as report:
+            report.write([line(0)])
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
 def test_an_unknown_store_is_refused_when_opened() -> None:
     with pytest.raises(InvalidInput, match="report_path"):
         ReportFile("nowhere://bucket/report.csv").open()
