@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
+
+# Of the drivers: what OpenLineage's parser takes for no SQL.
+_PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?|(?<![:\w]):\w+")
 
 
 def dataset_of(path: Any) -> tuple[str, str]:
@@ -39,3 +43,28 @@ def lineage_of(reads: Iterable[Any], writes: Iterable[Any]) -> Any:
         return [Dataset(namespace=namespace, name=name) for namespace, name in map(dataset_of, paths)]
 
     return OperatorLineage(inputs=datasets(reads), outputs=datasets(writes))
+
+
+def tables_of(sql: str, hook: Any, conn_id: str, database: str | None) -> list[Any]:
+    """
+    Return the tables that a query reads, as far as the hook of its database can be asked; no query is sent.
+
+    :param hook: a ``DbApiHook``
+    :param conn_id: the connection that it is of
+    :return: OpenLineage's datasets
+    """
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    connection = hook.get_connection(conn_id)
+    try:
+        info = hook.get_openlineage_database_info(connection)
+        dialect = hook.get_openlineage_database_dialect(connection)
+    except (AttributeError, NotImplementedError):
+        return []
+    if info is None:
+        return []
+    parser = SQLParser(dialect=dialect, default_schema=hook.get_openlineage_default_schema())
+    found = parser.generate_openlineage_metadata_from_sql(
+        sql=_PLACEHOLDER.sub("NULL", sql), hook=hook, database_info=info, database=database, use_connection=False
+    )
+    return list(found.inputs)

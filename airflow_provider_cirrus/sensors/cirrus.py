@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition, conversation_id
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, is_true
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.hooks.delivery import fail
@@ -84,7 +84,13 @@ class ConversationSensor(BaseSensorOperator):
         self.stream = stream
         self.cirrus_conn_id = cirrus_conn_id
         self.deferrable = deferrable
-        self._check_literals()
+        try:
+            self._check_literals()
+        except InvalidInput as error:
+            if self.__dict__.get("_BaseOperator__from_mapped"):
+                # Of a mapped task it shows when the task runs, and then no retry would mend it.
+                raise AirflowFailException(str(error)) from error
+            raise
 
     def execute(self, context: Context) -> Any:
         """Wait; in deferrable mode after a first look, which may spare the triggerer the work."""

@@ -219,9 +219,20 @@ class SqlToCirrusOperator(SendOperator):
         if known(self.on_empty):
             check_on_empty(self.on_empty)
 
+    def get_openlineage_facets_on_start(self) -> Any:
+        """Return the tables that the query reads, and the report, for OpenLineage."""
+        from airflow_provider_cirrus.operators.lineage import tables_of
+
+        found = super().get_openlineage_facets_on_start()
+        hook = self._database_hook()
+        found.inputs = [*found.inputs, *tables_of(self.sql, hook, self.sql_conn_id, self.database)]
+        return found
+
     def _connect(self) -> Any:
         """Return a new connection to the database."""
+        return self._database_hook().get_conn()
 
+    def _database_hook(self) -> Any:
         try:
             from airflow.providers.common.sql.hooks.sql import DbApiHook
         except ImportError:
@@ -243,7 +254,7 @@ class SqlToCirrusOperator(SendOperator):
         if self.database:
             # As common-sql's own operators do: hooks differ in what they call it.
             hook.database = hook.schema = self.database
-        return hook.get_conn()
+        return hook
 
 
 def _is_file_name(value: Any) -> bool:

@@ -9,6 +9,7 @@ from airflow.providers.openlineage.extractors import base as extractors
 from airflow_provider_cirrus.operators.campaign import CampaignOperator
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator, UploadMediaOperator
 from airflow_provider_cirrus.operators.lineage import dataset_of
+from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,26 @@ def test_openlineage_sees_audience_and_report() -> None:
     assert names(extractors.DefaultExtractor(upload).extract().inputs) == [("s3://shop", "menu.pdf")]
     campaign = CampaignOperator(task_id="campaign", template="t", language="en", audience_file="/srv/c.csv")
     assert names(extractors.DefaultExtractor(campaign).extract().inputs) == [("file", "/srv/c.csv")]
+
+
+def test_openlineage_sees_the_tables_of_a_query(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", postgres.replace("postgresql+psycopg2", "postgres"))
+    given: dict[str, Any] = {"template": "t", "language": "en", "sql_conn_id": "shop", "report": "/srv/r.csv"}
+    send = SqlToCirrusOperator(
+        task_id="send", **given, sql="SELECT phone FROM crm.people JOIN orders USING (id) WHERE day = %s;"
+    )
+    found = extractors.DefaultExtractor(send).extract()
+    place = postgres.partition("@")[2].partition("/")[0]
+    assert sorted(names(found.inputs)) == [
+        (f"postgres://{place}", "postgres.crm.people"),
+        (f"postgres://{place}", "postgres.public.orders"),
+    ]
+    assert names(found.outputs) == [("file", "/srv/r.csv")]
+
+
+def test_a_database_that_openlineage_does_not_know_has_no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", "sqlite:////srv/shop.db")
+    send = SqlToCirrusOperator(
+        task_id="send", template="t", language="en", sql_conn_id="shop", sql="SELECT phone FROM people;"
+    )
+    assert extractors.DefaultExtractor(send).extract().outputs == []

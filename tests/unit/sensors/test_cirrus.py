@@ -85,6 +85,13 @@ def test_a_reply_that_is_neither_fails_when_the_dag_is_parsed() -> None:
         ConversationSensor(task_id="wait", object_id=1, reply="perhaps", status="Archive")
 
 
+def test_a_bad_value_in_expand_fails_for_good() -> None:
+    with DAG("d", schedule=None):
+        mapped = ConversationSensor.partial(task_id="wait", reply=True).expand(object_id=[5, ""])
+    with pytest.raises(AirflowFailException, match="is no id of a conversation"):
+        mapped.unmap({"reply": True, "object_id": ""})
+
+
 def test_the_timeout_ends_a_look_that_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
