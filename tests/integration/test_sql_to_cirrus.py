@@ -184,7 +184,9 @@ def test_a_query_that_breaks_off_midway_is_run_again_and_nobody_gets_two(
     shop("CREATE SEQUENCE tries")
     sql = (
         "SELECT 447700000000 + i / 90 * 100 + i % 90 AS phone, CASE WHEN i = 1400 THEN CASE WHEN nextval('tries') = 1 "
-        "THEN pg_terminate_backend(pg_backend_pid())::text ELSE 'x' END ELSE 'x' END AS name "
+        "THEN pg_terminate_backend(pg_backend_pid())::text ELSE 'x' END ELSE 'x' END AS name, "
+        # Long enough for answers to the first batch, on however busy a machine.
+        "pg_sleep(CASE WHEN i = 1399 THEN 3 ELSE 0 END)::text AS pause "
         "FROM generate_series(1, 1500) AS i"
     )
     run = run_dag("sql_cases", "sql_conf", {"sql": sql, "report": f"{tmp_path}/report.jsonl"})

@@ -47,7 +47,7 @@ def looks(sandbox: Sandbox, operation: str = "object") -> int:
 
 def keeps_looking(sandbox: Sandbox, operation: str = "object") -> None:
     here = looks(sandbox, operation)
-    until(lambda: looks(sandbox, operation) >= here + 2, 60, f"another look ({operation})")
+    until(lambda: looks(sandbox, operation) >= here + 2, 120, f"another look ({operation})")
 
 
 def triggerers(airflow: LocalAirflow) -> list[psutil.Process]:
@@ -110,7 +110,7 @@ def test_answers_start_a_dag_across_a_kill_of_the_triggerer(airflow: LocalAirflo
     airflow.wait_for_dag("on_answer")
     run_id = airflow.trigger("waiting")
     keeps_looking(sandbox, "objects")
-    until(lambda: sandbox.conversations, 60, "a conversation")
+    until(lambda: sandbox.conversations, 120, "a conversation")
     (talk,) = sandbox.conversations
 
     def heard() -> list[str]:
@@ -124,7 +124,7 @@ def test_answers_start_a_dag_across_a_kill_of_the_triggerer(airflow: LocalAirflo
 
     before = heard()
     sandbox.answer(talk["objectId"], "one")
-    until(lambda: heard()[len(before) :] == ["one"], 60, "the first answer")
+    until(lambda: heard()[len(before) :] == ["one"], 120, "the first answer")
     # By then the place is kept: six more looks last longer than it takes.
     for _ in range(3):
         keeps_looking(sandbox, "objects")
@@ -134,7 +134,7 @@ def test_answers_start_a_dag_across_a_kill_of_the_triggerer(airflow: LocalAirflo
     airflow.start_triggerer()
     until(lambda: len(heard()) > len(before) + 1, 120, "the second answer")
     sandbox.answer(talk["objectId"], "three")
-    until(lambda: len(heard()) > len(before) + 2, 60, "the third answer")
+    until(lambda: len(heard()) > len(before) + 2, 120, "the third answer")
     assert heard()[len(before) :] == ["one", "two, while nobody looked", "three"]
     assert airflow.wait_for_run("waiting", run_id) == "success"
     assert looks(sandbox, "send") == 1
