@@ -306,10 +306,11 @@ def holes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_connection_has_its_time_for_all_addresses_together(holes: str) -> None:
-    with CirrusClient("t", "s" * 22, base_url=holes, timeout=TIMEOUT, attempts=1) as cirrus:
+    with CirrusClient("t", "s" * 22, base_url=holes, timeout=3, attempts=1) as cirrus:
         start = time.monotonic()
         (result,) = cirrus.send([MESSAGE]).results
-        assert time.monotonic() - start < 2 * TIMEOUT
+        # Each of the three by itself would take as long.
+        assert time.monotonic() - start < 8
     assert result.outcome is Outcome.UNSENT
     assert "took too long to accept a connection" in str(result.reason)
 
