@@ -23,6 +23,9 @@ from scripts.lock import LINES, ROOT
 TESTS = ("tests/unit", "tests/integration", "-n", "3", "--dist", "loadgroup", "-m", "not source")
 
 
+_SUMMARY = re.compile(r"\b\d+ (passed|failed|skipped|errors?)\b.* in \d")
+
+
 def python_of(name: str) -> str:
     """Return the interpreter of a line's environment, made where it is missing."""
     group = LINES[name].group
@@ -51,7 +54,8 @@ def test(python: str, arguments: list[str]) -> tuple[bool, str]:
         assert running.stdout is not None
         for line in running.stdout:
             print(line, end="", flush=True)
-            last = line.strip() or last
+            # Airflow logs behind it, where a process of a test ends late.
+            last = line.strip() if _SUMMARY.search(line) else last
     return running.returncode == 0, re.sub(r"^=+ | =+$", "", last)
 
 
