@@ -210,6 +210,8 @@ def test_an_interrupted_send_may_have_arrived(monkeypatch: pytest.MonkeyPatch) -
         own.add_fault("latency", on="send", delay=10)
         monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", own.connection_uri)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # Whatever started these tests may ignore the signal, and a child would with it.
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         with subprocess.Popen([*command, *message], **pipes) as started:
             try:
                 deadline = time.monotonic() + 30
