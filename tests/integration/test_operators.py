@@ -203,11 +203,12 @@ def test_airflow_keeps_no_whole_number_among_rendered_fields(run_dag: RunDag, sa
         by_id = hasattr(RenderedTaskInstanceFields, "task_instance_id")
         names = {one.id: one for one in session.query(TaskInstance)} if by_id else {}
         rows = session.query(RenderedTaskInstanceFields).all()
-        kept = [(names.get(getattr(one, "task_instance_id", None), one), one) for one in rows]
+        # Of task instances that other tests have removed, nothing is asked.
+        kept = [(names.get(one.task_instance_id) if by_id else one, one) for one in rows]
         shown = {
             (whose.task_id, whose.map_index): json.dumps(one.rendered_fields)
             for whose, one in kept
-            if whose.dag_id in ("mapped", "conf_send")
+            if whose is not None and whose.dag_id in ("mapped", "conf_send")
         }
     assert {task_id for task_id, _ in shown} >= {"by_header", "by_recipient", "by_message", "send"}
     # What another task is given is for that task to show.
