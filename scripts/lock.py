@@ -61,7 +61,7 @@ def resolve(name: str, uv: str, directory: Path) -> list[str]:
     more = directory / "requirements.in"
     more.write_text("\n".join((*line.requirements, *TOOLS)))
     command = [uv, "pip", "compile", "pyproject.toml", str(more), "--all-extras", "--group", line.group]
-    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
     command += line.options
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -106,7 +106,7 @@ def _check_url(url: str) -> str:
         raise InvalidInput("host", f"{parts.scheme or 'no scheme'!r} is no https:// address.", hint=hint)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidInput("host", "holds more than host, port and path.", hint=hint)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise InvalidInput(
             "host",
             f"http://{host} would send the token in the clear.",
@@ -115,7 +115,8 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host, without a port, is this machine by its name or address."""
     if host == "localhost":
         return True
     try:

@@ -79,28 +79,33 @@ def _streams(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def is_this_machine(host: str) -> bool:
-    """Return whether a host, with a port or without, is the machine itself."""
-    name = host.partition("/")[0].lower()
-    return name.startswith(("127.", "localhost", "[::1]")) or name == "::1"
-
-
 def _base_url(connection: Connection) -> str | None:
+    # Late, as a DAG file imports this module, and needs no address.
+    from airflow_provider_cirrus.api.endpoint import is_loopback
+
     if not connection.host:
         return None
     host: str = connection.host.strip()
     if "://" not in host:
         # A connection URI holds the scheme as its path: cirrus://:token@127.0.0.1:8787/http
-        if not connection.schema and is_this_machine(host):
+        bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+        if not connection.schema and is_loopback(_name_in(bare)):
             raise InvalidInput(
                 "host",
                 f"{host!r} has no scheme.",
                 hint="Write http:// before it for a server of this machine without TLS, such as the sandbox, or "
                 "https://.",
             )
-        bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
         host = f"{connection.schema or 'https'}://{bare}"
     return _with_port(host, connection.port) if connection.port else host
+
+
+def _name_in(place: str) -> str:
+    """Return the host's name without port and path; nothing where it cannot be read, which the client refuses."""
+    try:
+        return urlsplit(f"//{place}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _with_port(url: str, port: int) -> str:

@@ -78,12 +78,13 @@ class CirrusOperator(BaseOperator):
     @contextmanager
     def _checking(self) -> Iterator[None]:
         """
-        Check what is written out: a slip fails the parse of the DAG file.
+        Check what is written out, the last thing in making an operator: a slip fails the parse of the DAG file.
 
         Of a mapped task it shows when the task runs, and then no retry would mend it.
         """
         try:
             yield
+            self._is_made = True
         except InvalidInput as error:
             if self.__dict__.get("_BaseOperator__from_mapped"):
                 raise AirflowFailException(f"{error} Nothing was sent.") from error

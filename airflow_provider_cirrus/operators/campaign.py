@@ -156,7 +156,6 @@ class CampaignOperator(CirrusOperator):
             self.rules = at_the_edge(Rules, rules, "rules")
             self.delivery = at_the_edge(Delivery, delivery, "delivery")
             self._check_literals()
-        self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Hand the campaign over; return what became of the rows of its file."""

@@ -302,7 +302,6 @@ class ValidateContactOperator(CirrusOperator):
         with self._checking():
             self.opt_in = plain_without_functions(opt_in, "opt_in")
             self._check_literals()
-        self._is_made = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, or take the answer that was given before."""

@@ -56,18 +56,8 @@ class SendOperator(CirrusOperator):
     )
 
     hidden_fields: ClassVar[Sequence[str]] = ("authentication_code", "rules")
-    text_fields: ClassVar[Sequence[str]] = (
-        "template",
-        "language",
-        "header",
-        "body",
-        "buttons",
-        "components",
-        "authentication_code",
-        "object_data",
-        "message_key",
-        "messages",
-    )
+    # All that makes the message, and what names it.
+    text_fields: ClassVar[Sequence[str]] = (*SEND_FIELDS[: SEND_FIELDS.index("schedule")], "message_key", "messages")
 
     template: str | None
     language: str | None
@@ -137,7 +127,6 @@ class SendOperator(CirrusOperator):
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
         from airflow_provider_cirrus.delivery.audience.messages import check_common
 
-        self._is_made = True
         literal = {name: value for name, value in self._message().items() if value is not None and is_literal(value)}
         if needs_template:
             literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}

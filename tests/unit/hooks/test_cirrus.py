@@ -45,6 +45,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
         pytest.param({"host": "::1", "port": 8787, "schema": "http"}, "http://[::1]:8787", id="ipv6"),
         pytest.param({"host": "[::1]", "port": 8787, "schema": "http"}, "http://[::1]:8787", id="ipv6-in-brackets"),
         pytest.param({"host": "http://[::1]", "port": 8787}, "http://[::1]:8787", id="ipv6-with-a-scheme"),
+        pytest.param({"host": "localhost.shop.example"}, "https://localhost.shop.example", id="only-begins-so"),
         pytest.param({"host": "[2001:db8::1]"}, "https://[2001:db8::1]", id="ipv6-elsewhere"),
     ],
 )
@@ -78,6 +79,7 @@ def test_a_stream_is_found_by_name_or_id(connection: Any, streams: Any, stream: 
         pytest.param({"extra": {"streams": {"a": 5}}}, "a", "no JSON object", id="streams-no-text"),
         pytest.param({"host": "http://cirrus.example.com"}, None, "in the clear", id="plain-http"),
         pytest.param({"host": "127.0.0.1", "port": 8787}, None, "has no scheme.*http://", id="this-machine"),
+        pytest.param({"host": "[::1"}, None, "host: is no address", id="half-an-address"),
         pytest.param({"host": "https://gw:8443", "port": 443}, None, "port: 443 is another", id="two-ports"),
         pytest.param(
             {"extra": {"stream_id": MAIN, "streams": {"customer-support-emea": SUPPORT}}},
