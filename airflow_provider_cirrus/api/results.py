@@ -12,22 +12,68 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from airflow_provider_cirrus.api.errors import CirrusError
 
 
-class Outcome(StrEnum):
-    """What became of one message; every message ends in exactly one of these."""
+class Sent(StrEnum):
+    """Whether a message with an outcome left, as far as can be known."""
 
-    ACCEPTED = "accepted"  #: Cirrus took it and gave an id
-    REJECTED = "rejected"  #: refused for good, with the reason
-    SUPPRESSED = "suppressed"  #: a rule of ours held it back
-    DUPLICATE = "duplicate"  #: the same message stands in the audience twice; sent once
-    UNKNOWN = "unknown"  #: it may or may not have been sent; never repeated by itself
-    UNSENT = "unsent"  #: certainly not sent; a later try may
+    YES = "yes"
+    NO = "no"
+    MAYBE = "maybe"
+
+
+class Outcome(StrEnum):
+    """
+    What became of one message; every message ends in exactly one of these.
+
+    All that tell outcomes apart go by what stands beside each here.
+
+    :ivar letter: by which ledgers store it; never given anew
+    :ivar sent: whether it was sent
+    :ivar is_answered: whether Cirrus itself has said so: then nothing that is known later overrules it
+    :ivar fails: whether it counts against ``max_failed``
+    :ivar told_by: what its messages are counted by in a result's last line: ``rule``, ``code`` or nothing
+    """
+
+    letter: str
+    sent: Sent
+    is_answered: bool
+    fails: bool
+    told_by: str
+
+    def __new__(
+        cls,
+        value: str,
+        letter: str = "",
+        sent: Sent = Sent.NO,
+        is_answered: bool = False,
+        fails: bool = False,
+        told_by: str = "",
+    ) -> Self:
+        """Make an outcome of its name and what is known of it."""
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.letter, made.sent, made.is_answered, made.fails = letter, sent, is_answered, fails
+        made.told_by = told_by
+        return made
+
+    #: Cirrus took it and gave an id
+    ACCEPTED = "accepted", "a", Sent.YES, True
+    #: refused for good, with the reason
+    REJECTED = "rejected", "r", Sent.NO, True, True, "code"
+    #: a rule of ours held it back
+    SUPPRESSED = "suppressed", "s", Sent.NO, False, False, "rule"
+    #: the same message stands in the audience twice; sent once
+    DUPLICATE = "duplicate", "d", Sent.NO
+    #: it may or may not have been sent; never repeated by itself
+    UNKNOWN = "unknown", "u", Sent.MAYBE, False, True
+    #: certainly not sent; a later try may
+    UNSENT = "unsent", "n", Sent.NO
 
 
 def _as_text(value: Any) -> Any:

@@ -65,6 +65,15 @@ def test_what_is_to_be_changed_is_there(what: str) -> None:
     assert files >= 3
 
 
+@pytest.mark.parametrize("what", sections())
+def test_what_is_usual_touches_three_files_at_most(what: str) -> None:
+    steps = re.split(r"^(?=\d\. )", sections()[what], flags=re.MULTILINE)
+    # "Where it is unusual: …"
+    usual = "".join(step for step in steps if not re.match(r"\d\. (Where|Tests:)", step))
+    modules = set(re.findall(r"`(airflow_provider_cirrus/[\w/]+\.py)`", usual))
+    assert 1 <= len(modules) <= 3
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", ".github/workflows/ci.yml", ".github/workflows/publish.yml"])
 def test_every_make_target_that_is_named_exists(page: str) -> None:
     named = set(re.findall(r"(?:^|`|run: )make ([a-z][\w.-]*)", (ROOT / page).read_text(), re.MULTILINE))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from airflow_provider_cirrus.api.results import Outcome
+
 
 class Verdict(StrEnum):
     """What the task does after a run."""
@@ -25,14 +27,13 @@ def verdict(
     :param deferred: how many of the unsent wait for the end of quiet hours
     :param was_stopped: the task was told to end: it did not read its audience to the end
     :param repeats_unknown: whether a retry sends again what may have been sent
-    :param allowed: how many may be rejected or unknown
+    :param allowed: how many may have an outcome that fails
     """
-    unsent = counts.get("unsent", 0)
-    unknown = counts.get("unknown", 0)
+    unsent, unknown = counts.get(Outcome.UNSENT, 0), counts.get(Outcome.UNKNOWN, 0)
     if was_stopped:
         return Verdict.RETRY
     if unsent:
         return Verdict.DEFER if unsent == deferred else Verdict.RETRY
-    if counts.get("rejected", 0) + unknown <= allowed:
+    if sum(counts.get(outcome, 0) for outcome in Outcome if outcome.fails) <= allowed:
         return Verdict.SUCCESS
     return Verdict.RETRY if unknown and repeats_unknown else Verdict.FAIL

@@ -441,8 +441,8 @@ def _constant(value: str) -> Any:
     return sa.literal_column(f"'{value}'")
 
 
-_ACCEPTED, _REJECTED = _constant(Outcome.ACCEPTED.value), _constant(Outcome.REJECTED.value)
-_UNKNOWN, _UNSENT = _constant(Outcome.UNKNOWN.value), _constant(Outcome.UNSENT.value)
+_ACCEPTED, _UNKNOWN, _UNSENT = (_constant(one.value) for one in (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.UNSENT))
+_ANSWERED = [_constant(one.value) for one in Outcome if one.is_answered]
 
 
 def _forward(there: Any, new: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -452,11 +452,11 @@ def _forward(there: Any, new: Any) -> tuple[Any, Mapping[str, Any]]:
     What is known stays known. What somebody else has taken meanwhile changes by what is known alone. And what an
     earlier try may have sent does not become unsent as this try has not sent it.
     """
-    is_known = new.state.in_([_ACCEPTED, _REJECTED])
+    is_known = new.state.in_(_ANSWERED)
     applies = sa.and_(
         sa.or_(there.owner == new.owner, is_known),
         sa.or_(there.state != _ACCEPTED, new.state == _ACCEPTED),
-        sa.or_(there.state != _REJECTED, is_known),
+        sa.or_(there.state.not_in(_ANSWERED), is_known),
     )
     stays_open = sa.and_(new.state == _UNSENT, there.was_unknown == sa.literal_column("1"))
     reason: Any = sa.literal_column(f"'{_MAY_HAVE_BEEN_SENT}'")

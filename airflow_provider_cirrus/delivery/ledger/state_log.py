@@ -12,14 +12,7 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, KEY_BYTES, Entry
 from airflow_provider_cirrus.delivery.ledger.marks import FORMAT, incomplete, unknown_format
 
-LETTER = {
-    Outcome.ACCEPTED: "a",
-    Outcome.REJECTED: "r",
-    Outcome.SUPPRESSED: "s",
-    Outcome.DUPLICATE: "d",
-    Outcome.UNKNOWN: "u",
-    Outcome.UNSENT: "n",
-}
+LETTER = {outcome: outcome.letter for outcome in Outcome}
 OUTCOME = {letter: outcome for outcome, letter in LETTER.items()}
 
 # Hashes and ids hardly shrink.

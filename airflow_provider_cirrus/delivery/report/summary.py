@@ -20,7 +20,7 @@ _SHOWN = 10
 # Reasons in a result, which Airflow keeps for ever.
 _KEPT_REASONS = 20
 # What keeps a task from being a success.
-_BAD = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNSENT)
+_BAD = (*(outcome for outcome in Outcome if outcome.fails), Outcome.UNSENT)
 
 
 def summary(delivery: DeliveryResult, show: Callable[[str], str] = str) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def in_words(delivery: DeliveryResult, *, with_kinds: bool = False) -> str:
 def _kinds(delivery: DeliveryResult, outcome: str) -> list[str]:
     counts: dict[str, int] = {}
     for reason in delivery.reasons:
-        if reason.outcome == outcome and outcome in (Outcome.SUPPRESSED, Outcome.REJECTED):
-            if outcome == Outcome.SUPPRESSED:
+        if reason.outcome == outcome and reason.outcome.told_by:
+            if reason.outcome.told_by == "rule":
                 kind = reason.text.partition(":")[0]
             else:
                 kind = "no code" if reason.code is None else f"code {reason.code}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
-from airflow_provider_cirrus.api.results import Outcome
+from airflow_provider_cirrus.api.results import Outcome, Sent
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
@@ -31,7 +31,7 @@ _SEPARATORS = re.compile(r"[\s.()\-]+")
 # What leaves now may be on its way for so long, and must not arrive in a quiet hour.
 _MINUTES_ON_ITS_WAY = 1
 # A key's place under a cap is given back with these: it was certainly not sent.
-_NOT_SENT = (Outcome.UNSENT, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.DUPLICATE)
+_NOT_SENT = tuple(outcome for outcome in Outcome if outcome.sent is Sent.NO)
 
 
 def everybody_is_allowed(digits: str) -> None:
