@@ -11,24 +11,31 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
-from airflow_provider_cirrus.delivery.sql.store import insert_or_ignore, make_table
+from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore
+from airflow_provider_cirrus.delivery.sql.store import make_table
 
 _notices = sa.Table(
     "cirrus_notices",
     sa.MetaData(),
     sa.Column("key", sa.CHAR(32), primary_key=True),
+    # 0 where it was given back.
     sa.Column("at", sa.Float(53), nullable=False),
+    # Later than the others: an earlier version leaves it empty.
+    sa.Column("held", sa.Integer),
     mysql_engine="InnoDB",
     mysql_charset="utf8mb4",
 )
+
+
+_T = TypeVar("_T")
 
 
 def dedupe_name(parts: Sequence[Any]) -> str:
@@ -36,25 +43,56 @@ def dedupe_name(parts: Sequence[Any]) -> str:
     return hashlib.blake2b(json.dumps(parts, ensure_ascii=False).encode(), digest_size=16).hexdigest()
 
 
+class Claim(NamedTuple):
+    """
+    A notice that may be sent, or was.
+
+    :ivar at: Unix seconds
+    :ivar held_back: how many of the same kind were not sent since the one before it
+    """
+
+    at: float
+    held_back: int = 0
+
+
+_NEVER = Claim(0.0)
+
+
 class AlertDedupe(Protocol):
     """Remembers when a notice was last claimed; of those who claim one at the same time, one gets it."""
 
-    def claim(self, key: str, window: float) -> float | None:
+    def claim(self, key: str, window: float) -> Claim | None:
         """
         Claim a notice before it is sent.
 
         :param key: of :func:`dedupe_name`
         :param window: seconds for which a claim holds
-        :return: the time of the claim, Unix seconds; None where another one holds
+        :return: None where another one holds, which then counts this one as held back
         :raises LedgerError: it cannot be known; without knowing, nothing may be sent
         """
 
-    def release(self, key: str, claimed: float) -> None:
+    def release(self, key: str, claim: Claim) -> None:
         """
-        Give a claim back: the notice was certainly not sent, so the next one may be.
+        Give a claim back: the notice was certainly not sent, so the next one may be, and tells of this one, too.
 
-        :param claimed: what :meth:`claim` returned
+        :param claim: what :meth:`claim` returned
         :raises LedgerError: it is not given back
+        """
+
+    def end(self, key: str) -> Claim | None:
+        """
+        Forget a notice, as what it told of is over; of those who do at the same time, one is told.
+
+        :return: the last one, with how many were held back after it; None where none was sent
+        :raises LedgerError: it cannot be known
+        """
+
+    def restore(self, key: str, claim: Claim) -> None:
+        """
+        Take :meth:`end` back: nobody was told of it.
+
+        :param claim: what :meth:`end` returned
+        :raises LedgerError: it is not taken back
         """
 
     def close(self) -> None:
@@ -87,32 +125,51 @@ class FileAlertDedupe:
                 hint="Remove it, or give the notifier a ledger_conn_id.",
             )
 
-    def claim(self, key: str, window: float) -> float | None:
+    def claim(self, key: str, window: float) -> Claim | None:
         """Claim a notice; see :meth:`AlertDedupe.claim`."""
-        claimed: float | None = self._locked(key, lambda file: self._take(file, window))
-        return claimed
 
-    def release(self, key: str, claimed: float) -> None:
+        def take(file: int) -> Claim | None:
+            now, before = self._clock(), _read(file)
+            if _holds(before, now, window):
+                _write(file, before._replace(held_back=before.held_back + 1))
+                return None
+            _write(file, Claim(now))
+            return Claim(now, before.held_back)
+
+        return self._locked(key, take)
+
+    def release(self, key: str, claim: Claim) -> None:
         """Give a claim back; see :meth:`AlertDedupe.release`."""
 
         def forget(file: int) -> None:
-            if _read(file) == claimed:
-                os.ftruncate(file, 0)
+            if (found := _read(file)).at == claim.at:
+                _write(file, _given_back(found, claim))
 
         self._locked(key, forget)
+
+    def end(self, key: str) -> Claim | None:
+        """Forget a notice; see :meth:`AlertDedupe.end`."""
+
+        def forget(file: int) -> Claim | None:
+            found = _read(file)
+            os.ftruncate(file, 0)
+            return found if found.at else None
+
+        return self._locked(key, forget)
+
+    def restore(self, key: str, claim: Claim) -> None:
+        """Take :meth:`end` back; see :meth:`AlertDedupe.restore`."""
+
+        def write(file: int) -> None:
+            if not _read(file).at:
+                _write(file, claim)
+
+        self._locked(key, write)
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def _take(self, file: int, window: float) -> float | None:
-        now, before = self._clock(), _read(file)
-        if before is not None and now - window < before <= now + window:
-            return None
-        os.ftruncate(file, 0)
-        os.pwrite(file, repr(now).encode(), 0)
-        return now
-
-    def _locked(self, key: str, work: Callable[[int], Any]) -> Any:
+    def _locked(self, key: str, work: Callable[[int], _T]) -> _T:
         """Do it while no other process can; the file itself is never removed, as somebody may wait for its lock."""
         try:
             file = os.open(self._folder / key, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -145,37 +202,77 @@ class SqlAlertDedupe:
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
+        self._insert = insert_or_ignore(_notices, engine.dialect.name)
         try:
             self._open()
         except SQLAlchemyError as error:
             raise _failed(error) from error
 
-    def claim(self, key: str, window: float) -> float | None:
+    def claim(self, key: str, window: float) -> Claim | None:
         """Claim a notice; see :meth:`AlertDedupe.claim`."""
         now = self._clock()
-        at = _notices.c.at
-        first = insert_or_ignore(_notices, self._engine.dialect.name)
-        # A claim from further ahead than a window is that of a clock that was wrong; it must not hold for years.
-        over = sa.or_(at <= now - window, at > now + window)
-        again = sa.update(_notices).where(_notices.c.key == key, over).values(at=now)
-        # First a write, so that SQLite never has to turn a read lock into a write lock. Whoever finds the row in
-        # another's transaction waits for its end, and then for a window.
-        took = self._write(first.values(key=key, at=now), again)
-        return now if took else None
 
-    def release(self, key: str, claimed: float) -> None:
+        def take(connection: Connection) -> Claim | None:
+            before = None
+            while before is None:
+                # First a write, so that SQLite never has to turn a read lock into a write lock.
+                if connection.execute(self._insert.values(key=key, at=now, held=0)).rowcount == 1:
+                    return Claim(now)
+                # None where somebody has just ended it.
+                before = self._locked(connection, key)
+            if _holds(before, now, window):
+                self._update(connection, key, before._replace(held_back=before.held_back + 1))
+                return None
+            self._update(connection, key, Claim(now))
+            return Claim(now, before.held_back)
+
+        return self._transaction(take)
+
+    def release(self, key: str, claim: Claim) -> None:
         """Give a claim back; see :meth:`AlertDedupe.release`."""
-        self._write(sa.delete(_notices).where(_notices.c.key == key, _notices.c.at == claimed))
+
+        def forget(connection: Connection) -> None:
+            found = self._locked(connection, key)
+            if found is not None and found.at == claim.at:
+                self._update(connection, key, _given_back(found, claim))
+
+        self._transaction(forget)
+
+    def end(self, key: str) -> Claim | None:
+        """Forget a notice; see :meth:`AlertDedupe.end`."""
+
+        def forget(connection: Connection) -> Claim | None:
+            found = self._locked(connection, key)
+            connection.execute(sa.delete(_notices).where(_notices.c.key == key))
+            return found if found is not None and found.at else None
+
+        return self._transaction(forget)
+
+    def restore(self, key: str, claim: Claim) -> None:
+        """Take :meth:`end` back; see :meth:`AlertDedupe.restore`."""
+        insert = self._insert.values(key=key, at=claim.at, held=claim.held_back)
+        self._transaction(lambda connection: connection.execute(insert))
 
     def close(self) -> None:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def _write(self, *statements: Any) -> bool:
-        """Execute statements in one transaction until one of them changes a row; return whether one did."""
+    def _locked(self, connection: Connection, key: str) -> Claim | None:
+        """Return what is known of a notice; its row is this transaction's until it ends."""
+        # Whoever comes second waits here, and sees what the first has written. SQLite locks by a write.
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.update(_notices).where(_notices.c.key == key).values(key=key))
+        query = sa.select(_notices.c.at, _notices.c.held).where(_notices.c.key == key).with_for_update()
+        row = connection.execute(query).first()
+        return None if row is None else Claim(row.at, row.held or 0)
+
+    def _update(self, connection: Connection, key: str, claim: Claim) -> None:
+        connection.execute(sa.update(_notices).where(_notices.c.key == key).values(at=claim.at, held=claim.held_back))
+
+    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
         try:
             with self._engine.begin() as connection:
-                return any(connection.execute(statement).rowcount == 1 for statement in statements)
+                return work(connection)
         except SQLAlchemyError as error:
             raise _failed(error) from error
 
@@ -194,12 +291,28 @@ def default_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"airflow-cirrus-{os.geteuid()}"
 
 
-def _read(file: int) -> float | None:
+def _holds(before: Claim, now: float, window: float) -> bool:
+    # A claim from further ahead than a window is that of a clock that was wrong; it must not hold for years.
+    return now - window < before.at <= now + window
+
+
+def _given_back(found: Claim, claim: Claim) -> Claim:
+    """Return what is known of a notice that was not sent: it counts as held back, as do those before it."""
+    return Claim(0.0, claim.held_back + 1 + found.held_back)
+
+
+def _read(file: int) -> Claim:
+    at, _, held = os.pread(file, 64, 0).decode("ascii", "replace").partition(" ")
     try:
-        return float(os.pread(file, 64, 0))
+        return Claim(float(at), int(held or 0))
     except ValueError:
         # Empty, or cut off while it was written: whoever wrote it has not sent yet.
-        return None
+        return _NEVER
+
+
+def _write(file: int, claim: Claim) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"{claim.at!r} {claim.held_back}".encode(), 0)
 
 
 def _failed(error: SQLAlchemyError) -> LedgerError:

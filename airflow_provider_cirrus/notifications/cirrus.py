@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseNotifier
@@ -23,8 +24,15 @@ from airflow_provider_cirrus.delivery.options import (
 )
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.notifications.recipients import good_and_wrong, numbers_in
-from airflow_provider_cirrus.notifications.rules import check_rules, rules_with
-from airflow_provider_cirrus.notifications.window import AlertWindow, deliver_in_window, memory_of
+from airflow_provider_cirrus.notifications.rules import check_rules, engines_of, rules_with
+from airflow_provider_cirrus.notifications.window import (
+    AlertWindow,
+    RecoveryWindow,
+    check_window,
+    dag_id_of,
+    deliver_in_window,
+    memory_of,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.api.models import Message
+    from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
 
@@ -67,7 +76,8 @@ class CirrusNotifier(BaseNotifier):
     2,000, a body's parameter at ``max_parameter_length``, and all of them together at 800, or at
     ``max_parameter_length`` where that is more.
 
-    All parameters but ``dedupe_window``, ``max_parameter_length`` and ``timeout`` are templated.
+    All parameters but ``dedupe_window``, ``max_parameter_length`` and ``timeout`` are templated. Beside what the
+    context holds, templates know ``held_back``: how many notices the window has held back since the last one.
 
     :param template: name of the template, as the console shows it
     :param language: its language code, such as ``en`` or ``pt_BR``
@@ -82,6 +92,8 @@ class CirrusNotifier(BaseNotifier):
         as the numbers of the people on call, and ``suppression``; the others need an audience
     :param dedupe_window: send one message in this time, and none for what else happens in it; None: one each time
     :param dedupe_key: what shares a window, beside template, recipients and stream; None: the DAG
+    :param recovery_of: the template of a notice with a ``dedupe_window`` that this one is the end of: it is sent only
+        where that one was, to the same people and with the same ``dedupe_key``, and opens its window again
     :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: of them ``ledger_conn_id``,
         the connection of a database that remembers the window for all workers; None: the Cirrus connection's own, or
         files on this machine, for the processes of the same user
@@ -107,9 +119,12 @@ class CirrusNotifier(BaseNotifier):
         "rules",
         "delivery",
         "dedupe_key",
+        "recovery_of",
         "stream",
         "cirrus_conn_id",
     )
+    # Of a copy that is rendered: renders anew what tells how many notices were held back.
+    _render_count: Callable[[int], None] | None = None
 
     def __init__(
         self,
@@ -127,6 +142,7 @@ class CirrusNotifier(BaseNotifier):
         delivery: Delivery | Mapping[str, Any] | None = None,
         dedupe_window: timedelta | None = None,
         dedupe_key: str | None = None,
+        recovery_of: str | None = None,
         max_parameter_length: int = MAX_PARAMETER_LENGTH,
         timeout: float = _TIMEOUT,
         stream: str | None = None,
@@ -148,6 +164,7 @@ class CirrusNotifier(BaseNotifier):
         self.delivery = at_the_edge(Delivery, delivery, "delivery")
         self.dedupe_window = dedupe_window
         self.dedupe_key = dedupe_key
+        self.recovery_of = recovery_of
         self.max_parameter_length = max_parameter_length
         self.timeout = timeout
         self.stream = stream
@@ -173,9 +190,19 @@ class CirrusNotifier(BaseNotifier):
         # Under dag.test(), a DAG's callback gets the serialised DAG, which has no environment.
         dag = context.get("dag")
         env = jinja_env or self.get_template_env(dag=dag if hasattr(dag, "get_template_env") else None)
-        for name in self.template_fields:
-            # Airflow 2.11 would leave the source of what renders to nothing, and it would be sent.
-            setattr(self, name, self.render_template(getattr(self, name), context, env))
+        given = {name: getattr(self, name) for name in self.template_fields}
+
+        def render(names: Iterable[str], held_back: int) -> None:
+            # An environment of its own: the context is shared with others, who look nothing up in it either.
+            counting = env.overlay()
+            counting.globals = {**env.globals, "held_back": held_back}
+            for name in names:
+                # Airflow 2.11 would leave the source of what renders to nothing, and it would be sent.
+                setattr(self, name, self.render_template(given[name], context, counting))
+
+        render(given, 0)
+        # How many is known once the window is claimed, and the window goes by what was rendered.
+        self._render_count = partial(render, [name for name in _RENDERED_TO_TEXT if "held_back" in repr(given[name])])
 
     def notify(self, context: Context) -> None:
         """
@@ -192,7 +219,8 @@ class CirrusNotifier(BaseNotifier):
         if messages:
             client = hook.make_client(is_checked=True, attempts=1, deadline=deadline)
             with client, closing(self._window(context, hook, messages)) as window:
-                result = deliver_in_window(messages, client, window, deadline)
+                counting = partial(self._with_count, messages)
+                result = deliver_in_window(messages, client, window, deadline, counting)
         self._say(messages, result, wrong)
 
     async def async_notify(self, context: Context) -> None:
@@ -201,18 +229,22 @@ class CirrusNotifier(BaseNotifier):
 
         :param context: where it happened
         """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
         deadline = time.monotonic() + self.timeout
         hook = self._hook
         self._check_delivery()
         allowlist = await hook.aallowlist()
-        rules, connect = await self._aconnect()
+        rules = self._rules(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
+        connect = await engines_of(rules)
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
         messages, wrong = await asyncio.to_thread(self._messages, rules, allowlist, connect)
         result = None
         if messages:
             client = await hook.amake_client(is_checked=True, attempts=1, deadline=deadline)
             with client, closing(await self._awindow(context, messages)) as window:
-                result = await asyncio.to_thread(deliver_in_window, messages, client, window, deadline)
+                counting = partial(self._with_count, messages)
+                result = await asyncio.to_thread(deliver_in_window, messages, client, window, deadline, counting)
         self._say(messages, result, wrong)
 
     def _update_context(self, context: Context) -> Context:
@@ -228,24 +260,14 @@ class CirrusNotifier(BaseNotifier):
         refuse_others(delivery, ("ledger_conn_id",), "delivery", "has no effect on a notice.", "Leave it out.")
         return delivery
 
-    @property
-    def _ledger_conn_id(self) -> str | None:
-        return self._check_delivery().ledger_conn_id
-
     def _check_options(self) -> None:
         from airflow_provider_cirrus.api.text import BODY_LIMIT
 
-        length, window = self.max_parameter_length, self.dedupe_window
+        length = self.max_parameter_length
         time_span(self.timeout, "timeout")
         if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= BODY_LIMIT:
             raise InvalidInput("max_parameter_length", f"{length!r} is no whole number from 1 to {BODY_LIMIT}.")
-        if window is None and (self.dedupe_key is not None or self.delivery is not None):
-            name = "delivery" if self.dedupe_key is None else "dedupe_key"
-            raise InvalidInput(name, "has no effect without dedupe_window.", hint="Give both.")
-        if window is not None and not (isinstance(window, timedelta) and window > timedelta(0)):
-            raise InvalidInput(
-                "dedupe_window", f"{window!r} is no time above 0.", hint="Give one such as timedelta(minutes=10)."
-            )
+        check_window(self.dedupe_window, self.recovery_of, {"dedupe_key": self.dedupe_key, "delivery": self.delivery})
 
     def _check_literals(self) -> None:
         """Check what is written out in the DAG file; what is templated is checked when it is rendered."""
@@ -287,14 +309,11 @@ class CirrusNotifier(BaseNotifier):
         :param connect: returns the engine of a connection
         """
         from airflow_provider_cirrus.api.phone import account_of, mask
-        from airflow_provider_cirrus.delivery.audience.messages import read_messages
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
-        from airflow_provider_cirrus.notifications.texts import cleaned, masked
 
         numbers, wrong = good_and_wrong(self.to)
-        common = {**self._common(), **{name: from_text(getattr(self, name)) for name in _RENDERED_TO_TEXT}}
-        everybody = list(read_messages(to=numbers, common=cleaned(masked(common), self.max_parameter_length)))
+        everybody = self._messages_to(numbers)
         with Consent(rules.opt_in, rules.suppression, connect=connect) as consent:
             looks = Policy(allowlist, consent=consent).evaluate(everybody)
         found: dict[str, Message] = {}
@@ -308,49 +327,52 @@ class CirrusNotifier(BaseNotifier):
             self.log.warning(remark)
         return messages, wrong
 
-    async def _aconnect(self) -> tuple[Rules, Callable[[str], Engine]]:
-        """Return the rules, and what makes the engines of their lists; connections are looked up here."""
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+    def _messages_to(self, numbers: Sequence[Any]) -> list[Message]:
+        from airflow_provider_cirrus.delivery.audience.messages import read_messages
+        from airflow_provider_cirrus.notifications.texts import cleaned, masked
 
-        from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers
-        from airflow_provider_cirrus.delivery.rules.consent import OptIn, Suppression
-        from airflow_provider_cirrus.delivery.sql.store import engine_for
-        from airflow_provider_cirrus.hooks.connection import database_url
+        common = {**self._common(), **{name: from_text(getattr(self, name)) for name in _RENDERED_TO_TEXT}}
+        return list(read_messages(to=numbers, common=cleaned(masked(common), self.max_parameter_length)))
 
-        rules = self._rules(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
-        given = [] if rules.opt_in is None else [OptIn.of(rules.opt_in).numbers]
-        given += [] if rules.suppression is None else [one.numbers for one in Suppression.of(rules.suppression)]
-        ids = [one.conn_id for one in given if isinstance(one, SqlNumbers)]
-        connections = {conn_id: await get_async_connection(conn_id) for conn_id in ids}
-        return rules, lambda conn_id: engine_for(
-            database_url(connections[conn_id], "conn_id", may_be_relative=True), is_ours=False
-        )
+    def _with_count(self, messages: Sequence[Message], held_back: int) -> list[Message]:
+        """Return the messages as they are where some were held back before them."""
+        if self._render_count is not None:
+            self._render_count(held_back)
+        return self._messages_to([message.to for message in messages])
 
     def _window(self, context: Context, hook: CirrusHook, messages: Sequence[Message]) -> AlertWindow:
-        if self.dedupe_window is None:
+        if not self._remembers:
             return AlertWindow()
-        conn_id = hook.ledger_conn_id_or(self._ledger_conn_id)
+        conn_id = hook.ledger_conn_id_or(self._check_delivery().ledger_conn_id)
         connection = hook.get_connection(conn_id) if conn_id else None
-        return AlertWindow(memory_of(connection), self._key(context, messages), self.dedupe_window.total_seconds())
+        return self._window_in(memory_of(connection), context, messages)
 
     async def _awindow(self, context: Context, messages: Sequence[Message]) -> AlertWindow:
         from airflow.providers.common.compat.connection import get_async_connection
 
-        if self.dedupe_window is None:
+        if not self._remembers:
             return AlertWindow()
-        conn_id = await self._hook.aledger_conn_id_or(self._ledger_conn_id)
+        conn_id = await self._hook.aledger_conn_id_or(self._check_delivery().ledger_conn_id)
         connection = await get_async_connection(conn_id) if conn_id else None
-        memory = await asyncio.to_thread(memory_of, connection)
-        return AlertWindow(memory, self._key(context, messages), self.dedupe_window.total_seconds())
+        return self._window_in(await asyncio.to_thread(memory_of, connection), context, messages)
+
+    @property
+    def _remembers(self) -> bool:
+        return self.dedupe_window is not None or self.recovery_of is not None
+
+    def _window_in(self, memory: AlertDedupe, context: Context, messages: Sequence[Message]) -> AlertWindow:
+        if self.dedupe_window is not None:
+            return AlertWindow(memory, self._key(context, messages), self.dedupe_window.total_seconds())
+        return RecoveryWindow(memory, self._key(context, messages))
 
     def _key(self, context: Context, messages: Sequence[Message]) -> str:
         """Return the name of the window: who is told by which template, and of what."""
         from airflow_provider_cirrus.api.phone import account_of
         from airflow_provider_cirrus.delivery.alert_dedupe import dedupe_name
 
-        shared = _dag_id(context) if self.dedupe_key is None else str(self.dedupe_key)
+        shared = dag_id_of(context) if self.dedupe_key is None else str(self.dedupe_key)
         accounts = sorted(account_of(message.to) for message in messages)
-        return dedupe_name([shared, self.template, accounts, self.stream, self.cirrus_conn_id])
+        return dedupe_name([shared, self.recovery_of or self.template, accounts, self.stream, self.cirrus_conn_id])
 
     def _say(self, messages: Sequence[Message], result: DeliveryResult | None, wrong: Sequence[InvalidInput]) -> None:
         """Log what was accepted; raise for what was not, and for who could not be written to."""
@@ -358,7 +380,10 @@ class CirrusNotifier(BaseNotifier):
 
         problems = [str(error) for error in wrong]
         if messages and result is None:
-            self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
+            if self.recovery_of is None:
+                self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
+            else:
+                self.log.info("No notice is sent: none of %r was, or its end was told.", self.recovery_of)
         if result is not None:
             accepted = result.counts["accepted"]
             if bad := result.total - accepted:
@@ -370,12 +395,3 @@ class CirrusNotifier(BaseNotifier):
                 self.log.info("Notice %r: %d accepted.", self.template, accepted)
         if problems:
             raise AirflowException(" ".join(problems))
-
-
-def _dag_id(context: Context) -> str:
-    """Return the id of a context's DAG, or nothing where it has none."""
-    if (dag := context.get("dag")) is not None:
-        return str(dag.dag_id)
-    # A deadline alert has the run only, as plain JSON.
-    run = context.get("dag_run")
-    return str(run["dag_id"]) if isinstance(run, Mapping) else ""

@@ -17,7 +17,8 @@ from airflow_provider_cirrus.api.wire import encode_id
 from airflow_provider_cirrus.delivery.contact_checks.guard import DEFAULT_BUDGET, DEFAULT_MAX_AGE, SEND_INSTEAD
 from airflow_provider_cirrus.delivery.errors import ContactCheckRefused
 from airflow_provider_cirrus.delivery.ledger.base import person_of
-from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, insert_or_ignore, scope_of, upsert
+from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of
 
 _DAY = 86_400
 # Seconds to wait for another task that is asking for the same number, and between two looks.

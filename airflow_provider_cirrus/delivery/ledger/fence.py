@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
-from airflow_provider_cirrus.delivery.sql.store import MYSQL, insert_or_ignore, scope_of
+from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, scope_of
 
 #: One row for each task, a mapped one of each part. In the tables of an earlier version the scope of what it holds.
 runs = sa.Table(

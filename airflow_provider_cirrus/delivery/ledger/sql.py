@@ -16,16 +16,8 @@ from airflow_provider_cirrus.api.errors import LATER_CODES
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
-from airflow_provider_cirrus.delivery.sql.store import (
-    MYSQL,
-    SqlStore,
-    Tables,
-    chunks,
-    execute_many,
-    insert_or_ignore,
-    stored_key,
-    upsert,
-)
+from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, stored_key
 
 _INTENT = "intent"
 # Nobody knows yet, or ever will, whether it was sent.

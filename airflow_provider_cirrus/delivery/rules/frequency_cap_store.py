@@ -14,16 +14,8 @@ from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.sql.store import (
-    MYSQL,
-    SqlStore,
-    Tables,
-    chunks,
-    execute_many,
-    insert_or_ignore,
-    stored_key,
-    upsert,
-)
+from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, stored_key
 
 # Places that are deleted at once.
 _PART = 500

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -22,10 +20,8 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of, may_pass, store_error, was_rolled_back
 from airflow_provider_cirrus.delivery.sql.private import make_private
+from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore
 
-# SQLite before 3.32 takes no more in a statement.
-_PARAMETERS = 999
-_CHUNK = 500
 _TRIES = 8
 # Seconds that a transaction waits for the locks of others.
 _LOCK_WAIT = 30
@@ -45,9 +41,6 @@ _meta = sa.Table(
 )
 
 _T = TypeVar("_T")
-
-#: From the columns of the row that is there and of the new one: whether the new one counts, and what is set otherwise.
-Rule: TypeAlias = "Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]"
 
 
 def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
@@ -149,12 +142,12 @@ class Tables:
                 if found is None and create:
                     self._create(engine)
                     found = self._found_version(engine)
-                missing = self._missing_columns(engine) if found == self._version else []
+                missing = _missing_columns(engine, self._tables) if found == self._version else []
                 if missing and create:
                     with engine.begin() as connection:
                         for statement in missing:
                             connection.execute(sa.text(statement))
-                    missing = self._missing_columns(engine)
+                    missing = _missing_columns(engine, self._tables)
             except SQLAlchemyError as error:
                 trouble = error
                 if may_pass(error) and not was_rolled_back(error):
@@ -196,40 +189,46 @@ class Tables:
             found = connection.execute(sa.select(_meta.c.value).where(_meta.c.name == self._name)).scalar()
         return None if found is None else str(found)
 
-    def _missing_columns(self, engine: Engine) -> list[str]:
-        """Return the statements that add what came later; only columns that may be empty can have."""
-        inspector = sa.inspect(engine)
-        statements = []
-        for table in self._tables:
-            known = {column["name"] for column in inspector.get_columns(table.name)}
-            statements += [
-                f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
-                for column in table.columns
-                if column.nullable and column.name not in known
-            ]
-        return statements
+
+def _missing_columns(engine: Engine, tables: Sequence[sa.Table]) -> list[str]:
+    """Return the statements that add what came later; only columns that may be empty can have."""
+    inspector = sa.inspect(engine)
+    preparer = engine.dialect.identifier_preparer
+    statements = []
+    for table in tables:
+        known = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
+        statements += [
+            f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN "
+            f"{CreateColumn(column).compile(dialect=engine.dialect)}"
+            for column in table.columns
+            if column.nullable and column.name not in known
+        ]
+    return statements
 
 
 def make_table(engine: Engine, table: sa.Table, refuse: Callable[[SQLAlchemyError, str], Exception]) -> None:
     """
-    Make a table that has no format, where it is missing; others may be making it at the same moment.
+    Make a table that has no format, or add what came later to it; others may be doing so at the same moment.
 
     :param refuse: makes the error from the database's and from a hint with the DDL
     :raises SQLAlchemyError: the database does not answer
     :raises Exception: of ``refuse``: it is missing and cannot be made
     """
 
-    def is_there() -> bool:
-        return bool(sa.inspect(engine).has_table(table.name, schema=table.schema))
+    def missing() -> list[str]:
+        if sa.inspect(engine).has_table(table.name, schema=table.schema):
+            return _missing_columns(engine, [table])
+        return [str(CreateTable(table, if_not_exists=True).compile(dialect=engine.dialect)).strip()]
 
-    if is_there():
+    if not (statements := missing()):
         return
     try:
         with engine.begin() as connection:
-            connection.execute(CreateTable(table, if_not_exists=True))
+            for statement in statements:
+                connection.execute(sa.text(statement))
     except SQLAlchemyError as error:
-        if not is_there():
-            ddl = str(CreateTable(table).compile(dialect=engine.dialect)).strip()
+        if statements := missing():
+            ddl = ";\n".join(statements).replace("CREATE TABLE IF NOT EXISTS", "CREATE TABLE")
             raise refuse(error, f"Let somebody who may create tables run:\n{ddl};") from error
 
 
@@ -303,76 +302,6 @@ def stored_key(key: bytes, scope: str) -> str:
     :param scope: of :func:`scope_of`; empty where the key is the same for all runs and DAGs
     """
     return hashlib.blake2b(key, digest_size=16, key=scope.encode()).hexdigest()
-
-
-def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
-    """Return an INSERT that leaves a row alone whose primary key is there."""
-    if dialect_name in ("mysql", "mariadb"):
-        return mysql.insert(table).prefix_with("IGNORE")
-    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
-    return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
-
-
-def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = (), rule: Rule | None = None) -> Any:
-    """
-    Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs.
-
-    :param keep: columns that are left as they are there
-    :param rule: from the row that is there and the new one, whether it is overwritten, and what by where that is not
-        what the new one holds; without bound parameters. A column that the rule reads must come last in it
-    """
-    names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
-    if dialect_name in ("mysql", "mariadb"):
-        into = mysql.insert(table)
-        applies, values = _ruled(rule, table, into.inserted, names)
-        # It has no condition for the whole, and each column sees what those before it were set to.
-        if applies is not None:
-            values = {name: sa.case((applies, value), else_=table.c[name]) for name, value in values.items()}
-        return into.on_duplicate_key_update(list(values.items()))
-    made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
-    applies, values = _ruled(rule, table, made.excluded, names)
-    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values, where=applies)
-
-
-def _ruled(rule: Rule | None, table: sa.Table, new: Any, names: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    applies, changed = (None, {}) if rule is None else rule(table.c, new)
-    return applies, {**{name: new[name] for name in names if name not in changed}, **changed}
-
-
-def execute_many(connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> int:
-    """
-    Execute an INSERT once for each row.
-
-    :param statement: of :func:`insert_or_ignore` or :func:`upsert`, made once
-    :param rows: all with the same columns
-    :return: the number of rows that it touched, where the driver counts it: SQLite's does
-    """
-    if connection.dialect.name != "sqlite":
-        return int(connection.execute(statement, rows).rowcount)
-    # SQLAlchemy takes longer to hand a row over than SQLite to write it; here no type needs a conversion. Many rows
-    # in one statement, as after each statement the interpreter is somebody else's for a while.
-    before, one, after, names = _as_text(statement, tuple(rows[0]))
-    most = _PARAMETERS // len(names)
-    touched = 0
-    for start in range(0, len(rows), most):
-        part = rows[start : start + most]
-        many = f"{before}{', '.join([one] * len(part))}{after}"
-        touched += connection.exec_driver_sql(many, tuple(row[name] for row in part for name in names)).rowcount
-    return touched
-
-
-@lru_cache(maxsize=64)
-def _as_text(statement: Any, columns: tuple[str, ...]) -> tuple[str, str, str, list[str]]:
-    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=columns)
-    # Constants of the statement stand between the question marks; none holds a bracket.
-    before, one, after = re.split(r"(?<=VALUES )(\([^()]*\))", str(compiled), maxsplit=1)
-    return before, one, after, list(compiled.positiontup)
-
-
-def chunks(keys: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield the keys in parts of which a statement can name all."""
-    for start in range(0, len(keys), _CHUNK):
-        yield keys[start : start + _CHUNK]
 
 
 def _dialect(dialect_name: str) -> Any:

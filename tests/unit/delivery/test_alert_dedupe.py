@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import sqlalchemy as sa
@@ -63,13 +64,13 @@ def uri(tmp_path: Path) -> str:
 
 
 def test_a_claim_holds_for_its_window_and_for_its_key(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
-    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) == (clock.now, ANY)
     assert opened().claim(KEY, 600) is None
-    assert opened().claim(OTHER, 600) == clock.now
+    assert opened().claim(OTHER, 600) == (clock.now, 0)
     clock.now += 599
     assert opened().claim(KEY, 600) is None
     clock.now += 1
-    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) == (clock.now, ANY)
     assert opened().claim(KEY, 600) is None
 
 
@@ -78,7 +79,7 @@ def test_what_was_given_back_may_be_claimed_again(opened: Callable[[], AlertDedu
     assert first is not None
     opened().release(KEY, first)
     clock.now += 1
-    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) == (clock.now, ANY)
     opened().release(KEY, first)
     assert opened().claim(KEY, 600) is None, "somebody else's claim was given back"
 
@@ -87,13 +88,79 @@ def test_a_clock_that_was_wrong_does_not_hold_for_years(opened: Callable[[], Ale
     clock.now += 1e9
     opened().claim(KEY, 600)
     clock.now -= 1e9
-    assert opened().claim(KEY, 600) == clock.now
+    assert opened().claim(KEY, 600) == (clock.now, ANY)
 
 
 def test_of_many_threads_one_gets_it(opened: Callable[[], AlertDedupe]) -> None:
     with ThreadPoolExecutor(16) as pool:
         claims = list(pool.map(lambda _: opened().claim(KEY, 600), range(48)))
     assert sum(claim is not None for claim in claims) == 1
+
+
+def test_the_next_claim_says_how_many_were_held_back(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
+    assert opened().claim(KEY, 600) == (clock.now, 0)
+    for _ in range(3):
+        assert opened().claim(KEY, 600) is None
+    clock.now += 600
+    assert opened().claim(KEY, 600) == (clock.now, 3)
+    clock.now += 600
+    assert opened().claim(KEY, 600) == (clock.now, 0)
+
+
+def test_what_was_given_back_counts_as_held_back(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
+    opened().claim(KEY, 600)
+    opened().claim(KEY, 600)
+    clock.now += 600
+    failed = opened().claim(KEY, 600)
+    assert failed == (clock.now, 1)
+    opened().claim(KEY, 600)
+    opened().release(KEY, failed)
+    assert opened().claim(KEY, 600) == (clock.now, 3)
+
+
+def test_what_is_over_is_told_once_and_begins_anew(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
+    assert opened().end(KEY) is None
+    first = opened().claim(KEY, 600)
+    opened().claim(KEY, 600)
+    assert first is not None
+    assert opened().end(KEY) == (first.at, 1)
+    assert opened().end(KEY) is None
+    assert opened().claim(KEY, 600) == (clock.now, 0)
+
+
+def test_what_was_not_told_to_be_over_is_not(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
+    opened().claim(KEY, 600)
+    ended = opened().end(KEY)
+    assert ended is not None
+    opened().restore(KEY, ended)
+    assert opened().claim(KEY, 600) is None
+    assert opened().end(KEY) == (clock.now, 1)
+    # Another one was sent meanwhile.
+    clock.now += 1
+    opened().claim(KEY, 600)
+    opened().restore(KEY, ended)
+    assert opened().end(KEY) == (clock.now, 0)
+
+
+def test_what_was_given_back_was_never_told_and_is_not_over(opened: Callable[[], AlertDedupe]) -> None:
+    claim = opened().claim(KEY, 600)
+    assert claim is not None
+    opened().release(KEY, claim)
+    assert opened().end(KEY) is None
+
+
+def test_of_many_threads_one_tells_that_it_is_over(opened: Callable[[], AlertDedupe]) -> None:
+    opened().claim(KEY, 600)
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda _: opened().end(KEY), range(24)))
+    assert sum(end is not None for end in ends) == 1
+
+
+def test_of_many_threads_each_is_counted(opened: Callable[[], AlertDedupe], clock: Clock) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: opened().claim(KEY, 600), range(25)))
+    clock.now += 600
+    assert opened().claim(KEY, 600) == (clock.now, 24)
 
 
 @pytest.mark.parametrize("kind", ["files", "sql"])

@@ -89,6 +89,8 @@ def test_the_tables_that_are_made_are_those_that_are_stored(stored: Engine, tmp_
     FrequencyCapStore.beside(opened(new))
     CheckStore(new)
     SqlAlertDedupe(new)
+    # Opening it adds what came later.
+    SqlAlertDedupe(stored)
     assert tables(new) == tables(stored)
     new.dispose()
 
@@ -126,6 +128,9 @@ def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:
 
 def test_a_stored_window_is_open_no_more(stored: Engine) -> None:
     assert SqlAlertDedupe(stored).claim("window", 4e9) is None
+    again = SqlAlertDedupe(stored).claim("window", 1)
+    assert again is not None
+    assert again.held_back == 1
 
 
 def test_a_person_is_erased_from_what_is_stored(stored: Engine) -> None:

@@ -89,6 +89,9 @@ def texts(sandbox: Sandbox, kind: str = "body") -> list[list[str]]:
         pytest.param({"dedupe_window": 10}, "is no time above 0", id="window-no-time"),
         pytest.param({"dedupe_window": timedelta(0)}, "is no time above 0", id="window-nothing"),
         pytest.param({"dedupe_key": "x"}, "no effect without dedupe_window", id="key-alone"),
+        pytest.param(
+            {"recovery_of": "x", "dedupe_window": timedelta(1)}, "dedupe_window: does not go with", id="end-in-a-window"
+        ),
         pytest.param({"delivery": {"ledger_conn_id": "x"}}, "delivery: has no effect", id="ledger-alone"),
         pytest.param({"rules": {"opt_in": ["nobody"]}}, r"opt_in\[0\]: ", id="opt-in"),
         pytest.param(
@@ -408,6 +411,76 @@ def test_a_window_lets_one_message_pass(send: Any, windowed: dict[str, Any], cir
     for what in ("first", "second", "third"):
         send(notifier, context(what=what))
     assert texts(cirrus_default) == [["first"]]
+
+
+@both_ways
+def test_the_next_notice_tells_how_many_were_held_back(
+    send: Any, windowed: dict[str, Any], cirrus_default: Sandbox
+) -> None:
+    words = ["{{ what }}", "{% if held_back %}and {{ held_back }} more{% else %}alone{% endif %}"]
+    cirrus_default.add_fault(name="refused")
+    notifier = CirrusNotifier(**windowed, body=words)
+    with pytest.raises(AirflowException):
+        send(notifier, context(what="zeroth"))
+    send(notifier, context(what="first"))
+    send(notifier, context(what="second"))
+    ended = CirrusNotifier(**{**windowed, "dedupe_window": timedelta(microseconds=1)}, body=words)
+    send(ended, context(what="third"))
+    assert texts(cirrus_default)[-2:] == [["first", "and 1 more"], ["third", "and 1 more"]]
+
+
+def test_what_is_not_deduplicated_has_held_nothing_back(cirrus_default: Sandbox) -> None:
+    call(CirrusNotifier(**GOOD, body=["{{ held_back }}"]), context())
+    assert texts(cirrus_default) == [["0"]]
+
+
+@pytest.fixture
+def recovery(windowed: dict[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in windowed.items() if name not in ("template", "dedupe_window")}
+    return {**rest, "template": "task_recovered", "recovery_of": "{{ 'task_failed' }}", "body": ["{{ held_back }}"]}
+
+
+@both_ways
+def test_an_end_is_told_once_and_only_of_what_was_told(
+    send: Any, windowed: dict[str, Any], recovery: dict[str, Any], cirrus_default: Sandbox
+) -> None:
+    over = CirrusNotifier(**recovery)
+    send(over, context())
+    assert cirrus_default.messages == []
+    for _ in range(3):
+        send(CirrusNotifier(**windowed), context())
+    send(over, context("bank"))
+    send(over, context())
+    send(over, context())
+    # The window is open again.
+    send(CirrusNotifier(**windowed), context())
+    assert [message["template"] for message in cirrus_default.messages] == [
+        "task_failed",
+        "task_recovered",
+        "task_failed",
+    ]
+    assert texts(cirrus_default) == [["2"]]
+
+
+def test_an_end_that_could_not_be_told_is_told_later(
+    windowed: dict[str, Any], recovery: dict[str, Any], cirrus_default: Sandbox
+) -> None:
+    call(CirrusNotifier(**windowed), context())
+    cirrus_default.add_fault(name="unauthorized")
+    with pytest.raises(AirflowException):
+        call(CirrusNotifier(**recovery), context())
+    call(CirrusNotifier(**recovery), context())
+    assert [message["template"] for message in cirrus_default.messages] == ["task_failed", "task_recovered"]
+
+
+def test_a_notice_that_never_left_has_no_end(
+    windowed: dict[str, Any], recovery: dict[str, Any], cirrus_default: Sandbox
+) -> None:
+    cirrus_default.add_fault(name="unauthorized")
+    with pytest.raises(AirflowException):
+        call(CirrusNotifier(**windowed), context())
+    call(CirrusNotifier(**recovery), context())
+    assert cirrus_default.messages == []
 
 
 def test_a_window_ends(windowed: dict[str, Any], cirrus_default: Sandbox) -> None:

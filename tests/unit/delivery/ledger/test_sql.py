@@ -23,7 +23,8 @@ from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSupersede
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, _ledger, ddl
 from airflow_provider_cirrus.delivery.sql import store as sql_store
-from airflow_provider_cirrus.delivery.sql.store import engine_for, insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.lines import POSTGRES_DRIVERS
 
 SENT = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 2, 1_700_000_000.25)
