@@ -189,7 +189,8 @@ def deliver(
 
 def _report_file(report: Report, rules: Rules) -> ReportFile:
     recipients: Any = report.recipients or "full"
-    return ReportFile(report.path, recipients=recipients, consent_records=rules.opt_in is not None)
+    if_exists: Any = report.if_exists or "resume"
+    return ReportFile(report.path, recipients=recipients, consent_records=rules.opt_in is not None, if_exists=if_exists)
 
 
 class _Opening:

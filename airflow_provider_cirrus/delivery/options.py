@@ -21,6 +21,7 @@ Options = TypeVar("Options", "Rules", "Delivery", "Report", Columns)
 
 _MODES = ("at_most_once", "at_least_once")
 _RECIPIENTS = ("full", "masked", "hash")
+_IF_EXISTS = ("resume", "replace", "fail")
 _DAY = 86_400.0
 
 
@@ -217,10 +218,14 @@ class Report:
 
     :ivar path: local path or URI, ending in .jsonl, .csv or .parquet
     :ivar recipients: numbers in it: ``full``, ``masked`` or ``hash``
+    :ivar if_exists: what becomes of a report that is there before the first try of a run: with ``resume``, the usual
+        one, it is replaced once the new one is complete, or has more to say; with ``replace`` it is removed at the
+        beginning; with ``fail`` nothing is sent. Later tries always resume
     """
 
     path: Any = None
     recipients: Literal["full", "masked", "hash"] | str | None = None
+    if_exists: Literal["resume", "replace", "fail"] | str | None = None
 
     def check(self) -> None:
         """
@@ -230,6 +235,8 @@ class Report:
         """
         if self.recipients is not None and is_literal(self.recipients):
             _one_of("report", "recipients", self.recipients, _RECIPIENTS)
+        if self.if_exists is not None and is_literal(self.if_exists):
+            _one_of("report", "if_exists", self.if_exists, _IF_EXISTS)
         if isinstance(self.path, str) and self.path and is_literal(self.path):
             from airflow_provider_cirrus.delivery.report.destination import format_of
 

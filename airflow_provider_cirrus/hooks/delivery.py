@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from threading import Event
@@ -78,7 +78,9 @@ class TaskDelivery:
     @cached_property
     def said_report(self) -> Report:
         """The report."""
-        return options_of(Report, self.report, "report")
+        report = options_of(Report, self.report, "report")
+        # What a later try finds is that of an earlier one.
+        return report if self._is_first else replace(report, if_exists=None)
 
     @property
     def _subject(self) -> str:
@@ -92,8 +94,11 @@ class TaskDelivery:
     def not_before(self) -> float:
         """Unix seconds before which no schedule may lie."""
         # A later try may find past what an earlier one sent in time: there, the machine looks at each message.
-        is_first = self.context["ti"].try_number == 1 and not self.is_resumed
-        return time.time() if is_first else 0.0
+        return time.time() if self._is_first else 0.0
+
+    @property
+    def _is_first(self) -> bool:
+        return self.context["ti"].try_number == 1 and not self.is_resumed
 
     def check(self) -> None:
         """

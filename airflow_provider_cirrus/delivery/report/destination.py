@@ -45,8 +45,18 @@ class ReportDestination(Protocol):
     uri: str
     growing_at: str | None
 
-    def open(self) -> IO[bytes]:
-        """Return a file to write the report to."""
+    def exists(self) -> bool:
+        """Return whether a report is there."""
+
+    def remove(self) -> None:
+        """Remove the report that is there, if any."""
+
+    def open(self, *, must_be_new: bool = False) -> IO[bytes]:
+        """
+        Return a file to write the report to.
+
+        :param must_be_new: raise FileExistsError where somebody has begun one at the same moment, if that can be told
+        """
 
     def publish(self, *, partial: bool) -> None:
         """Put what was written, and closed, in its place; what is partial never replaces something longer."""
@@ -76,14 +86,25 @@ class _Local:
         self.uri = f"file://{self._path}"
         self.growing_at: str | None = None
 
-    def open(self) -> IO[bytes]:
+    def exists(self) -> bool:
+        return os.path.exists(self._path)
+
+    def remove(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def open(self, *, must_be_new: bool = False) -> IO[bytes]:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         if os.path.isdir(self._path):
             raise IsADirectoryError(None, "it is a folder")
         if not self._whole:
             # Exclusive: of two tries at once, one gets the name and the other goes beside it.
-            with contextlib.suppress(FileExistsError):
+            try:
                 file: IO[bytes] = create_private(self._path)
+            except FileExistsError:
+                if must_be_new:
+                    raise
+            else:
                 self.growing_at = self._path
                 return file
         # Removed, not truncated: a superseded try may live on as an orphan, and writes to what it has open.
@@ -122,7 +143,16 @@ class _Stored:
         self.uri = str(path)
         self.growing_at: str | None = None
 
-    def open(self) -> IO[bytes]:
+    def exists(self) -> bool:
+        self._reach()
+        return bool(self._fs.exists(self._path))
+
+    def remove(self) -> None:
+        self._reach()
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path)
+
+    def _reach(self) -> None:
         try:
             path = object_path(self._given)
             self._fs, self._path = path.fs, path.path
@@ -132,6 +162,9 @@ class _Stored:
                 f"{self.uri} cannot be reached: {error}.",
                 hint="Is the provider of that store installed?",
             ) from error
+
+    def open(self, *, must_be_new: bool = False) -> IO[bytes]:
+        self._reach()
         self._part = f"{self._path}.part"
         # A store refuses only when the first part arrives, long after messages left: so it is asked now.
         self._fs.pipe_file(self._part, b"")

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 
 Recipients: TypeAlias = Literal["full", "masked", "hash"]
+IfExists: TypeAlias = Literal["resume", "replace", "fail"]
 
 # Lines encoded at once: bounds the memory of a caller that hands over all that its ledger remembers.
 _CHUNK = 2_000
@@ -51,16 +52,26 @@ class ReportFile:
     :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
     :param consent_records: show the record of each recipient's opt-in, in :data:`PROOF_FIELDS`
+    :param if_exists: what to do when it is opened and a report is there: ``resume`` leaves that one until this one is
+        closed; ``replace`` removes it; ``fail`` raises
     :raises InvalidInput: another ending, or another way to write recipients
     """
 
-    def __init__(self, path: Any, *, recipients: Recipients = "full", consent_records: bool = False) -> None:
+    def __init__(
+        self,
+        path: Any,
+        *,
+        recipients: Recipients = "full",
+        consent_records: bool = False,
+        if_exists: IfExists = "resume",
+    ) -> None:
         if recipients not in _SHOW:
             raise InvalidInput("report.recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = format_of(path)
         self._place: ReportDestination = destination_of(path, whole=self._kind == "parquet")
         self._recipients = recipients
         self._proofs = consent_records
+        self._if_exists = if_exists
         self._lock = threading.Lock()
         self._format: Format | None = None
         self._failed = False
@@ -79,12 +90,20 @@ class ReportFile:
         """
         Open the report; before this nothing was written anywhere.
 
-        :raises InvalidInput: the place cannot be written, or pyarrow is missing
+        :raises InvalidInput: the place cannot be written, a report is there that must not be, or pyarrow is missing
         """
         if self._kind == "parquet":
             pyarrow_modules()
         try:
-            file = self._place.open()
+            if self._if_exists == "fail" and self._place.exists():
+                raise InvalidInput(
+                    "report.if_exists",
+                    f"is fail, and there is a report already: {self.uri}.",
+                    hint="Nothing was sent. Put the run into its path ({{ run_id }}), or move the old one away.",
+                )
+            if self._if_exists == "replace":
+                self._place.remove()
+            file = self._place.open(must_be_new=self._if_exists == "fail")
             fields = ALL_FIELDS if self._proofs else FIELDS
             self._format = (
                 ParquetFormat(file, fields) if self._kind == "parquet" else TextFormat(file, self._kind, fields)

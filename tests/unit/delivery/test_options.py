@@ -126,6 +126,7 @@ def test_what_is_none_is_refused(kind: Any, value: Any, problem: str) -> None:
         pytest.param(Delivery(mode="exactly_once"), "delivery.mode: 'exactly_once' is unknown", id="mode"),
         pytest.param(Delivery(dry_run="perhaps"), "dry_run: 'perhaps' is neither true nor false", id="switch"),
         pytest.param(Delivery(shards=2), "shard: and shards go together", id="shards"),
+        pytest.param(Report("r.csv", if_exists="append"), "report.if_exists: 'append' is unknown", id="if-exists"),
         pytest.param(Report("r.csv", recipients="none"), "report.recipients: 'none' is unknown", id="recipients"),
         pytest.param(Rules(max_suppressed=-1), "max_suppressed: -1 is no count", id="max-suppressed"),
         pytest.param(Rules(quiet_hours={"start": "9"}), "quiet_hours: lacks 'end'", id="hours"),

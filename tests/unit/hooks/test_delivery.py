@@ -326,3 +326,24 @@ def test_one_setting_governs_report_and_xcom_and_no_xcom_is_pushed_where_none_is
         (outcome,) = pushed[0]["outcomes"]
         assert (outcome["recipient"] == shown) is (recipients != "hash")
         assert ("447700900101" in json.dumps(pushed)) is (recipients is None)
+
+
+@pytest.mark.parametrize(
+    ("try_number", "is_resumed", "expected"),
+    [
+        pytest.param(1, False, "fail", id="first"),
+        pytest.param(1, True, None, id="after-quiet-hours"),
+        pytest.param(2, False, None, id="retry"),
+    ],
+)
+def test_only_the_first_try_minds_a_report_that_is_there(
+    try_number: int, is_resumed: bool, expected: str | None
+) -> None:
+    found = TaskDelivery(
+        CirrusHook(),
+        context(None, try_number),
+        retries=2,
+        report={"path": "r.csv", "if_exists": "fail"},
+        is_resumed=is_resumed,
+    )
+    assert found.said_report.if_exists == expected

@@ -188,6 +188,33 @@ def test_an_incomplete_report_replaces_only_a_shorter_one(tmp_path: Path, ending
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_a_report_that_is_there_can_be_an_error(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"r.{ending}"
+    with ReportFile(path, if_exists="fail") as report:
+        report.write([line()])
+    before = path.read_bytes()
+    with pytest.raises(
+        InvalidInput, match=r"report.if_exists: is fail, and there is a report already.*Nothing was sent"
+    ):
+        ReportFile(path, if_exists="fail").open()
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_report_that_is_there_can_be_removed_at_the_beginning(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"r.{ending}"
+    with ReportFile(path) as report:
+        report.write([line(index) for index in range(50)])
+    new = ReportFile(path, if_exists="replace").open()
+    assert not path.exists() or path.stat().st_size < 200
+    new.write([line(index) for index in range(2)])
+    # Even where lines are missing: there is nothing that has more to say.
+    new.close(keep_partial=True)
+    assert [row["index"] for row in read(path)] == [0, 1]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_killed_and_resumed(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"report.{ending}"
     code = CHILD + "r = ReportFile(sys.argv[1]).open(); r.write(lines(0, 60)); print('on', flush=True); time.sleep(60)"
@@ -308,6 +335,14 @@ def test_object_storage(tmp_path: Path, ending: str) -> None:
         assert [found.name for found in place.parent.iterdir()] == [place.name]
     cut_off(place, 1)
     assert len(place.read_bytes()) == copy.stat().st_size
+    with pytest.raises(InvalidInput, match="report already"):
+        ReportFile(place, if_exists="fail").open()
+    assert len(place.read_bytes()) == copy.stat().st_size
+    with ReportFile(place, if_exists="replace") as report:
+        assert not place.exists() or not place.read_bytes()
+        report.write([line()])
+    copy.write_bytes(place.read_bytes())
+    assert len(list(read(copy))) == 1
 
 
 @pytest.mark.parametrize(
