@@ -34,6 +34,8 @@ class SimulatedCirrus:
         self.down_until = -1.0
         self._ids = 0
         self.people: Counter[str] = Counter()
+        #: What was refused last of each message: when, by which code, and whose it was.
+        self.refused: dict[bytes, tuple[float, int, Task]] = {}
 
     def request(self, task: Task, messages: Sequence[Message], answer: Callable[[SendResult], None]) -> None:
         """Take a request on its way; ``answer`` is called with what it comes to, whether or not anybody is there."""
@@ -72,6 +74,8 @@ class SimulatedCirrus:
         entries: list[dict[str, object]] = []
         for message in messages:
             failed = None
+            key = key_of(message, STREAM)
+            world.codec.sent_again(world, task, key)
             if message.to.endswith(BAD_ENDING):
                 failed = "(#131026) not a WhatsApp user"
             elif message.template.language == UNTRANSLATED:
@@ -79,13 +83,15 @@ class SimulatedCirrus:
                 world.struck("untranslated")
             elif world.strikes("throttled_recipient", 2):
                 failed = "(#130429) too fast"
+            elif world.codec.retry_rejected_after is not None and world.strikes("refused_for_a_time", 40):
+                failed = "(#131049) not now"
             elif world.strikes("account_locked", 1):
                 failed = "(#131031) account locked"
             if failed:
+                self.refused[key] = (world.now, int(failed[2:8]), task)
                 entries.append({"recipient": message.to, "status": 400, "failed": failed})
                 continue
             self._ids += 1
-            key = key_of(message, STREAM)
             self.accepted.append((world.now, key, f"m{self._ids}", task))
             self.people[account_of(message.to)] += 1
             world.log("cirrus accepts %s", key.hex()[:8])

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
+from airflow_provider_cirrus.api.errors import LATER_CODES, Disposition, disposition
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.ledger import (
@@ -27,6 +28,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+from tests.simulation.cirrus import BAD_ENDING
 from tests.simulation.store import Killed, Shelf, SimulatedStore
 from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World, pool
 
@@ -248,6 +250,9 @@ class SqlAloneCodec(TaskStateCodec):
         return list(ledger.load())
 
 
+REFUSED_FOR_GOOD = next(at for at, message in enumerate(pool()) if message.to.endswith(BAD_ENDING))
+
+
 class SqlCodec(Codec):
     """
     The ledger in a database, shared by several tasks: two DAGs with message_keys and a frequency cap, or the mapped
@@ -273,21 +278,25 @@ class SqlCodec(Codec):
             self.spread = 120.0
             # People are the same in all worlds, and what they got in one does not count in another.
             FrequencyCapStore(self._engine).purge(before=1e12)
+        elif not self._is_mapped and choices.below(4):
+            self.retry_rejected_after = choices.of([2.0, 20.0, 90.0])
+            self.spread = 120.0
         return [
             Task(None, {"repeat_unknown": choices.below(12) == 11}, self.audience(world), number=number)
             for number in range(2 + choices.below(2))
         ]
 
     def message(self, world: World, at: int) -> Message:
-        message = super().message(world, at)
-        if self._is_mapped or world.choices.below(2):
+        # Some who are refused for good, beside those who are for a time.
+        message = super().message(world, REFUSED_FOR_GOOD if self.retry_rejected_after and at == 4 else at)
+        if self._is_mapped or (self.retry_rejected_after is None and world.choices.below(2)):
             return message
         return message.to_another(message.to, message.template, message_key=f"{self._name}-{at}")
 
     def audience(self, world: World) -> list[tuple[int, Any]]:
         # Few people, so that the tasks want the same.
         size = 1 + world.choices.below(10)
-        people = 5 if self._cap is not None else 12
+        people = 12 if self._cap is None and self.retry_rejected_after is None else 5
         return list(enumerate(self.message(world, world.choices.below(people)) for _ in range(size)))
 
     def name_of(self, task: Task, key: bytes) -> Any:
@@ -320,6 +329,17 @@ class SqlCodec(Codec):
         if self._cap is None:
             return Rules(world)
         return Rules(world, cap=self._cap, slots=ledger.slots())
+
+    def sent_again(self, world: World, task: Task, key: bytes) -> None:
+        at, code, before = world.cirrus.refused.get(key, (0.0, 0, task))
+        anew = any(one.generation or one.options["repeat_unknown"] for one in world.tasks)
+        if before is task or not is_global(key) or anew or disposition(code) is Disposition.THROTTLE:
+            return
+        world.check(code in LATER_CODES, "what another task was refused with %d for good was sent again", code)
+        passed = world.now - at
+        wait = self.retry_rejected_after
+        world.check(wait is not None and passed >= wait - 1e-6, "tried again %.1f s after it was refused", passed)
+        world.struck("tried_later")
 
     def judge(self, world: World) -> None:
         if self._cap is not None and not any(task.generation for task in world.tasks):

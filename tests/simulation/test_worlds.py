@@ -18,6 +18,7 @@ from tests.simulation.zoo import ZOO
 # Faults that only some kinds of ledger meet, so that the others have another history from there on.
 UNLIKE = [fault for fault in FAULTS if fault.startswith("store_") or fault.endswith("_write")]
 UNLIKE += ["cleared_and_emptied", "stall", "orphan"]
+ONLY_SQL = {"refused_for_a_time"}
 ONLY_STATE = {"store_late", "store_twice", "untranslated", "refused_whole"}
 
 
@@ -33,7 +34,7 @@ def _quiet() -> Iterator[None]:
 def test_every_promise_is_kept_with_the_task_state_store(part: int) -> None:
     report = explore(TaskStateCodec, range(2000 * part, 2000 * (part + 1)))
     assert report.worlds == 2000
-    assert {fault for fault in FAULTS if not report.struck[fault]} == set(), "a fault that never strikes tries nothing"
+    assert {fault for fault in FAULTS if not report.struck[fault]} == ONLY_SQL, "what never strikes tries nothing"
     assert report.accepted > 5000
     assert report.refusals > 50
 
@@ -43,6 +44,7 @@ def test_every_promise_is_kept_with_a_database_that_tasks_share(part: int) -> No
     report = explore(SqlCodec, range(500 * part, 500 * (part + 1)))
     assert {fault for fault in FAULTS if not report.struck[fault]} <= ONLY_STATE | {"cleared_and_emptied"}
     assert report.refusals == 0, "a database remembers, whatever is cleared"
+    assert report.struck["tried_later"] > 5, "what was refused for a time is tried again by the next task"
 
 
 def test_every_promise_is_kept_by_shards_that_become_more_or_fewer() -> None:

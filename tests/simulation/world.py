@@ -47,6 +47,7 @@ FAULTS = (
     "server_error_after",
     "throttled",
     "throttled_recipient",
+    "refused_for_a_time",
     "unauthorized",
     "account_locked",
     "garbage",
@@ -177,7 +178,14 @@ class Process:
         cleared = task.max_tries != RETRIES
         audience = world.codec.identity(task)
         this_try = TaskTry(
-            task.try_number, task.max_tries, RETRIES, task.resend, task.resumed, audience, task.run_was_cleared
+            task.try_number,
+            task.max_tries,
+            RETRIES,
+            task.resend,
+            task.resumed,
+            audience,
+            task.run_was_cleared,
+            retry_rejected_after=world.codec.retry_rejected_after,
         )
         self.index = TempIndex()
         try:
@@ -733,6 +741,8 @@ class Codec:
     is_shared = False
     #: Seconds within which its tasks begin.
     spread = 5.0
+    #: Seconds after which what another task was refused for a time is tried again; None: never.
+    retry_rejected_after: float | None = None
 
     def tasks(self, world: World) -> list[Task]:
         """Return the tasks of a world."""
@@ -745,6 +755,9 @@ class Codec:
     def name_of(self, task: Task, key: bytes) -> Any:
         """Return what is to be sent once: a key, which means another message in another task unless it is shared."""
         return key
+
+    def sent_again(self, world: World, task: Task, key: bytes) -> None:
+        """Look whether a message may arrive that was refused before."""
 
     def judge(self, world: World) -> None:
         """Look whether the promises were kept that this kind of ledger makes beside the others."""

@@ -458,3 +458,17 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
             yield
 
     return both()
+
+
+@planted(SqlCodec)
+def what_was_refused_for_a_time_is_tried_at_once() -> Any:
+    def may_be_tried_again(self: Any, row: Any) -> bool:
+        is_refused = row.state == Outcome.REJECTED and row.code in sql.LATER_CODES
+        return self._retry_rejected_after is not None and is_refused and not self._is_own(row)
+
+    return patch.object(sql.SqlLedger, "_may_be_tried_again", may_be_tried_again)
+
+
+@planted(SqlCodec)
+def what_was_refused_for_good_is_tried_again() -> Any:
+    return patch.object(sql, "LATER_CODES", (131026, *sql.LATER_CODES))
