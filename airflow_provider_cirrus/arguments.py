@@ -46,7 +46,7 @@ def from_text(value: Any) -> Any:
     return value
 
 
-def allowance(most: Any, total: int, field: str = "max_failed") -> float:
+def allowance(limit: Any, total: int, field: str = "max_failed") -> float:
     """
     Return how many of ``total`` messages may end so: a count, or a ratio: a percentage, or a number with a point.
 
@@ -55,7 +55,7 @@ def allowance(most: Any, total: int, field: str = "max_failed") -> float:
     :raises InvalidInput: neither
     """
 
-    value = plain(most)
+    value = plain(limit)
     if isinstance(value, str):
         text = value.strip()
         try:
@@ -65,7 +65,7 @@ def allowance(most: Any, total: int, field: str = "max_failed") -> float:
             value = None
     is_ratio = isinstance(value, float) and 0 <= value <= 1
     if not is_ratio and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidInput(field, f"{most!r} is no count (int) and no ratio ('5%', or a float from 0 to 1).")
+        raise InvalidInput(field, f"{limit!r} is no count (int) and no ratio ('5%', or a float from 0 to 1).")
     return float(value * total if is_ratio else value)
 
 
@@ -82,7 +82,7 @@ def is_true(value: Any, field: str) -> bool:
     return said in _TRUE
 
 
-def whole(value: Any, field: str, least: int) -> int:
+def whole_number(value: Any, field: str, least: int) -> int:
     """
     Return a whole number that may be written as text, or as a float: JSON and native rendering make 80.0 of 80.
 

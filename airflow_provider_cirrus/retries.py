@@ -55,6 +55,6 @@ class CirrusRetryPolicy(RetryPolicy):
         return RetryDecision.retry(delay=timedelta(seconds=wait), reason=f"Cirrus asked to wait {wait:.0f} s")
 
 
-def policy_or_default(given: Any) -> Any:
+def policy_or_default(policy: Any) -> Any:
     """Return the task's own policy, or ours where Airflow knows policies, or None."""
-    return CirrusRetryPolicy() if given is None and RetryDecision is not None else given
+    return CirrusRetryPolicy() if policy is None and RetryDecision is not None else policy

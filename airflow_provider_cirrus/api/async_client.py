@@ -130,7 +130,7 @@ class AsyncCirrusClient:
         self._cuts = pager.cuts
         if pager.complaint:
             log.warning(pager.complaint)
-        return pager.found
+        return pager.conversations
 
     async def stream_availability(self) -> Any:
         """Read the stream's availability: a check of host, token and stream without side effect."""

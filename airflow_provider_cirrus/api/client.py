@@ -198,7 +198,7 @@ class CirrusClient:
         self._cuts = pager.cuts
         if pager.complaint:
             log.warning(pager.complaint)
-        return pager.found
+        return pager.conversations
 
     def stream_availability(self) -> Any:
         """

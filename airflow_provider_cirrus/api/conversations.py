@@ -254,7 +254,7 @@ class Pager:
         ends = [start - 1, *sorted(cut for cut in set(cuts) if start < cut < end), end + 1]
         # One second more at either end: were both shut out, what is of the cut itself would be in no span.
         self._open = [(left - bool(index), right) for index, (left, right) in enumerate(pairwise(ends))]
-        self._found: dict[str, Conversation] = {}
+        self._conversations: dict[str, Conversation] = {}
         self._leaves: list[tuple[int, int, int]] = []
         #: Seconds that hold more conversations than can be listed.
         self.crowded: set[int] = set()
@@ -275,7 +275,7 @@ class Pager:
         """
         listed = list(conversations)
         self.unreadable += unreadable
-        self._found.update((conversation.object_id, conversation) for conversation in listed)
+        self._conversations.update((conversation.object_id, conversation) for conversation in listed)
         if len(listed) + unreadable < MOST_LISTED:
             self._leaves.append((*self._asked, len(listed)))
             return
@@ -290,9 +290,9 @@ class Pager:
             self.crowded.add(start)
 
     @property
-    def found(self) -> list[Conversation]:
+    def conversations(self) -> list[Conversation]:
         """The conversations, each once."""
-        return list(self._found.values())
+        return list(self._conversations.values())
 
     @property
     def cuts(self) -> list[int]:

@@ -115,12 +115,12 @@ def _names(model: type[Part]) -> tuple[list[str], frozenset[str]]:
     return [field.alias or name for name, field in fields.items()], frozenset(fields)
 
 
-def unknown(what: str, given: str, known: Sequence[str]) -> str:
+def unknown(what: str, written: str, known: Sequence[str]) -> str:
     """Say that a name is unknown, what is known, and what was probably meant."""
     lowered = {name.lower(): name for name in known}
-    close = get_close_matches(given.lower(), lowered, n=1)
+    close = get_close_matches(written.lower(), lowered, n=1)
     meant = f"; did you mean {lowered[close[0]]!r}?" if close else "."
-    return f"has the unknown {what} {given!r}; known are {', '.join(known)}{meant}"
+    return f"has the unknown {what} {written!r}; known are {', '.join(known)}{meant}"
 
 
 def with_lower_type(value: Any) -> Any:

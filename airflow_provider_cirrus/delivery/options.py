@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, time_span, whole
+from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, time_span, whole_number
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 
 Options = TypeVar("Options", "Rules", "Delivery", "Report", Columns)
@@ -153,7 +153,7 @@ class Delivery:
         if self.on_bad_rows is not None and is_literal(self.on_bad_rows):
             _one_of("delivery", "on_bad_rows", self.on_bad_rows, ("reject", "fail"))
         if self.messages_per_second is not None and is_literal(self.messages_per_second):
-            whole(self.messages_per_second, "messages_per_second", 1)
+            whole_number(self.messages_per_second, "messages_per_second", 1)
         if is_literal(self.shard) and is_literal(self.shards):
             self.part()
         if is_literal(self.retry_rejected_after):
@@ -204,8 +204,8 @@ class Delivery:
             return None
         if self.shard is None or self.shards is None:
             raise InvalidInput("shard", "and shards go together.", hint="Give both, or neither.")
-        shards = whole(self.shards, "shards", 1)
-        shard = whole(self.shard, "shard", 0)
+        shards = whole_number(self.shards, "shards", 1)
+        shard = whole_number(self.shard, "shard", 0)
         if shard >= shards:
             raise InvalidInput("shard", f"{shard} of {shards} does not exist.", hint=f"Give 0 to {shards - 1}.")
         return shard, shards
@@ -271,9 +271,9 @@ def options_of(kind: type[Options], value: Any, name: str) -> Options:
     )
 
 
-def with_defaults(given: Options, defaults: Options) -> Options:
+def with_defaults(options: Options, defaults: Options) -> Options:
     """Return options, and where they say nothing, what the defaults say."""
-    said = {one.name: value for one in fields(given) if (value := getattr(given, one.name)) is not None}
+    said = {one.name: value for one in fields(options) if (value := getattr(options, one.name)) is not None}
     return replace(defaults, **said)
 
 

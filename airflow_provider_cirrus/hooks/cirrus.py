@@ -13,7 +13,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_true, time_span, whole
+from airflow_provider_cirrus.arguments import is_true, time_span, whole_number
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
 from airflow_provider_cirrus.hooks.connection import client_options, connection_options, database_url, ledger_conn_id_of
@@ -488,7 +488,7 @@ class CirrusHook(BaseHook):
 
     def _whole(self, name: str, value: Any, least: int) -> int:
         try:
-            return whole(value, name, least)
+            return whole_number(value, name, least)
         except InvalidInput:
             problem = f"{value!r} in {self._where} is no whole number from {least} on."
             raise InvalidInput(name, problem) from None

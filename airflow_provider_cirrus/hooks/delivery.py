@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
-from airflow_provider_cirrus.arguments import allowance, whole
+from airflow_provider_cirrus.arguments import allowance, whole_number
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
 from airflow_provider_cirrus.hooks.ledger import expect, fingerprint, open_ledger, task_try
@@ -61,22 +61,22 @@ class TaskDelivery:
     stop: Event = field(default_factory=Event)
 
     @cached_property
-    def said_columns(self) -> Columns:
+    def effective_columns(self) -> Columns:
         """Which column fills what."""
         return options_of(Columns, self.columns, "columns")
 
     @cached_property
-    def said_rules(self) -> Rules:
+    def effective_rules(self) -> Rules:
         """The rules, with what the connection says."""
         return with_defaults(options_of(Rules, self.rules, "rules"), self.hook.rules)
 
     @cached_property
-    def said_delivery(self) -> Delivery:
+    def effective_delivery(self) -> Delivery:
         """How to send, with what the connection says."""
         return with_defaults(options_of(Delivery, self.delivery, "delivery"), self.hook.delivery)
 
     @cached_property
-    def said_report(self) -> Report:
+    def effective_report(self) -> Report:
         """The report."""
         report = options_of(Report, self.report, "report")
         # What a later try finds is that of an earlier one.
@@ -106,7 +106,7 @@ class TaskDelivery:
 
         :raises InvalidInput: names what is wrong
         """
-        for options in (self.said_columns, self.said_rules, self.said_delivery, self.said_report):
+        for options in (self.effective_columns, self.effective_rules, self.effective_delivery, self.effective_report):
             options.check()
 
     def open(
@@ -131,11 +131,11 @@ class TaskDelivery:
                 to=to,
                 messages=messages,
                 audience=audience,
-                columns=self.said_columns,
-                rules=self.said_rules,
-                shard=self.said_delivery.part(),
+                columns=self.effective_columns,
+                rules=self.effective_rules,
+                shard=self.effective_delivery.part(),
                 not_before=self.not_before,
-                refuse_bad_rows=self.said_delivery.on_bad_rows == "fail",
+                refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
                 may_be_empty=on_empty == "succeed",
             )
             return self.hook.make_client(is_checked=True, attempts=1), found, total
@@ -157,7 +157,7 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.report.summary import in_words
         from airflow_provider_cirrus.hooks.metrics import Metrics
 
-        ti, log, delivery = self.context["ti"], self.hook.log, self.said_delivery
+        ti, log, delivery = self.context["ti"], self.hook.log, self.effective_delivery
         try:
             rate = self.rate()
             many = "messages" if total is None else in_numbers(total, "message")
@@ -168,15 +168,15 @@ class TaskDelivery:
             metrics = Metrics(ti)
             ledger = None if delivery.is_dry else self.ledger()
             expect(ledger, total)
-            self.hook.check_opt_in(self.said_rules.opt_in)
+            self.hook.check_opt_in(self.effective_rules.opt_in)
             result = deliver(
                 messages,
                 client,
                 total=total,
-                rules=self.said_rules,
+                rules=self.effective_rules,
                 delivery=delivery,
-                report=self.said_report,
-                zone_column=self.said_columns.zone,
+                report=self.effective_report,
+                zone_column=self.effective_columns.zone,
                 allowlist=self.hook.allowlist(),
                 connect=self.hook.source_engine,
                 ledger=ledger,
@@ -205,8 +205,8 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.report.summary import explanation, in_words, summary
         from airflow_provider_cirrus.delivery.report.writer import shown_as
 
-        delivery = self.said_delivery
-        recipients: Any = self.said_report.recipients or "full"
+        delivery = self.effective_delivery
+        recipients: Any = self.effective_report.recipients or "full"
         found = summary(result, shown_as(recipients))
         leave_link(found, self.hook.conversation_url, self.context)
         counts = result.counts if not delivery.is_dry else {**result.counts, "unsent": 0}
@@ -223,7 +223,7 @@ class TaskDelivery:
         if how is Verdict.DEFER:
             self._wait_for_the_end_of_quiet_hours(result, defer)
         if not was_ended and not counts["unsent"]:
-            check_suppressed(self.said_rules, found, self.context)
+            check_suppressed(self.effective_rules, found, self.context)
         if how is Verdict.SUCCESS:
             return found
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
@@ -248,19 +248,19 @@ class TaskDelivery:
         task = task_try(
             self.context,
             self.retries,
-            resend=self.said_delivery.is_resend,
+            resend=self.effective_delivery.is_resend,
             # What waited for the end of quiet hours is still the same try.
             resumed=self.is_resumed,
             audience=self.identity(),
-            retry_rejected_after=self.said_delivery.rejected_wait(),
+            retry_rejected_after=self.effective_delivery.rejected_wait(),
         )
-        if not self.hook.ledger_conn_id_or(self.said_delivery.ledger_conn_id):
+        if not self.hook.ledger_conn_id_or(self.effective_delivery.ledger_conn_id):
             self._check_memory()
-        return open_ledger(self.hook, self.context, task, self.said_delivery.ledger_conn_id)
+        return open_ledger(self.hook, self.context, task, self.effective_delivery.ledger_conn_id)
 
     def _check_memory(self) -> None:
         """Say what is asked for and needs a memory across runs, which only a database has."""
-        if self.said_delivery.retry_rejected_after is not None:
+        if self.effective_delivery.retry_rejected_after is not None:
             raise InvalidInput(
                 "retry_rejected_after",
                 "needs a database that remembers across runs.",
@@ -268,7 +268,7 @@ class TaskDelivery:
             )
         lists = [given for given in self.audience if isinstance(given, list | tuple)]
         of_messages = any(isinstance(one, Mapping) and one.get("message_key") for given in lists for one in given)
-        if self.message.get("message_key") or self.said_columns.key or of_messages:
+        if self.message.get("message_key") or self.effective_columns.key or of_messages:
             self.hook.log.warning(
                 "Message keys are remembered for this task and run only: another run sends the same messages again. "
                 "Give the Cirrus connection a ledger_conn_id, so that a database remembers them for ever."
@@ -281,7 +281,7 @@ class TaskDelivery:
         Airflow's task state store shows a mapped task its own records only. Where the mapping changes between two
         tries, somebody else's may be meant by them, and the later one refuses.
         """
-        if shard := self.said_delivery.part():
+        if shard := self.effective_delivery.part():
             return {"shards": shard[1], "shard": shard[0]}
         map_index = self.context["ti"].map_index
         is_mapped = map_index is not None and map_index >= 0
@@ -293,15 +293,15 @@ class TaskDelivery:
 
         :raises InvalidInput: no whole number
         """
-        said = self.said_delivery
-        rate = whole(said.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
+        said = self.effective_delivery
+        rate = whole_number(said.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
         shard = said.part()
         # Not rounded up: a hundred shards must not come to more than the whole.
         return rate / shard[1] if shard else rate
 
     def start_after(self, rate: float) -> float:
         """Return the seconds until this shard's turn, where there are more shards than messages in a second."""
-        shard = self.said_delivery.part()
+        shard = self.effective_delivery.part()
         if shard is None or rate >= 1:
             return 0.0
         # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
@@ -333,30 +333,30 @@ def check_on_empty(value: Any) -> None:
         raise InvalidInput("on_empty", f"{value!r} is unknown; known are {', '.join(ON_EMPTY)}.")
 
 
-def end_empty(on_empty: str, said: str) -> NoReturn:
+def end_empty(on_empty: str, reason: str) -> NoReturn:
     """End a task that has nobody to message, as it was told to; not for ``succeed``."""
-    raise AirflowSkipException(said) if on_empty == "skip" else AirflowFailException(said)
+    raise AirflowSkipException(reason) if on_empty == "skip" else AirflowFailException(reason)
 
 
-def push_result(context: Context, found: Any, key: str = "return_value") -> None:
+def push_result(context: Context, result: Any, key: str = "return_value") -> None:
     """Leave a result as an XCom, also of a task that fails; not where the task is told to leave none."""
     if getattr(context.get("task"), "do_xcom_push", True):
-        context["ti"].xcom_push(key=key, value=found)
+        context["ti"].xcom_push(key=key, value=result)
 
 
-def check_suppressed(rules: Rules, found: Mapping[str, Any], context: Context) -> None:
+def check_suppressed(rules: Rules, result: Mapping[str, Any], context: Context) -> None:
     """
     Fail the task where the rules held back more than they may.
 
-    :param found: the result of the task, with ``total`` and ``suppressed``
+    :param result: the result of the task, with ``total`` and ``suppressed``
     :raises AirflowFailException: they did
     """
     if rules.max_suppressed is None:
         return
-    if found["suppressed"] > allowance(rules.max_suppressed, found["total"], "max_suppressed"):
-        push_result(context, found)
+    if result["suppressed"] > allowance(rules.max_suppressed, result["total"], "max_suppressed"):
+        push_result(context, result)
         raise AirflowFailException(
-            f"{found['suppressed']} of {found['total']} messages were suppressed "
+            f"{result['suppressed']} of {result['total']} messages were suppressed "
             f"(max_suppressed={rules.max_suppressed}); the report, or the log, says by which rule."
         )
 

@@ -60,10 +60,10 @@ def _ledger(hook: DeliveryHook, context: Context, ledger_conn_id: str | None) ->
     store = context.get("task_state_store")
     if store is None:
         return None
-    from airflow_provider_cirrus.delivery.ledger.large import most_in_state
+    from airflow_provider_cirrus.delivery.ledger.large import max_in_state
     from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 
-    return TaskStateLedger(store, retention=for_ever(), most=most_in_state(hook.allow_large_state))
+    return TaskStateLedger(store, retention=for_ever(), limit=max_in_state(hook.allow_large_state))
 
 
 def _say_that_it_is_sent_again(hook: DeliveryHook) -> None:

@@ -45,16 +45,16 @@ class ConversationLink(BaseOperatorLink):
         return str(XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or "")
 
 
-def leave_link(found: Mapping[str, Any], conversation_url: Callable[[str], str], context: Context) -> None:
+def leave_link(result: Mapping[str, Any], conversation_url: Callable[[str], str], context: Context) -> None:
     """
     Leave the address of the first conversation that a delivery opened.
 
-    :param found: the summary of the delivery; one without outcomes, as many messages have it, leads nowhere
+    :param result: the summary of the delivery; one without outcomes, as many messages have it, leads nowhere
     :param conversation_url: of :class:`~.hooks.cirrus.CirrusHook`
     :param context: of the task
     """
 
-    opened = (o["object_id"] for o in found.get("outcomes", ()) if o["outcome"] == "accepted" and o["object_id"])
+    opened = (o["object_id"] for o in result.get("outcomes", ()) if o["outcome"] == "accepted" and o["object_id"])
     object_id = next(opened, None)
     if object_id is None:
         return

@@ -12,7 +12,7 @@ from airflow_provider_cirrus.api.text import HEADER_LIMIT, URL_SUFFIX_LIMIT, cle
 BODY_BUDGET = 800
 
 
-def cleaned(fields: Mapping[str, Any], most: int) -> dict[str, Any]:
+def cleaned(fields: Mapping[str, Any], max_length: int) -> dict[str, Any]:
     """Return the fields of a message with texts that WhatsApp takes; what is of a wrong shape stays so."""
     found = dict(fields)
     header = found.get("header")
@@ -24,8 +24,8 @@ def cleaned(fields: Mapping[str, Any], most: int) -> dict[str, Any]:
     body = found.get("body")
     if isinstance(body, list | tuple | Mapping):
         values = body.values() if isinstance(body, Mapping) else body
-        texts = [clean_text(value, most) for value in values]
-        texts = cut_together(texts, max(BODY_BUDGET, most))
+        texts = [clean_text(value, max_length) for value in values]
+        texts = cut_together(texts, max(BODY_BUDGET, max_length))
         found["body"] = dict(zip(body, texts, strict=True)) if isinstance(body, Mapping) else texts
     if isinstance(found.get("buttons"), list | tuple):
         found["buttons"] = [

@@ -169,7 +169,7 @@ class CampaignOperator(CirrusOperator):
         try:
             task.check()
             check_on_empty(self.on_empty)
-            rules = task.said_rules
+            rules = task.effective_rules
             refuse_others(rules, _RULES, "rules", _PROBLEM, _HINT)
             self.hook.check_opt_in(rules.opt_in)
             campaign = self._campaign()
@@ -261,7 +261,7 @@ class CampaignOperator(CirrusOperator):
         from airflow_provider_cirrus.delivery.campaign.submission import campaign_key, hand_over
 
         client = self.hook.checked_client
-        if task.said_delivery.is_dry:
+        if task.effective_delivery.is_dry:
             campaign.check_ahead(time.time())
             self.log.info("dry_run is set: the campaign to %d recipients is not handed over.", audience.kept)
             return None
@@ -294,7 +294,7 @@ class CampaignOperator(CirrusOperator):
         if handed is None or outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
             earlier = " It was handed over before; nothing was sent now." if handed and handed.is_earlier else ""
             self.log.info("%s%s", said, earlier)
-            check_suppressed(task.said_rules, result, task.context)
+            check_suppressed(task.effective_rules, result, task.context)
             return result
         # A failed task's result is worth as much as a successful one's.
         push_result(task.context, result)

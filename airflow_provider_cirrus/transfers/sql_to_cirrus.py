@@ -173,9 +173,9 @@ class SqlToCirrusOperator(SendOperator):
                 messages, total = messages_of(
                     self._message(),
                     audience=query,
-                    columns=task.said_columns,
-                    rules=task.said_rules,
-                    shard=task.said_delivery.part(),
+                    columns=task.effective_columns,
+                    rules=task.effective_rules,
+                    shard=task.effective_delivery.part(),
                     not_before=task.not_before,
                 )
                 client = opened.enter_context(self.hook.make_client(is_checked=True, attempts=1))

@@ -345,7 +345,7 @@ class SqlCodec(Codec):
         if self._cap is not None and not any(task.generation for task in world.tasks):
             most = max(world.cirrus.people.values(), default=0)
             repeats = any(task.options["repeat_unknown"] for task in world.tasks)
-            world.check(repeats or most <= self._cap.most, "somebody got %d messages under a cap", most)
+            world.check(repeats or most <= self._cap.max_messages, "somebody got %d messages under a cap", most)
 
     def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
         return []

@@ -25,8 +25,8 @@ def in_shard(
     if not 0 <= mine < shards:
         raise InvalidInput("shard", f"is {mine}, of {shards} shards.", hint="Shards count from 0.")
 
-    def of(index: int, found: Message | RejectedRow) -> int:
-        return index % shards if isinstance(found, RejectedRow) else shard_of(found.to, shards)
+    def of(index: int, message: Message | RejectedRow) -> int:
+        return index % shards if isinstance(message, RejectedRow) else shard_of(message.to, shards)
 
     return ((index, found) for index, found in messages if of(index, found) == mine)
 

@@ -88,7 +88,7 @@ class HeldNumbers:
         return int.from_bytes(hashed, "big", signed=True)
 
 
-def load_file(given: FileNumbers, field: str, strict: bool) -> HeldNumbers:
+def load_file(chosen: FileNumbers, field: str, strict: bool) -> HeldNumbers:
     """
     Read a file of numbers.
 
@@ -99,9 +99,9 @@ def load_file(given: FileNumbers, field: str, strict: bool) -> HeldNumbers:
     held = HeldNumbers()
     try:
         bad = _Bad()
-        held.load(_entries(given, field, bad))
+        held.load(_entries(chosen, field, bad))
         if bad.count:
-            _tell(bad, given, field, strict)
+            _tell(bad, chosen, field, strict)
     except BaseException:
         held.close()
         raise

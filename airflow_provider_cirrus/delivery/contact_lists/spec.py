@@ -216,17 +216,17 @@ def record_text(value: Any, field: str) -> str | None:
         raise InvalidInput(field, f"is of type {type(value).__name__}, no text, number or time.") from None
 
 
-def choose_columns(given: Any, columns: Sequence[str], field: str, *, optional: bool = False) -> dict[str, str]:
+def choose_columns(chosen: Any, columns: Sequence[str], field: str, *, optional: bool = False) -> dict[str, str]:
     """
     Return which column holds which part: number and, where there are such, source, time and version.
 
-    :param given: has ``number_column``, ``source_column``, ``time_column`` and ``version_column``
+    :param chosen: has ``number_column``, ``source_column``, ``time_column`` and ``version_column``
     :param columns: those that there are
     :param field: how errors name the source
     :param optional: whether rows may lack a column that others have
     :raises InvalidInput: a column that is named is not there or stands there twice, or none is that of numbers
     """
-    named = {part: name for part in PARTS if (name := getattr(given, f"{part}_column")) is not None}
+    named = {part: name for part in PARTS if (name := getattr(chosen, f"{part}_column")) is not None}
     there = ", ".join(mask(name) if could_be_number(name) else name for name in columns) or "none"
     if "number" not in named:
         lowered = {name.lower().strip(): name for name in reversed(columns)}

@@ -34,7 +34,7 @@ class SqlLookup:
     """
     Numbers of a query or a table. Each look-up is a transaction of its own, which is rolled back.
 
-    :param given: what to look up in
+    :param source: what to look up in
     :param field: how errors name it
     :param engine: closed with this
     :param strict: whether an entry that can never be found is an error; to look for one reads all of them once
@@ -43,15 +43,15 @@ class SqlLookup:
     :raises QueryFailed: it does not answer, or anything else that may pass
     """
 
-    def __init__(self, given: SqlNumbers, field: str, engine: Engine, *, strict: bool = False) -> None:
+    def __init__(self, source: SqlNumbers, field: str, engine: Engine, *, strict: bool = False) -> None:
         self._field = field
         self._engine = engine
-        self._parameters = dict(given.parameters or {})
+        self._parameters = dict(source.parameters or {})
         self._statement: Any = None
         self._pack: Callable[[list[str | int]], Any] = list
         try:
-            self._source = self._open(given)
-            columns = choose_columns(given, self._columns(), field)
+            self._source = self._open(source)
+            columns = choose_columns(source, self._columns(), field)
             self._number: Any = sa.column(columns.pop("number"), _selectable=self._source)
             self._others: dict[str, Any] = {
                 part: sa.column(name, _selectable=self._source) for part, name in columns.items()
@@ -86,12 +86,12 @@ class SqlLookup:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def _open(self, given: SqlNumbers) -> Any:
-        if given.table is not None:
-            schema, _, name = given.table.rpartition(".")
+    def _open(self, source: SqlNumbers) -> Any:
+        if source.table is not None:
+            schema, _, name = source.table.rpartition(".")
             return sa.table(name, schema=schema or None)
         # On a line of its own, as the query may end in a comment.
-        sql = one_statement(given.sql or "", f"{self._field}.sql")
+        sql = one_statement(source.sql or "", f"{self._field}.sql")
         return sa.text(f"{sql}\n").columns().subquery("q")
 
     def _columns(self) -> list[str]:

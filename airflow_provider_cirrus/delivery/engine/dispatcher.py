@@ -20,7 +20,7 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
-from airflow_provider_cirrus.delivery.engine.machine import Machine, most_in_flight
+from airflow_provider_cirrus.delivery.engine.machine import Machine, max_in_flight
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
 from airflow_provider_cirrus.delivery.engine.reader import Reader
@@ -103,24 +103,24 @@ class Dispatcher:
 class _Run:
     """One run of a dispatcher. ``_changed`` guards the machine; nobody waits for anything else while holding it."""
 
-    def __init__(self, given: Dispatcher, total: int | None) -> None:
-        self._given = given
+    def __init__(self, dispatcher: Dispatcher, total: int | None) -> None:
+        self._dispatcher = dispatcher
         options = Options(
-            messages_per_second=given.messages_per_second,
-            attempt=given.attempt,
-            repeat_unknown=given.repeat_unknown,
-            concurrency=given.concurrency,
-            pause=given.pause,
-            timing=given.policy.timing if given.policy.has_quiet_hours else None,
-            dry_run=given.dry_run,
-            start_after=given.start_after,
+            messages_per_second=dispatcher.messages_per_second,
+            attempt=dispatcher.attempt,
+            repeat_unknown=dispatcher.repeat_unknown,
+            concurrency=dispatcher.concurrency,
+            pause=dispatcher.pause,
+            timing=dispatcher.policy.timing if dispatcher.policy.has_quiet_hours else None,
+            dry_run=dispatcher.dry_run,
+            start_after=dispatcher.start_after,
         )
         self._machine = Machine(options, time.monotonic())
-        self._recorder = Recorder(given.ledger, given.policy)
+        self._recorder = Recorder(dispatcher.ledger, dispatcher.policy)
         self._delivery = DeliveryResult()
         self._progress = Progress(total)
         self._changed = Condition()
-        self._senders = ThreadPool("cirrus-send", most_in_flight(given.concurrency))
+        self._senders = ThreadPool("cirrus-send", max_in_flight(dispatcher.concurrency))
         self._reporter: BatchWorker[MessageOutcome] = BatchWorker(
             "cirrus-report", self._report_all, linger=_LINGER_REPORTING
         )
@@ -136,7 +136,7 @@ class _Run:
         begun = time.monotonic()
         ticker = Thread(target=self._tick, name="cirrus-clock", daemon=True)
         with closing(TempIndex()) as index:
-            reader = Reader(index, self._given.stream_id, self._given.ledger, self._given.policy)
+            reader = Reader(index, self._dispatcher.stream_id, self._dispatcher.ledger, self._dispatcher.policy)
             try:
                 reader.load()
                 self._writer.grow()
@@ -165,7 +165,7 @@ class _Run:
             # A report that is slow holds up the reading, and nobody else.
             self._reporter.wait_for_room()
             self._wait(lambda: self._machine.wants_rows, None)
-            if self._machine.broken is not None or self._given.stop.is_set():
+            if self._machine.broken is not None or self._dispatcher.stop.is_set():
                 # A task that is being killed has no time to read on.
                 return
         self._event(self._machine.end_of_audience)
@@ -181,7 +181,7 @@ class _Run:
                 self._changed.wait(left)
 
     def _is_cut_short(self) -> bool:
-        return self._machine.broken is not None or self._given.stop.is_set()
+        return self._machine.broken is not None or self._dispatcher.stop.is_set()
 
     def _wind_up(self) -> None:
         self._event(self._machine.stop)
@@ -235,7 +235,7 @@ class _Run:
                 continue
             with self._changed:
                 self._tick_at = None
-            self._event(self._machine.stop if self._given.stop.is_set() else self._machine.tick)
+            self._event(self._machine.stop if self._dispatcher.stop.is_set() else self._machine.tick)
 
     # ---- the writing thread
 
@@ -279,11 +279,11 @@ class _Run:
         if not messages:
             return
         try:
-            if self._given.messages_per_second > _UNWATCHED:
-                sent = self._given.send(messages)
+            if self._dispatcher.messages_per_second > _UNWATCHED:
+                sent = self._dispatcher.send(messages)
             else:
                 with told_when_on_its_way(lambda: self._left(batch)):
-                    sent = self._given.send(messages)
+                    sent = self._dispatcher.send(messages)
         except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
             # No error of Cirrus's, which are part of the result. Whether it was sent is not known.
             self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
@@ -300,9 +300,9 @@ class _Run:
         for one in settled:
             self._delivery.add(one)
         self._progress.tell(self._delivery.counts)
-        if self._given.listener is not None:
+        if self._dispatcher.listener is not None:
             try:
-                self._given.listener(settled)
+                self._dispatcher.listener(settled)
             except BaseException as error:
                 # What cannot be reported is not sent; the ledger goes on to record what is in flight.
                 self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]

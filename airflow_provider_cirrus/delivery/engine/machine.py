@@ -292,7 +292,7 @@ class Machine:
             return window
         # Where hundreds of requests leave in a second, their threads wait for each other as long as for the server.
         more = int((self._departures.rate(now) - _FAST) / _FASTER)
-        return min(most + max(more, 0), most_in_flight(most))
+        return min(most + max(more, 0), max_in_flight(most))
 
     def _next_step(self, now: float) -> float | None:
         """Return when the window opens further by itself; None: only an answer opens it."""
@@ -695,7 +695,7 @@ def _why_account_stops(sent: SendResult) -> tuple[str, str]:
     return f"Cirrus refuses all messages of the account ({refused.code}): {meaning.says}.", meaning.remedy
 
 
-def most_in_flight(concurrency: int) -> int:
+def max_in_flight(concurrency: int) -> int:
     """Return how many requests there are at most at the same time, however fast they leave."""
     return concurrency + concurrency // 2
 

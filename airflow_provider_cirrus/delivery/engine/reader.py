@@ -45,18 +45,18 @@ class Reader:
         if self._ledger is not None and (known := self._index.load(self._ledger.load())):
             log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
-    def items(self, found: Sequence[tuple[int, Message | RejectedRow]], wall: float | None = None) -> list[Item]:
+    def items(self, rows: Sequence[tuple[int, Message | RejectedRow]], wall: float | None = None) -> list[Item]:
         """
         Return items of which everything is known.
 
-        :param found: up to 500 places and messages of the audience
+        :param rows: up to 500 places and messages of the audience
         :param wall: Unix seconds; None: now
         :raises CirrusError: it cannot be known whether somebody may be messaged
         """
         items: list[Item] = []
         messages: list[Message] = []
         of_messages: list[Item] = []
-        for index, one in found:
+        for index, one in rows:
             if isinstance(one, RejectedRow):
                 items.append(Item(index, one.recipient, ruled=(Outcome.REJECTED, one.reason)))
             else:

@@ -20,16 +20,16 @@ class BatchWorker(Generic[Item]):
     :param name: of the thread
     :param work: called from that thread alone
     :param linger: seconds that the first item waits for others to be worked on with it
-    :param most: items beyond which :meth:`wait_for_room` waits, so that memory does not grow with a slow disk
+    :param capacity: items beyond which :meth:`wait_for_room` waits, so that memory does not grow with a slow disk
     """
 
     def __init__(
-        self, name: str, work: Callable[[list[Item]], None], *, linger: float = 0.0, most: int = 10_000
+        self, name: str, work: Callable[[list[Item]], None], *, linger: float = 0.0, capacity: int = 10_000
     ) -> None:
         self.error: BaseException | None = None
         self._work = work
         self._linger = linger
-        self._most = most
+        self._capacity = capacity
         self._items: list[Item] = []
         self._closing = Event()
         self._changed = Condition()
@@ -48,7 +48,7 @@ class BatchWorker(Generic[Item]):
     def wait_for_room(self) -> None:
         """Wait until no more items are left than may wait."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._most or self.error is not None)
+            self._changed.wait_for(lambda: len(self._items) < self._capacity or self.error is not None)
 
     def close(self) -> None:
         """Wait until everything is worked through, or an error has ended it; :attr:`error` says which."""
@@ -88,12 +88,12 @@ class ThreadPool:
     would keep the process from ending while a request hangs.
 
     :param name: of the threads
-    :param most: threads
+    :param size: threads
     """
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, size: int) -> None:
         self._name = name
-        self._most = most
+        self._size = size
         self._count = 0
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
 
@@ -103,7 +103,7 @@ class ThreadPool:
 
         :raises RuntimeError: the system gives no further thread
         """
-        if self._count < self._most:
+        if self._count < self._size:
             Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
             self._count += 1
 

@@ -19,22 +19,22 @@ WAY_OUT = (
 )
 
 
-def most_in_state(allow_large_state: bool) -> int | None:
+def max_in_state(allow_large_state: bool) -> int | None:
     """Return how many messages of one task the task state store may take; None: as many as come."""
     return None if allow_large_state else MOST
 
 
-def word_of_size(total: int, most: int | None) -> str | None:
+def word_of_size(total: int, limit: int | None) -> str | None:
     """
     Return what is to be said once of a send that the task state store is to remember; None: nothing.
 
     :param total: messages of the task
-    :param most: of :func:`most_in_state`
+    :param limit: of :func:`max_in_state`
     :raises LedgerError: there are more
     """
-    if most is not None and total > most:
+    if limit is not None and total > limit:
         raise LedgerError(
-            f"{total:,} messages in one task are more than Airflow's own database is to remember ({most:,}): it would "
+            f"{total:,} messages in one task are more than Airflow's own database is to remember ({limit:,}): it would "
             f"grow by {_size(total)}. Nothing was sent.",
             hint=WAY_OUT,
         )

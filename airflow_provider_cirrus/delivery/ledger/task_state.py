@@ -54,9 +54,9 @@ class StateStore(Protocol):
 
 @dataclass
 class _Pending:
-    """A commit that is not confirmed yet: what was given, and what is left to write of it."""
+    """A commit that is not confirmed yet: what was asked for, and what is left to write of it."""
 
-    given: tuple[Sequence[bytes], Sequence[tuple[bytes, Entry]]]
+    asked: tuple[Sequence[bytes], Sequence[tuple[bytes, Entry]]]
     intents: Sequence[bytes]
     values: list[list[Item]]
     is_full: bool
@@ -82,7 +82,7 @@ class TaskStateLedger:
 
     :param store: ``context["task_state_store"]``
     :param retention: what makes the store keep a value for ever: Airflow's ``NEVER_EXPIRE``
-    :param most: messages that may be recorded; None: as many as come
+    :param limit: messages that may be recorded; None: as many as come
     :param reads_ahead: whether load() fetches the next value, in a thread, while one is read
     :param gathers: writes that are gathered into one larger value; None: as many as is best
     """
@@ -94,7 +94,7 @@ class TaskStateLedger:
         store: StateStore,
         *,
         retention: timedelta = timedelta.max,
-        most: int | None = None,
+        limit: int | None = None,
         reads_ahead: bool = True,
         gathers: int | None = None,
     ) -> None:
@@ -102,7 +102,7 @@ class TaskStateLedger:
         self._reads_ahead = reads_ahead
         self._gathers = _GATHERED if gathers is None else gathers
         self._retention = retention
-        self._most = most
+        self._limit = limit
         self._mark: Mark | None = None
         self._sitting = 0
         # How many writes each earlier sitting left, as far as load() saw; the first commit tells the tries to come.
@@ -137,10 +137,10 @@ class TaskStateLedger:
         """
         Say what it will cost to remember so many messages; where nobody knew, :meth:`commit` says it on the way.
 
-        :raises LedgerError: more than ``most``; nothing was sent
+        :raises LedgerError: more than ``limit``; nothing was sent
         """
         self._is_told = True
-        if (word := word_of_size(total, self._most)) is not None:
+        if (word := word_of_size(total, self._limit)) is not None:
             log.warning(word)
 
     def load(self) -> Iterator[tuple[bytes, Entry]]:
@@ -170,25 +170,25 @@ class TaskStateLedger:
         """
         Record outcomes and intents; the task is alone here, so all intents are its own.
 
-        :raises LedgerFull: with the intents there would be more than ``most``; only the outcomes are recorded
+        :raises LedgerFull: with the intents there would be more than ``limit``; only the outcomes are recorded
         :raises LedgerUnavailable: it may be written or not
         :raises LedgerError: nothing may be written any more
         """
         self._opened()
-        given = (list(intents), list(outcomes))
+        asked = (list(intents), list(outcomes))
         is_full = False
         if (pending := self._pending) is not None:
             # Even where the caller has given it up: it may land at any time, so nothing else may have its name.
             self._flush(pending)
             is_full = pending.is_full
-        if pending is None or pending.given != given:
+        if pending is None or pending.asked != asked:
             if len(self._small) >= self._gathers or sum(length for _, length in self._small) > _GATHERED_LENGTH:
                 self._compact()
-            pending = self._pending = self._prepared(*given)
+            pending = self._pending = self._prepared(*asked)
             is_full = pending.is_full
             self._flush(pending)
         if is_full:
-            raise LedgerFull(f"The task has come to more than {self._most:,} messages.", hint=WAY_OUT)
+            raise LedgerFull(f"The task has come to more than {self._limit:,} messages.", hint=WAY_OUT)
         return {}
 
     def tidy(self) -> bool:
@@ -258,9 +258,9 @@ class TaskStateLedger:
             raise incomplete(f"{prefix}{number} is missing, and {prefix}{number + 1} is there")
 
     def _prepared(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> _Pending:
-        given = (intents, outcomes)
+        asked = (intents, outcomes)
         unsent = sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
-        is_full = self._most is not None and bool(intents) and self._recorded - unsent + len(intents) > self._most
+        is_full = self._limit is not None and bool(intents) and self._recorded - unsent + len(intents) > self._limit
         if is_full:
             intents = ()
         values = [self._places.items(intents, outcomes)]
@@ -268,7 +268,7 @@ class TaskStateLedger:
         if len(intents) + 8 * len(outcomes) > _SURELY_SHORT and len(json.dumps(values[0])) > _MOST:
             values = [self._places.items((), part) for part in _parts(outcomes, lambda one: _length(one[1]))]
             values += [self._places.items(part, ()) for part in _parts(intents, lambda key: _INTENT)]
-        return _Pending(given, intents, [items for items in values if items], is_full)
+        return _Pending(asked, intents, [items for items in values if items], is_full)
 
     def _flush(self, pending: _Pending) -> None:
         """Write what is left of a commit."""
@@ -282,7 +282,7 @@ class TaskStateLedger:
             self._written += 1
             self._small.append((items, len(value["log"])))
             pending.values.pop(0)
-        _, outcomes = pending.given
+        _, outcomes = pending.asked
         self._places.take(pending.intents, outcomes)
         self._recorded += len(pending.intents) - sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
         self._pending = None

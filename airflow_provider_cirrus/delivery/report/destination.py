@@ -62,26 +62,26 @@ class ReportDestination(Protocol):
         """Put what was written, and closed, in its place; what is partial never replaces something longer."""
 
 
-def destination_of(path: Any, *, whole: bool) -> ReportDestination:
+def destination_of(path: Any, *, complete_only: bool) -> ReportDestination:
     """
     Return the place for a path or URI.
 
-    :param whole: half of the report cannot be read, so it only ever appears complete
+    :param complete_only: half of the report cannot be read, so it only ever appears complete
     """
     text = str(path)
     if text.startswith("file://"):
-        return _Local(text.removeprefix("file://"), whole)
-    return _Stored(path) if "://" in text else _Local(text, whole)
+        return _Local(text.removeprefix("file://"), complete_only)
+    return _Stored(path) if "://" in text else _Local(text, complete_only)
 
 
 class _Local:
-    """A file of this machine. ``whole``: half of it cannot be read, so it only ever appears complete."""
+    """A file of this machine. ``complete_only``: half of it cannot be read, so it only ever appears complete."""
 
-    def __init__(self, path: str, whole: bool) -> None:
+    def __init__(self, path: str, complete_only: bool) -> None:
         # Resolved, as the rename would put a file in the place of a link.
         self._path = os.path.realpath(path)
         self._part = f"{self._path}.part"
-        self._whole = whole
+        self._complete_only = complete_only
         self._mine: tuple[int, int] | None = None
         self.uri = f"file://{self._path}"
         self.growing_at: str | None = None
@@ -97,7 +97,7 @@ class _Local:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         if os.path.isdir(self._path):
             raise IsADirectoryError(None, "it is a folder")
-        if not self._whole:
+        if not self._complete_only:
             # Exclusive: of two tries at once, one gets the name and the other goes beside it.
             try:
                 file: IO[bytes] = create_private(self._path)

@@ -68,7 +68,7 @@ class ReportFile:
         if recipients not in _SHOW:
             raise InvalidInput("report.recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = format_of(path)
-        self._place: ReportDestination = destination_of(path, whole=self._kind == "parquet")
+        self._place: ReportDestination = destination_of(path, complete_only=self._kind == "parquet")
         self._recipients = recipients
         self._proofs = consent_records
         self._if_exists = if_exists

@@ -8,12 +8,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import whole
+from airflow_provider_cirrus.api.text import in_numbers
+from airflow_provider_cirrus.arguments import whole_number
 from airflow_provider_cirrus.delivery.rules.consent import CATEGORIES
 
 _SECONDS = {"days": 86_400, "hours": 3_600, "minutes": 60}
-_NAMES = ("most", *_SECONDS, "category")
-_HINT = "Give FrequencyCap(3, days=7), or {'most': 3, 'days': 7}."
+_NAMES = ("max_messages", *_SECONDS, "category")
+_HINT = "Give FrequencyCap(3, days=7), or {'max_messages': 3, 'days': 7}."
 # Ten years: a slip in the unit must not keep every place for ever.
 _LONGEST = 3_660 * 86_400
 
@@ -28,7 +29,7 @@ class FrequencyCap:
         FrequencyCap(3, days=7)
         FrequencyCap(1, hours=24, category="marketing")
 
-    :param most: how many, from 1 on
+    :param max_messages: how many, from 1 on
     :param days: length of the span: whole numbers, in one of the three units
     :param hours: the same in hours
     :param minutes: the same in minutes
@@ -37,14 +38,14 @@ class FrequencyCap:
     :raises InvalidInput: a value that is none of these
     """
 
-    most: int
+    max_messages: int
     seconds: int
     category: str | None
     _span: tuple[str, int]
 
     def __init__(
         self,
-        most: int,
+        max_messages: int,
         *,
         days: int | None = None,
         hours: int | None = None,
@@ -55,12 +56,12 @@ class FrequencyCap:
         spans = [(unit, value) for unit, value in given.items() if value is not None]
         if len(spans) != 1:
             raise InvalidInput("frequency_cap", "days, hours or minutes: give exactly one of them.", hint=_HINT)
-        unit, span = spans[0][0], whole(spans[0][1], f"frequency_cap.{spans[0][0]}", 1)
+        unit, span = spans[0][0], whole_number(spans[0][1], f"frequency_cap.{spans[0][0]}", 1)
         seconds = span * _SECONDS[unit]
         if seconds > _LONGEST:
             raise InvalidInput(f"frequency_cap.{unit}", f"{span} is more than ten years.", hint=_HINT)
         values: dict[str, Any] = {
-            "most": whole(most, "frequency_cap.most", 1),
+            "max_messages": whole_number(max_messages, "frequency_cap.max_messages", 1),
             "seconds": seconds,
             "category": None if category is None else check_category(category, "frequency_cap.category"),
             "_span": (unit, span),
@@ -84,14 +85,14 @@ class FrequencyCap:
             raise InvalidInput(
                 "frequency_cap", f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(_NAMES)}."
             )
-        if "most" not in value:
-            raise InvalidInput("frequency_cap", "lacks 'most'.", hint=_HINT)
+        if "max_messages" not in value:
+            raise InvalidInput("frequency_cap", "lacks 'max_messages'.", hint=_HINT)
         return cls(**value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the arguments as JSON has them; those that were not given are left out."""
         unit, span = self._span
-        return {"most": self.most, unit: span, **({"category": self.category} if self.category else {})}
+        return {"max_messages": self.max_messages, unit: span, **({"category": self.category} if self.category else {})}
 
     @property
     def reason(self) -> str:
@@ -99,11 +100,11 @@ class FrequencyCap:
         unit, span = self._span
         unit = unit[:-1] if span == 1 else unit
         what = f"{self.category} message" if self.category else "message"
-        return f"frequency_cap: {self.most} {what}{'' if self.most == 1 else 's'} in {span} {unit} already"
+        return f"frequency_cap: {in_numbers(self.max_messages, what)} in {span} {unit} already"
 
     def __repr__(self) -> str:
-        others = [f", {name}={value!r}" for name, value in self.to_dict().items() if name != "most"]
-        return f"FrequencyCap({self.most}{''.join(others)})"
+        others = [f", {name}={value!r}" for name, value in self.to_dict().items() if name != "max_messages"]
+        return f"FrequencyCap({self.max_messages}{''.join(others)})"
 
 
 def check_category(value: Any, field: str = "category") -> str:

@@ -141,7 +141,7 @@ class FrequencyCapStore(SqlStore):
                 mine = taken.setdefault(whose, set())
                 names = self._names(task, key)
                 stored = next((name for name in names if name in mine), names[0])
-                if holds_back and stored not in mine and len(mine) >= cap.most:
+                if holds_back and stored not in mine and len(mine) >= cap.max_messages:
                     refused.add(key)
                     continue
                 mine.add(stored)

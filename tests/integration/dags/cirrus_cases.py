@@ -144,7 +144,7 @@ with DAG("capped_by_connection", render_template_as_native_obj=True, **COMMON):
         task_id="send",
         **ORDER,
         messages="{{ dag_run.conf['messages'] }}",
-        rules={"frequency_cap": {"most": 1, "days": 7}},
+        rules={"frequency_cap": {"max_messages": 1, "days": 7}},
         delivery={"max_failed": 1},
     )
 

@@ -43,7 +43,7 @@ with DAG("capped", render_template_as_native_obj=True, **COMMON):
         **ROWS,
         columns={**COLUMNS, "key": "key"},
         delivery={"ledger_conn_id": "cirrus_ledger"},
-        rules={"frequency_cap": {"most": 2, "days": 7}},
+        rules={"frequency_cap": {"max_messages": 2, "days": 7}},
         retries=1,
         retry_delay=timedelta(0),
     )

@@ -166,7 +166,7 @@ def test_a_listing_is_whole_whatever_its_ends_mean(holds: Callable[[int, int, in
         asked += 1
         inside = [name for name, moment in times.items() if holds(start, moment, end)][:100]
         pager.take(Conversation.read({"objectId": name}) for name in inside)
-    assert sorted(found.object_id for found in pager.found) == sorted(times)
+    assert sorted(found.object_id for found in pager.conversations) == sorted(times)
     assert pager.complaint == ""
     assert asked < 80
 
@@ -373,5 +373,5 @@ def test_a_second_walk_asks_for_no_span_that_would_be_full() -> None:
 
     first, asked_first = walk([])
     second, asked_second = walk(first.cuts)
-    assert len(first.found) == len(second.found) == 20_000
+    assert len(first.conversations) == len(second.conversations) == 20_000
     assert asked_second <= 320 < asked_first

@@ -16,7 +16,7 @@ from airflow_provider_cirrus.api.phone import to_digits
 from airflow_provider_cirrus.api.schedule import to_unix
 from airflow_provider_cirrus.api.text import as_text
 from airflow_provider_cirrus.api.values import is_missing, json_ready, plain
-from airflow_provider_cirrus.arguments import allowance, is_true, time_span, whole
+from airflow_provider_cirrus.arguments import allowance, is_true, time_span, whole_number
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
 
@@ -86,7 +86,7 @@ def test_readers_take_scalars_of_numpy_and_pandas() -> None:
     assert as_text(np.int64(7)) == "7"
     assert as_text(pd.Timestamp(NOON)) == "2030-06-01T12:00:00+00:00"
     assert to_unix(pd.Timestamp(NOON)) == to_unix(np.int64(NOON.timestamp())) == to_unix(NOON)
-    assert whole(np.int64(3), "shards", 1) == 3
+    assert whole_number(np.int64(3), "shards", 1) == 3
     assert is_true(np.bool_(True), "dry_run")
     assert time_span(pd.Timedelta(days=1), "max_age") == 86_400
     assert allowance(np.float64(0.5), 10) == allowance("50%", 10) == 5

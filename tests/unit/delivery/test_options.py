@@ -72,7 +72,7 @@ def test_they_are_frozen(options: Any) -> None:
         ),
         pytest.param(
             Rules(quiet_hours=HOURS, frequency_cap=FrequencyCap(3, days=7)),
-            {"quiet_hours": HOURS.to_dict(), "frequency_cap": {"most": 3, "days": 7}},
+            {"quiet_hours": HOURS.to_dict(), "frequency_cap": {"max_messages": 3, "days": 7}},
             id="objects",
         ),
         pytest.param(

@@ -346,4 +346,4 @@ def test_only_the_first_try_minds_a_report_that_is_there(
         report={"path": "r.csv", "if_exists": "fail"},
         is_resumed=is_resumed,
     )
-    assert found.said_report.if_exists == expected
+    assert found.effective_report.if_exists == expected

@@ -106,7 +106,7 @@ def test_an_argument_that_is_part_of_an_option_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["quiet_hours", "frequency_cap"])
 def test_a_campaign_refuses_what_it_cannot_keep(name: str) -> None:
-    rule = {"quiet_hours": {"start": "21:00", "end": "08:00"}, "frequency_cap": {"most": 1, "days": 1}}[name]
+    rule = {"quiet_hours": {"start": "21:00", "end": "08:00"}, "frequency_cap": {"max_messages": 1, "days": 1}}[name]
     with pytest.raises(InvalidInput, match=f"rules.{name}: cannot be kept"):
         CampaignOperator(task_id="c", **MESSAGE, audience_file="a.csv", rules={name: rule})
     with pytest.raises(InvalidInput, match=r"delivery.shard: cannot be kept"):

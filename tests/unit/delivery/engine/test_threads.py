@@ -52,7 +52,7 @@ def test_after_an_error_nothing_is_worked_on_and_it_is_kept() -> None:
 
 def test_who_is_faster_than_the_work_waits_for_room() -> None:
     gate = Gate()
-    worker = BatchWorker("test", gate, most=2)
+    worker = BatchWorker("test", gate, capacity=2)
     worker.add([0])
     assert gate.begun.wait(10)
     worker.add([1, 2])

@@ -25,7 +25,7 @@ from airflow_provider_cirrus.delivery.errors import (
 )
 from airflow_provider_cirrus.delivery.ledger import task_state
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
-from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, most_in_state, word_of_size
+from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, max_in_state, word_of_size
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
 from tests.lines import need_task_state_store, since
 from tests.unit.delivery.stores import Store, opened
@@ -475,7 +475,7 @@ def test_a_commit_that_the_caller_gave_up_is_written_before_the_next() -> None:
 def test_more_than_most_is_refused_and_what_is_recorded_stays() -> None:
     store = Store()
     opened(store).commit([key(number) for number in range(10)], [])
-    ledger = TaskStateLedger(store, most=12)
+    ledger = TaskStateLedger(store, limit=12)
     ledger.open(TaskTry(2))
     for _ in ledger.load():
         pass
@@ -496,7 +496,7 @@ def test_a_large_send_says_what_it_costs_or_how_else_it_goes() -> None:
     assert "60 MB" in (word_of_size(1_000_000, None) or "")
     with pytest.raises(LedgerError, match=r"200,001 messages.*Nothing was sent.*ledger_conn_id.*allow_large_state"):
         word_of_size(MOST + 1, MOST)
-    assert (most_in_state(False), most_in_state(True)) == (MOST, None)
+    assert (max_in_state(False), max_in_state(True)) == (MOST, None)
 
 
 @pytest.mark.parametrize("is_counted", [True, False])

@@ -354,9 +354,9 @@ def test_of_many_processes_that_want_the_same_people_one_sends_to_each(uri: str)
 @pytest.mark.parametrize(
     "given",
     [
-        pytest.param({"most": 3, "days": 7}, id="days"),
-        pytest.param({"most": 1, "hours": 24, "category": "marketing"}, id="hours-and-category"),
-        pytest.param({"most": 2, "minutes": 90}, id="minutes"),
+        pytest.param({"max_messages": 3, "days": 7}, id="days"),
+        pytest.param({"max_messages": 1, "hours": 24, "category": "marketing"}, id="hours-and-category"),
+        pytest.param({"max_messages": 2, "minutes": 90}, id="minutes"),
     ],
 )
 def test_a_cap_survives_json(given: dict[str, Any]) -> None:
@@ -384,16 +384,20 @@ def test_the_outcome_says_why(cap: FrequencyCap, reason: str) -> None:
     ("given", "problem"),
     [
         pytest.param(3, r"is of type int.*FrequencyCap\(3, days=7\)", id="number"),
-        pytest.param({"days": 7}, "lacks 'most'", id="no-most"),
-        pytest.param({"most": 3}, "exactly one", id="no-span"),
-        pytest.param({"most": 3, "days": 7, "hours": 1}, "exactly one", id="two-spans"),
-        pytest.param({"most": 3, "weeks": 1}, "has no 'weeks'", id="unit"),
-        pytest.param({"most": 0, "days": 7}, "frequency_cap.most: 0 is no whole number from 1 on", id="zero"),
-        pytest.param({"most": True, "days": 7}, "frequency_cap.most", id="bool"),
-        pytest.param({"most": 3, "days": 0.5}, "frequency_cap.days: 0.5 is no whole number", id="half-a-day"),
-        pytest.param({"most": 3, "days": 36_600}, "more than ten years", id="too-long"),
-        pytest.param({"most": 3, "days": 7, "category": "Marketting"}, "Did you mean 'marketing'", id="category"),
-        pytest.param({"most": 3, "days": 7, "category": 5}, "is of type int", id="category-of-a-type"),
+        pytest.param({"days": 7}, "lacks 'max_messages'", id="no-most"),
+        pytest.param({"max_messages": 3}, "exactly one", id="no-span"),
+        pytest.param({"max_messages": 3, "days": 7, "hours": 1}, "exactly one", id="two-spans"),
+        pytest.param({"max_messages": 3, "weeks": 1}, "has no 'weeks'", id="unit"),
+        pytest.param(
+            {"max_messages": 0, "days": 7}, "frequency_cap.max_messages: 0 is no whole number from 1 on", id="zero"
+        ),
+        pytest.param({"max_messages": True, "days": 7}, "frequency_cap.max_messages", id="bool"),
+        pytest.param({"max_messages": 3, "days": 0.5}, "frequency_cap.days: 0.5 is no whole number", id="half-a-day"),
+        pytest.param({"max_messages": 3, "days": 36_600}, "more than ten years", id="too-long"),
+        pytest.param(
+            {"max_messages": 3, "days": 7, "category": "Marketting"}, "Did you mean 'marketing'", id="category"
+        ),
+        pytest.param({"max_messages": 3, "days": 7, "category": 5}, "is of type int", id="category-of-a-type"),
     ],
 )
 def test_a_slip_in_a_cap_is_told(given: Any, problem: str) -> None:
