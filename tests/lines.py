@@ -26,6 +26,16 @@ def since(*line: int, has: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(line > AIRFLOW, reason=f"Airflow {name} and later have {has}")
 
 
+def before(*line: int, has: str) -> pytest.MarkDecorator:
+    """
+    Return a mark for tests of what Airflow lacks before a version.
+
+    :param has: what that is
+    """
+    name = ".".join(map(str, line))
+    return pytest.mark.skipif(line <= AIRFLOW, reason=f"Airflow {name} and later have {has}")
+
+
 def need_task_state_store() -> None:
     """Skip a test that needs what Airflow's task state store is known by."""
     if AIRFLOW < (3, 3):

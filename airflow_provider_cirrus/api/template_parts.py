@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
@@ -29,6 +28,7 @@ from pydantic import (
 )
 
 from airflow_provider_cirrus.api import text
+from airflow_provider_cirrus.api.text import closest
 from airflow_provider_cirrus.api.values import json_ready, plain
 
 MAX_BUTTONS = 10
@@ -117,9 +117,8 @@ def _names(model: type[Part]) -> tuple[list[str], frozenset[str]]:
 
 def unknown(what: str, written: str, known: Sequence[str]) -> str:
     """Say that a name is unknown, what is known, and what was probably meant."""
-    lowered = {name.lower(): name for name in known}
-    close = get_close_matches(written.lower(), lowered, n=1)
-    meant = f"; did you mean {lowered[close[0]]!r}?" if close else "."
+    close = closest(written, known)
+    meant = f"; did you mean {close!r}?" if close else "."
     return f"has the unknown {what} {written!r}; known are {', '.join(known)}{meant}"
 
 

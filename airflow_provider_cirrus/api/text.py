@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -140,3 +140,17 @@ def cut_together(texts: Sequence[str], limit: int) -> list[str]:
 def in_numbers(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 message``, ``2 messages``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def closest(written: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """
+    Return the known name that a slip was probably meant to be, if any; case does not count.
+
+    :param cutoff: how alike the two must be, from 0 to 1
+    """
+    # Late, as only an error needs it.
+    from difflib import get_close_matches
+
+    lowered = {name.lower().strip(): name for name in known}
+    found = get_close_matches(written.lower(), lowered, n=1, cutoff=cutoff)
+    return lowered[found[0]] if found else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.text import closest
 from airflow_provider_cirrus.delivery.options import Delivery, Options, options_of
 
 if TYPE_CHECKING:
@@ -218,8 +218,8 @@ def _stream_id(extra: Mapping[str, Any], conn_id: str, stream: str | None) -> st
         return str(stream_id)
     if stream in streams:
         return streams[stream]
-    close = get_close_matches(stream.lower(), [name.lower() for name in streams], n=1, cutoff=0.75)
-    if _STREAM_ID.fullmatch(stream) and not close:
+    close = closest(stream, streams, cutoff=0.75)
+    if _STREAM_ID.fullmatch(stream) and close is None:
         return stream
-    meant = next((f" Did you mean {name!r}?" for name in streams if name.lower() in close), "")
+    meant = "" if close is None else f" Did you mean {close!r}?"
     raise InvalidInput("stream", f"{stream!r} is neither a name in {where} nor an id.", hint=f"{known}{meant}")

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from threading import Event
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
 from airflow_provider_cirrus.arguments import allowance, whole_number
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
+from airflow_provider_cirrus.hooks.ending import check_on_empty, check_suppressed, end_empty, fail, push_result
 from airflow_provider_cirrus.hooks.ledger import expect, fingerprint, open_ledger, task_try
 from airflow_provider_cirrus.links.cirrus import leave_link
 from airflow_provider_cirrus.retries import CirrusUnsentError
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.hooks.protocol import DeliveryHook
 
+#: Gives the worker's slot back until a moment, in Unix seconds; see :meth:`TaskDelivery.end`.
+Defer: TypeAlias = "Callable[[float, int | None], None]"
+
 
 @dataclass
 class TaskDelivery:
@@ -43,7 +47,8 @@ class TaskDelivery:
     :ivar columns: options, each as a dict, an object or None; so are the next three
     :ivar audience: the arguments that say who is messaged, as far as they tell mapped tasks apart
     :ivar message: what all messages share; ``template`` and ``language`` for the log, ``message_key``
-    :ivar is_resumed: whether it goes on after it was deferred
+    :ivar is_resumed: whether it goes on after quiet hours
+    :ivar begun: how often it has begun anew, as nothing was sent
     :ivar stop: once set, no further batch leaves
     :raises InvalidInput: options that are none
     """
@@ -58,7 +63,9 @@ class TaskDelivery:
     audience: Sequence[Any] = ()
     message: Mapping[str, Any] = field(default_factory=dict)
     is_resumed: bool = False
+    begun: int = 0
     stop: Event = field(default_factory=Event)
+    _is_remembered: bool = False
 
     @cached_property
     def effective_columns(self) -> Columns:
@@ -98,7 +105,7 @@ class TaskDelivery:
 
     @property
     def _is_first(self) -> bool:
-        return self.context["ti"].try_number == 1 and not self.is_resumed
+        return self.context["ti"].try_number == 1 and not self.is_resumed and not self.begun
 
     def check(self) -> None:
         """
@@ -115,7 +122,7 @@ class TaskDelivery:
         """
         Return a client, the messages that it is to send, and how many they are where that is known.
 
-        :param on_empty: one of :data:`ON_EMPTY`
+        :param on_empty: one of :data:`~.hooks.ending.ON_EMPTY`
         :param to: as of :func:`~.delivery.deliver.messages_of`, like the next two
         :raises AirflowFailException: wrong arguments; nothing was sent
         :raises AirflowSkipException: nobody is to be messaged, and that is how the task is to end
@@ -167,6 +174,7 @@ class TaskDelivery:
                 log.info("Sending %s%s, at most %g a second.", many, self._subject, rate)
             metrics = Metrics(ti)
             ledger = None if delivery.is_dry else self.ledger()
+            self._is_remembered = ledger is not None
             expect(ledger, total)
             self.hook.check_opt_in(self.effective_rules.opt_in)
             result = deliver(
@@ -193,11 +201,13 @@ class TaskDelivery:
         log.info("%s, in %.1f s%s.%s", in_words(result, with_kinds=True), result.seconds, self._subject, report)
         return result
 
-    def end(self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None = None) -> dict[str, Any]:
+    def end(self, result: DeliveryResult, defer: Defer | None = None) -> dict[str, Any]:
         """
         Return the summary of a run, or fail the task where the outcomes call for it: everybody else was served.
 
-        :param defer: gives the worker's slot back until quiet hours end; None: the task is retried then
+        :param defer: gives the worker's slot back until a moment (Unix seconds), such as the end of quiet hours; with
+            how often it has begun anew by then, where nothing was sent and nothing needs to be remembered. None: the
+            task is retried then
         :raises AirflowFailException: only failures that no retry would mend
         :raises CirrusUnsentError: messages are left that a retry can send
         """
@@ -226,6 +236,8 @@ class TaskDelivery:
             check_suppressed(self.effective_rules, found, self.context)
         if how is Verdict.SUCCESS:
             return found
+        if how is Verdict.RETRY and not was_ended and defer is not None:
+            self._begin_anew(result, defer)
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         push_result(self.context, found)
         lines = [f"{in_words(result)}{self._subject}.", *explanation(result)]
@@ -307,65 +319,31 @@ class TaskDelivery:
         # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
         return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
 
-    def _wait_for_the_end_of_quiet_hours(
-        self, result: DeliveryResult, defer: Callable[[DeliveryResult], None] | None
-    ) -> None:
+    def _wait_for_the_end_of_quiet_hours(self, result: DeliveryResult, defer: Defer | None) -> None:
         assert result.resume_at is not None
         until = datetime.fromtimestamp(result.resume_at, UTC).isoformat(timespec="seconds")
         wait = f"{in_numbers(result.deferred, 'message')} {'waits' if result.deferred == 1 else 'wait'}"
         self.hook.log.info("%s for the end of quiet hours; going on at %s.", wait, until)
         if defer is not None:
-            defer(result)
+            defer(result.resume_at, None)
         raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
 
+    def _begin_anew(self, result: DeliveryResult, defer: Defer) -> None:
+        """Wait for another beginning in this very try, where a next one would not know that nothing was sent."""
+        from airflow_provider_cirrus.api.results import Outcome, Sent
+        from airflow_provider_cirrus.delivery.report.summary import explanation
 
-#: What a task does where there is nobody to message.
-ON_EMPTY = ("skip", "succeed", "fail")
-
-
-def check_on_empty(value: Any) -> None:
-    """
-    Check ``on_empty``.
-
-    :raises InvalidInput: it is none of :data:`ON_EMPTY`
-    """
-    if value not in ON_EMPTY:
-        raise InvalidInput("on_empty", f"{value!r} is unknown; known are {', '.join(ON_EMPTY)}.")
-
-
-def end_empty(on_empty: str, reason: str) -> NoReturn:
-    """End a task that has nobody to message, as it was told to; not for ``succeed``."""
-    raise AirflowSkipException(reason) if on_empty == "skip" else AirflowFailException(reason)
-
-
-def push_result(context: Context, result: Any, key: str = "return_value") -> None:
-    """Leave a result as an XCom, also of a task that fails; not where the task is told to leave none."""
-    if getattr(context.get("task"), "do_xcom_push", True):
-        context["ti"].xcom_push(key=key, value=result)
-
-
-def check_suppressed(rules: Rules, result: Mapping[str, Any], context: Context) -> None:
-    """
-    Fail the task where the rules held back more than they may.
-
-    :param result: the result of the task, with ``total`` and ``suppressed``
-    :raises AirflowFailException: they did
-    """
-    if rules.max_suppressed is None:
-        return
-    if result["suppressed"] > allowance(rules.max_suppressed, result["total"], "max_suppressed"):
-        push_result(context, result)
-        raise AirflowFailException(
-            f"{result['suppressed']} of {result['total']} messages were suppressed "
-            f"(max_suppressed={rules.max_suppressed}); the report, or the log, says by which rule."
+        left = sum(count for outcome, count in result.counts.items() if Outcome(outcome).sent is not Sent.NO)
+        if self._is_remembered or left or self.begun >= self.retries:
+            return
+        delay = self.context["task"].retry_delay.total_seconds()
+        delay = max(delay, (result.error and result.error.retry_after) or 0)
+        self.hook.log.warning(
+            "%s Nothing was sent, and Airflow before 3.3 would not remember that: instead of a retry, this try begins "
+            "anew in %.0f s (%d of %d).",
+            " ".join(explanation(result)),
+            delay,
+            self.begun + 1,
+            self.retries,
         )
-
-
-def fail(error: CirrusError) -> NoReturn:
-    """Raise Airflow's exception for ours: retryable only where time alone may mend it."""
-    if not error.retryable:
-        raise AirflowFailException(str(error)) from error
-    failure = AirflowException(str(error))
-    # For the retry policy.
-    failure.retry_after = error.retry_after  # type: ignore[attr-defined]
-    raise failure from error
+        defer(time.time() + delay, self.begun + 1)

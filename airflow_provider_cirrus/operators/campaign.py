@@ -11,14 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
-from airflow_provider_cirrus.hooks.delivery import (
-    TaskDelivery,
-    check_on_empty,
-    check_suppressed,
-    end_empty,
-    fail,
-    push_result,
-)
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+from airflow_provider_cirrus.hooks.ending import check_on_empty, check_suppressed, end_empty, fail, push_result
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.retries import CirrusUnsentError

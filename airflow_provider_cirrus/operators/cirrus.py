@@ -20,7 +20,7 @@ from airflow_provider_cirrus.delivery.options import (
     with_row_context,
 )
 from airflow_provider_cirrus.hooks.connection import task_scope
-from airflow_provider_cirrus.hooks.delivery import check_on_empty, fail, push_result
+from airflow_provider_cirrus.hooks.ending import check_on_empty, fail, push_result
 from airflow_provider_cirrus.hooks.ledger import task_try
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.operators.hidden import unhidden

@@ -18,8 +18,6 @@ from airflow_provider_cirrus.operators.hidden import unhidden
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
-
 #: Arguments of every send, in the order in which they are rendered.
 SEND_FIELDS: Sequence[str] = (
     "template",
@@ -78,6 +76,7 @@ class SendOperator(CirrusOperator):
     conversation_url = ""
 
     _is_resumed = False
+    _begun = 0
 
     @cached_property
     def _stop(self) -> Event:
@@ -92,6 +91,12 @@ class SendOperator(CirrusOperator):
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on after quiet hours: what was sent stays sent, whoever waited gets the message now."""
         self._is_resumed = True
+        found: dict[str, Any] = self.execute(context)
+        return found
+
+    def begin_anew(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Send what could not be sent at all, in the same try: nothing was, so there is nothing to remember."""
+        self._begun = event["begun"]
         found: dict[str, Any] = self.execute(context)
         return found
 
@@ -152,12 +157,15 @@ class SendOperator(CirrusOperator):
             audience=self._recipients(),
             message=self._message(),
             is_resumed=self._is_resumed,
+            begun=self._begun,
             stop=self._stop,
         )
 
-    def _defer(self, result: DeliveryResult) -> None:
-        """Give the worker's slot back until the first of those who wait may be messaged."""
+    def _defer(self, until: float, begun: int | None) -> None:
+        """Give the worker's slot back; see :meth:`~.hooks.delivery.TaskDelivery.end`."""
         from airflow_provider_cirrus.triggers.date_time import DateTimeTrigger
 
-        assert result.resume_at is not None
-        self.defer(trigger=DateTimeTrigger(result.resume_at), method_name="resume")
+        if begun is None:
+            self.defer(trigger=DateTimeTrigger(until), method_name="resume")
+        # Not by way of its kwargs, which Airflow's test runner drops.
+        self.defer(trigger=DateTimeTrigger(until, begun), method_name="begin_anew")

@@ -20,7 +20,7 @@ from airflow_provider_cirrus.api.conversations import PollBackoff, WaitCondition
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, is_true
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.hooks.delivery import fail
+from airflow_provider_cirrus.hooks.ending import fail
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

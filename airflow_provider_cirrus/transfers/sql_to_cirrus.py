@@ -12,7 +12,7 @@ from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
-from airflow_provider_cirrus.hooks.delivery import check_on_empty, end_empty, fail
+from airflow_provider_cirrus.hooks.ending import check_on_empty, end_empty, fail
 from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
 if TYPE_CHECKING:

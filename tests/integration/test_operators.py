@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.lines import retries
+from tests.lines import before, retries
 
 RunDag = Callable[..., Any]
 
@@ -42,6 +42,22 @@ def test_row_data_is_never_rendered(run_dag: RunDag, sandbox: Sandbox) -> None:
     }
     assert texts["447700900105"] == "{{ not_a_template }}"
     assert texts["447700900106"] == "see report.sql"
+
+
+@before(3, 3, has="a task state store that remembers")
+def test_what_could_not_be_sent_at_all_needs_no_memory_to_be_tried_again(run_dag: RunDag, sandbox: Sandbox) -> None:
+    sandbox.add_fault(name="unauthorized")
+    run = run_dag("cirrus_cases", "conf_send", {"to": ["447700900101", "447700900102"]})
+    assert run.state == "success", run.states
+    assert numbers(sandbox) == ["447700900101", "447700900102"]
+
+
+@before(3, 3, has="a task state store that remembers")
+def test_what_can_never_be_sent_is_given_up_after_as_many_tries(run_dag: RunDag, sandbox: Sandbox) -> None:
+    sandbox.add_fault(name="unauthorized", times=3)
+    run = run_dag("cirrus_cases", "conf_send", {"to": "447700900101"})
+    assert run.states["send"] in ("failed", "up_for_retry")
+    assert sandbox.messages == []
 
 
 def test_a_template_is_rendered_to_native_values(run_dag: RunDag, sandbox: Sandbox) -> None:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, BinaryIO
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import could_be_number, mask
+from airflow_provider_cirrus.api.text import closest
 from airflow_provider_cirrus.api.values import is_missing, plain
 from airflow_provider_cirrus.delivery.audience.frames import Frame, is_frame
 from airflow_provider_cirrus.delivery.audience.table import BadRow, Row, Table
@@ -346,11 +346,10 @@ def _check_columns(header: Sequence[str], needed: Mapping[str, Sequence[str]]) -
 
 
 def _known(name: str, header: Sequence[str]) -> str:
-    lowered = {column.lower().strip(): column for column in header}
-    close = get_close_matches(name.lower(), lowered, n=1)
+    close = closest(name, header)
     # A file without a header has somebody's number there.
     shown = [mask(column) if could_be_number(column) else column for column in header]
-    meant = f"; did you mean {lowered[close[0]]!r}?" if close else "."
+    meant = f"; did you mean {close!r}?" if close else "."
     return f"the audience has {', '.join(shown)}{meant}"
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.text import in_numbers
+from airflow_provider_cirrus.api.text import closest, in_numbers
 from airflow_provider_cirrus.arguments import whole_number
 from airflow_provider_cirrus.delivery.rules.consent import CATEGORIES
 
@@ -119,6 +118,6 @@ def check_category(value: Any, field: str = "category") -> str:
     if known in CATEGORIES:
         return known
     shown = repr(value[:40]) if isinstance(value, str) else f"of type {type(value).__name__}"
-    close = get_close_matches(known, CATEGORIES, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(CATEGORIES)}."
+    close = closest(known, CATEGORIES)
+    hint = f"Did you mean {close!r}?" if close else f"Choose one of {', '.join(CATEGORIES)}."
     raise InvalidInput(field, f"is {shown}.", hint=hint)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import spellings_of
+from airflow_provider_cirrus.api.text import closest
 from airflow_provider_cirrus.delivery.rules.values import shown
 
 # What the files of zones hold beside zones of the IANA: it depends on the machine, or counts leap seconds.
@@ -115,6 +115,4 @@ def _load_zone(name: str) -> ZoneInfo | None:
 
 @lru_cache(maxsize=256)
 def _close_zone(name: str) -> str:
-    known = {zone.lower(): zone for zone in available_timezones()}
-    close = get_close_matches(name.lower().replace(" ", "_"), known, n=1, cutoff=0.8)
-    return known[close[0]] if close else ""
+    return closest(name.replace(" ", "_"), available_timezones(), cutoff=0.8) or ""

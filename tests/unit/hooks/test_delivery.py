@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,8 @@ from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerIncomplet
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MOST
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery, fail
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+from airflow_provider_cirrus.hooks.ending import fail
 from airflow_provider_cirrus.hooks.ledger import expect, fingerprint
 from tests.lines import need_task_state_store, since
 from tests.unit.delivery.stores import Store
@@ -326,6 +328,58 @@ def test_one_setting_governs_report_and_xcom_and_no_xcom_is_pushed_where_none_is
         (outcome,) = pushed[0]["outcomes"]
         assert (outcome["recipient"] == shown) is (recipients != "hash")
         assert ("447700900101" in json.dumps(pushed)) is (recipients is None)
+
+
+def unsent(count: int = 2, **others: int) -> DeliveryResult:
+    result = DeliveryResult(error=NotConnected("refused"))
+    result.counts |= {"unsent": count, **others}
+    return result
+
+
+def beginning_anew(result: DeliveryResult, *, store: Any = None, begun: int = 0) -> list[tuple[float, int | None]]:
+    """What a task that has nothing to remember by asks to wait for."""
+    found: list[tuple[float, int | None]] = []
+    one = context(store)
+    one["task"] = SimpleNamespace(retry_delay=timedelta(minutes=5), do_xcom_push=False)
+    delivery = TaskDelivery(CirrusHook(), one, retries=2, begun=begun)
+    delivery._is_remembered = delivery.ledger() is not None
+    with pytest.raises((AirflowException, KeyboardInterrupt)):
+        delivery.end(result, lambda until, count: _wait(found, until, count))
+    return found
+
+
+def _wait(found: list[tuple[float, int | None]], until: float, count: int | None) -> None:
+    found.append((until - time.time(), count))
+    # As TaskDeferred does.
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_what_could_not_be_sent_at_all_begins_anew_where_nothing_would_remember_that(begun: int) -> None:
+    (found,) = beginning_anew(unsent(suppressed=1, rejected=1), begun=begun)
+    assert found == (pytest.approx(300, abs=5), begun + 1)
+
+
+def test_a_server_that_asks_for_more_patience_gets_it() -> None:
+    result = unsent()
+    result.error = NotConnected("later", retry_after=900)
+    assert beginning_anew(result)[0][0] == pytest.approx(900, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("others", "begun"),
+    [
+        pytest.param({"accepted": 1}, 0, id="one-was-sent"),
+        pytest.param({"unknown": 1}, 0, id="one-may-have-been-sent"),
+        pytest.param({}, 2, id="as-often-as-there-are-retries"),
+    ],
+)
+def test_else_it_is_airflows_retry(others: dict[str, int], begun: int) -> None:
+    assert beginning_anew(unsent(**others), begun=begun) == []
+
+
+def test_what_is_remembered_is_airflows_retry() -> None:
+    assert beginning_anew(unsent(), store=Store()) == []
 
 
 @pytest.mark.parametrize(
