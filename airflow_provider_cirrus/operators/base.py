@@ -49,6 +49,11 @@ class CirrusOperator(BaseOperator):
         # What is given as None, in a mapped task or by a template, is not given.
         self.cirrus_conn_id = CirrusHook.default_conn_name if cirrus_conn_id is None else cirrus_conn_id
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Return what :meth:`expand` maps; a code that is written out is in no serialised DAG here either."""
+        return super().partial(**{name: cls._hidden(name, value) for name, value in kwargs.items()})
+
     def render_template(
         self,
         content: Any,
@@ -68,12 +73,18 @@ class CirrusOperator(BaseOperator):
         return super().render_template(content, context, env, seen_oids)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in self.hidden_fields and not isinstance(value, Hidden | bool | None):
-            if key == "authentication_code" and is_literal(value):
-                value = Hidden(value, is_secret=True)
-            elif self._is_rendered:
-                value = Hidden(value, shows=self._shows_recipients)
+        value = self._hidden(key, value)
+        if key in self.hidden_fields and not isinstance(value, Hidden | bool | None) and self._is_rendered:
+            value = Hidden(value, shows=self._shows_recipients)
         super().__setattr__(key, value)
+
+    @classmethod
+    def _hidden(cls, name: str, value: Any) -> Any:
+        """Return the value of an argument, hidden where it is a code that is written out."""
+        is_code = name == "authentication_code" and name in cls.hidden_fields
+        if is_code and not isinstance(value, Hidden | bool | None) and is_literal(value):
+            return Hidden(value, is_secret=True)
+        return value
 
     @contextmanager
     def _checking(self) -> Iterator[None]:

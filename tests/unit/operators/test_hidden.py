@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from datetime import date
+from datetime import UTC, date, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_cirrus import Rules
 from airflow_provider_cirrus.operators import SendTemplateOperator, ValidateContactOperator
@@ -58,6 +60,20 @@ def test_a_code_that_is_written_out_is_in_no_serialised_dag() -> None:
     for operator in operators:
         assert "493817" not in json.dumps([str(getattr(operator, name)) for name in operator.template_fields])
         assert operator._message()["authentication_code"] == "493817"
+
+
+def test_a_code_that_is_written_out_for_mapped_tasks_is_in_no_serialised_dag() -> None:
+    with DAG("codes", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        partial = SendTemplateOperator.partial(task_id="send", **MESSAGE, authentication_code="493817")
+        partial.expand(to=[ANN])
+    serialized = import_module("airflow.serialization.serialized_objects").SerializedDAG
+    to_dict = getattr(import_module("airflow.serialization.serialized_objects"), "DagSerialization", serialized).to_dict
+    found = json.dumps(to_dict(dag))
+    assert "493817" not in found
+    assert "***" in found
+    mapped = dag.get_task("send")
+    running = mapped.unmap({"to": ANN})
+    assert running._message()["authentication_code"] == "493817"
 
 
 def test_a_template_stays_one_until_it_is_rendered() -> None:
