@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from airflow_provider_cirrus.cli.definition import COMMANDS, HELP
+from airflow_provider_cirrus.cli.output import listen_to_errors
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     :return: the exit status
     """
     options = parser().parse_args(arguments)
+    listen_to_errors()
     return int(options.run(options))
 
 

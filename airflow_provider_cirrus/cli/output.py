@@ -21,6 +21,12 @@ def answer_only() -> Iterator[TextIO | None]:
         yield out
 
 
+def listen_to_errors() -> None:
+    """Have a standard error where the process was started without one: some Airflows cannot look up a connection then."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (as long as the process)
+
+
 def write_line(text: str, stream: TextIO | None) -> bool:
     """
     Write a line; return whether it could be.
