@@ -61,6 +61,17 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "Otherwise they are masked there.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
+    "templates_path": {
+        "label": "Templates folder",
+        "description": "Folder with the definitions of your templates, in Meta's JSON: messages are checked against "
+        "them before anything is sent. A relative path begins at the DAG file.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "require_templates": {
+        "label": "Require definitions",
+        "description": "Refuse to send a template that has no definition in the templates folder.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
     "rules": {
         "label": "Rules (JSON)",
         "description": "Whom to message, for every send that says nothing else, such as "

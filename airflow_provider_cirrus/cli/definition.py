@@ -88,6 +88,33 @@ def add_erase_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_templates_options(parser: ArgumentParser) -> None:
+    """Add the actions of ``templates`` and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    lint = actions.add_parser("lint", help="say what Meta would refuse in definitions, and what is likely to be a slip")
+    lint.add_argument("paths", nargs="+", metavar="PATH", help="a file of definitions, or a folder of them")
+    check = actions.add_parser("check", help="say whether definitions can be read, and messages fit them")
+    check.add_argument("--templates", required=True, metavar="FOLDER", help="the folder of the definitions")
+    check.add_argument(
+        "messages",
+        nargs="*",
+        metavar="MESSAGE",
+        help="a JSON file with what SendTemplateOperator takes for a message: template, language, body … or a list",
+    )
+    render = actions.add_parser("render", help="show what a recipient would see")
+    render.add_argument("--templates", required=True, metavar="FOLDER", help="the folder of the definitions")
+    render.add_argument("--template", required=True, metavar="NAME")
+    render.add_argument("--language", required=True, metavar="CODE")
+    render.add_argument(
+        "--parameters",
+        default="{}",
+        metavar="JSON",
+        help='header, body, buttons … as SendTemplateOperator takes them, such as {"body": ["Ann"]}; - reads them from '
+        "standard input",
+    )
+    actions.add_parser("schema", help="print the JSON Schema of a definition, for editors")
+
+
 COMMANDS = (
     Command(
         "sandbox",
@@ -109,6 +136,13 @@ COMMANDS = (
         add_erase_options,
         "airflow_provider_cirrus.cli.erase",
         epilog="Prints as JSON how many rows are gone. Exit status: 0 if it is done, even if there were none; else 1.",
+    ),
+    Command(
+        "templates",
+        "Check, lint and show templates that are defined in files; nothing is sent, and no connection is needed",
+        add_templates_options,
+        "airflow_provider_cirrus.cli.templates",
+        epilog="Exit status: 0 if nothing is wrong, remarks aside; else 1.",
     ),
 )
 

@@ -22,7 +22,7 @@ def answer_only() -> Iterator[TextIO | None]:
 
 
 def listen_to_errors() -> None:
-    """Have a standard error where the process was started without one: some Airflows cannot look up a connection then."""
+    """Have a standard error where the process was started without one: Airflow 3.1 needs it to look up a connection."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (as long as the process)
 

@@ -19,14 +19,8 @@ from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.audience.columns import Columns
-from airflow_provider_cirrus.delivery.audience.messages import (
-    MESSAGE_FIELDS,
-    TEMPLATE_FIELDS,
-    MessageFields,
-    check_rows,
-    read_audience,
-    read_messages,
-)
+from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEMPLATE_FIELDS, MessageFields
+from airflow_provider_cirrus.delivery.audience.messages import check_rows, read_audience, read_messages
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
@@ -48,6 +42,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+    from airflow_provider_cirrus.templates.store import Templates
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +66,7 @@ def messages_of(
     not_before: float | None = None,
     refuse_bad_rows: bool = False,
     may_be_empty: bool | None = None,
+    templates: Templates | None = None,
 ) -> tuple[Messages, int | None]:
     """
     Return the messages of an audience, and how many they are where that is known.
@@ -87,6 +83,7 @@ def messages_of(
     :param refuse_bad_rows: look at all rows of the audience first, and take none where one cannot become a message
     :param may_be_empty: whether nobody at all is an audience; a shard of one may be empty in any case. None: nobody
         among rows is, and an empty list of recipients or messages is a slip
+    :param templates: the definitions that messages are checked against; None: none
     :raises EmptyAudience: there is nobody, and it may not be so
     :raises InvalidInput: nobody could be sent it, or the audience cannot be read
     """
@@ -99,8 +96,8 @@ def messages_of(
     if audience is not None:
         total = None if shard else count_hint(audience)
         if refuse_bad_rows:
-            check_rows(audience, columns, message, now=lambda: moment)
-        rows = read_audience(audience, columns, message, now=lambda: moment, shard=shard)
+            check_rows(audience, columns, message, now=lambda: moment, templates=templates)
+        rows = read_audience(audience, columns, message, now=lambda: moment, shard=shard, templates=templates)
         return (_not_empty(rows) if may_be_empty is False and not shard else rows), total
     given = to if messages is None else messages
     if may_be_empty is not None and isinstance(given, Sized) and not isinstance(given, str) and not len(given):
@@ -109,7 +106,7 @@ def messages_of(
         return iter(()), 0
     if to is not None:
         refuse_columns(columns)
-    found = read_messages(to, messages, message, moment, columns.kept)
+    found = read_messages(to, messages, message, moment, columns.kept, templates)
     for remark in dict.fromkeys(remark for one in found for remark in one.template.advice()):
         log.warning(remark)
     if shard is None:
@@ -143,6 +140,7 @@ def deliver(
     stop: Event | None = None,
     send: Callable[[Sequence[Message]], SendResult] | None = None,
     listener: Listener | None = None,
+    templates: Templates | None = None,
 ) -> DeliveryResult:
     """
     Send messages: nobody twice, nobody lost, nobody who did not agree.
@@ -163,12 +161,16 @@ def deliver(
     :param stop: once set, no further batch leaves
     :param send: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
+    :param templates: the definitions by which a dry run shows what recipients would see
     :raises CirrusError: wrong arguments, or something that cannot be used
     """
     with ExitStack() as opened:
         opening = _Opening(opened, rules, connect, ledger, delivery.is_dry)
         policy = opening.policy(allowlist, zone_column)
-        report_file = opened.enter_context(_report_file(report, rules)) if report and report.path else None
+        preview = templates.preview if templates is not None and delivery.is_dry else None
+        report_file = None
+        if report and report.path:
+            report_file = opened.enter_context(_report_file(report, rules, previews=preview is not None))
         dispatcher = Dispatcher(
             send or client.send,
             client.endpoint.stream_id,
@@ -181,16 +183,23 @@ def deliver(
             policy=policy,
             dry_run=delivery.is_dry,
             start_after=start_after,
+            preview=preview,
         )
         result = dispatcher.run(messages, total)
     result.report_uri = None if report_file is None else report_file.uri
     return result
 
 
-def _report_file(report: Report, rules: Rules) -> ReportFile:
+def _report_file(report: Report, rules: Rules, *, previews: bool) -> ReportFile:
     recipients: Any = report.recipients or "full"
     if_exists: Any = report.if_exists or "resume"
-    return ReportFile(report.path, recipients=recipients, consent_records=rules.opt_in is not None, if_exists=if_exists)
+    return ReportFile(
+        report.path,
+        recipients=recipients,
+        consent_records=rules.opt_in is not None,
+        previews=previews,
+        if_exists=if_exists,
+    )
 
 
 class _Opening:

@@ -5,7 +5,7 @@ as a hook's users look for its methods in one class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.guard import Guard
-    from airflow_provider_cirrus.delivery.audience.messages import MessageFields
+    from airflow_provider_cirrus.delivery.audience.fields import MessageFields
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
+    from airflow_provider_cirrus.templates.store import Templates
 
 DEFAULT_MESSAGES_PER_SECOND = 80
 
@@ -226,6 +227,8 @@ class CirrusHook(BaseHook):
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
         on_empty: str = "skip",
+        templates_path: Any = None,
+        languages: Sequence[str] | None = None,
         context: Context | None = None,
         **message: Unpack[MessageFields],
     ) -> dict[str, Any]:
@@ -237,6 +240,8 @@ class CirrusHook(BaseHook):
         one task would take each other's records for their own.
 
         :param on_empty: ``skip``, ``succeed`` or ``fail``, where there is nobody to message
+        :param templates_path: folder of the templates' definitions; None: that of the connection
+        :param languages: in which to look for a definition, in this order, where there is none in the message's own
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them
         :return: as the operator
@@ -257,11 +262,26 @@ class CirrusHook(BaseHook):
             report=report,
             audience=[to, messages, audience],
             message=dict(message),
+            templates_path=templates_path,
+            languages=languages,
         )
         client, found, total = task.open(on_empty, to=to, messages=messages, audience=audience)
         with client:
             result = task.run(client, found, total)
         return task.end(result)
+
+    def templates(self, path: Any = None, languages: Any = None, folder: str | None = None) -> Templates | None:
+        """
+        Return the definitions of templates that a send goes by: the connection's, where ``path`` is None.
+
+        :param path: of their folder
+        :param languages: in which to look, in this order, where a message's own language has no definition
+        :param folder: that a relative path begins at
+        :raises InvalidInput: there are none, and the connection requires them (``require_templates``)
+        """
+        from airflow_provider_cirrus.hooks.templates import templates_in
+
+        return templates_in(path, languages, folder=folder, extra=self._extra(self._connection))
 
     def conversation_url(self, object_id: str | int) -> str:
         """

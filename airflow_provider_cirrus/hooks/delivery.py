@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.hooks.protocol import DeliveryHook
+    from airflow_provider_cirrus.templates.store import Templates
 
 #: Gives the worker's slot back until a moment, in Unix seconds; see :meth:`TaskDelivery.end`.
 Defer: TypeAlias = "Callable[[float, int | None], None]"
@@ -47,6 +48,8 @@ class TaskDelivery:
     :ivar columns: options, each as a dict, an object or None; so are the next three
     :ivar audience: the arguments that say who is messaged, as far as they tell mapped tasks apart
     :ivar message: what all messages share; ``template`` and ``language`` for the log, ``message_key``
+    :ivar templates_path: folder of the templates' definitions; None: that of the connection
+    :ivar languages: in which to look for one, in this order, where there is none in the message's own
     :ivar is_resumed: whether it goes on after quiet hours
     :ivar begun: how often it has begun anew, as nothing was sent
     :ivar stop: once set, no further batch leaves
@@ -62,6 +65,8 @@ class TaskDelivery:
     report: Any = None
     audience: Sequence[Any] = ()
     message: Mapping[str, Any] = field(default_factory=dict)
+    templates_path: Any = None
+    languages: Any = None
     is_resumed: bool = False
     begun: int = 0
     stop: Event = field(default_factory=Event)
@@ -74,8 +79,27 @@ class TaskDelivery:
 
     @cached_property
     def effective_rules(self) -> Rules:
-        """The rules, with what the connection says."""
-        return with_defaults(options_of(Rules, self.rules, "rules"), self.hook.rules)
+        """The rules, with what the connection says; and the category that the template's definition has."""
+        rules = with_defaults(options_of(Rules, self.rules, "rules"), self.hook.rules)
+        if rules.category is not None or (category := self._category()) is None:
+            return rules
+        return replace(rules, category=category)
+
+    @cached_property
+    def templates(self) -> Templates | None:
+        """The definitions of templates that this send goes by."""
+        return self.hook.templates(self.templates_path, self.languages, folder_of(self.context.get("dag")))
+
+    def _category(self) -> str | None:
+        """Return the category of the template that all messages share, where it is defined."""
+        name, language = self.message.get("template"), self.message.get("language")
+        if self.templates is None or not isinstance(name, str) or self.effective_columns.template is not None:
+            return None
+        order = [language] if isinstance(language, str) else []
+        for one in (*order, *self.templates.languages, *self.templates.languages_of(name)):
+            if (definition := self.templates.find(name, one)) is not None:
+                return definition.category.value.lower()
+        return None
 
     @cached_property
     def effective_delivery(self) -> Delivery:
@@ -144,6 +168,7 @@ class TaskDelivery:
                 not_before=self.not_before,
                 refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
                 may_be_empty=on_empty == "succeed",
+                templates=self.templates,
             )
             return self.hook.make_client(is_checked=True, attempts=1), found, total
         except EmptyAudience as error:
@@ -194,6 +219,7 @@ class TaskDelivery:
                 stop=self.stop,
                 send=metrics.timed(client.send),
                 listener=metrics.counted(None),
+                templates=self.templates,
             )
         except CirrusError as error:
             fail(error)
@@ -347,3 +373,9 @@ class TaskDelivery:
             self.retries,
         )
         defer(time.time() + delay, self.begun + 1)
+
+
+def folder_of(dag: Any) -> str | None:
+    """Return the folder of a DAG's file; None where it has none, as for a DAG that came out of a database."""
+    folder = getattr(dag, "folder", None)
+    return folder if isinstance(folder, str) else None

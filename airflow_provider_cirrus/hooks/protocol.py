@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
+    from airflow_provider_cirrus.templates.store import Templates
 
 
 class DeliveryHook(Protocol):
@@ -54,6 +55,9 @@ class DeliveryHook(Protocol):
 
     def source_engine(self, conn_id: str) -> Engine:
         """Return a new engine of a database that is not a ledger."""
+
+    def templates(self, path: Any, languages: Any, folder: str | None) -> Templates | None:
+        """Return the definitions that a send goes by."""
 
     def conversation_url(self, object_id: str | int) -> str:
         """Return the address of a conversation's page."""

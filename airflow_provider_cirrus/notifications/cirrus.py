@@ -295,7 +295,7 @@ class CirrusNotifier(BaseNotifier):
 
     def _common(self) -> dict[str, Any]:
         """Return what all messages share."""
-        from airflow_provider_cirrus.delivery.audience.messages import TEMPLATE_FIELDS
+        from airflow_provider_cirrus.delivery.audience.fields import TEMPLATE_FIELDS
 
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
 

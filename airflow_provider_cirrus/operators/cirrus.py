@@ -82,6 +82,11 @@ class SendTemplateOperator(SendOperator):
     :param rules: whom to message, when and how often, as :class:`~airflow_provider_cirrus.Rules`
     :param delivery: mode, limits, shards, ledger, as :class:`~airflow_provider_cirrus.Delivery`
     :param report: path or URI of a report with a line per message, or :class:`~airflow_provider_cirrus.Report`
+    :param templates_path: folder of the templates' definitions in Meta's JSON; a relative path begins at the DAG file.
+        What is written out is then checked when the DAG is parsed, and each message before anything of it leaves.
+        None: the connection's. See docs/templates.md
+    :param languages: where the template has no definition in ``language``, or none is given: the first of these in
+        which it has
     :param on_empty: what the task does where there is nobody to message: ``skip``, ``succeed`` with a summary of
         nothing, or ``fail``; an empty list that is written out in the DAG file is an error
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
@@ -120,6 +125,8 @@ class SendTemplateOperator(SendOperator):
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
+        templates_path: str | None = None,
+        languages: Sequence[str] | str | None = None,
         on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
         **kwargs: Any,
     ) -> None:
@@ -142,6 +149,8 @@ class SendTemplateOperator(SendOperator):
         self.rules = rules
         self.delivery = delivery
         self.report = report
+        self.templates_path = templates_path
+        self.languages = languages
         with self._checking():
             self._keep_options()
             self._check_recipients()
@@ -191,7 +200,7 @@ class SendTemplateOperator(SendOperator):
             check_recipients(self.to)
         if is_literal(self.rules) and is_literal(self.columns):
             columns, rules = options_of(Columns, self.columns, "columns"), options_of(Rules, self.rules, "rules")
-            refuse_columns(with_row_context(columns, rules))
+            refuse_columns(with_row_context(columns, self._with_any_category(rules)))
 
 
 class UploadMediaOperator(CirrusOperator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, at_the_edge, options_of
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery, folder_of
 from airflow_provider_cirrus.links.cirrus import ConversationLink
 from airflow_provider_cirrus.operators.base import CirrusOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
@@ -34,6 +35,8 @@ SEND_FIELDS: Sequence[str] = (
     "rules",
     "delivery",
     "report",
+    "templates_path",
+    "languages",
     "stream",
     "cirrus_conn_id",
 )
@@ -71,6 +74,8 @@ class SendOperator(CirrusOperator):
     rules: Any
     delivery: Any
     report: Any
+    templates_path: Any
+    languages: Any
 
     #: The conversation that the send opened, for its link; see :mod:`airflow_provider_cirrus.links.cirrus`.
     conversation_url = ""
@@ -117,7 +122,7 @@ class SendOperator(CirrusOperator):
 
     def _message(self) -> dict[str, Any]:
         """Return what all messages share."""
-        from airflow_provider_cirrus.delivery.audience.messages import MESSAGE_FIELDS, TEMPLATE_FIELDS
+        from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEMPLATE_FIELDS
 
         return {name: unhidden(getattr(self, name)) for name in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)}
 
@@ -126,7 +131,17 @@ class SendOperator(CirrusOperator):
         for name, kind in _OPTIONS.items():
             setattr(self, name, at_the_edge(kind, getattr(self, name), name))
             if isinstance(getattr(self, name), Mapping) and (name != "columns" or is_literal(self.columns)):
-                options_of(kind, getattr(self, name), name).check()
+                options = options_of(kind, getattr(self, name), name)
+                (self._with_any_category(options) if isinstance(options, Rules) else options).check()
+
+    def _with_any_category(self, rules: Rules) -> Rules:
+        """Return rules with a category that their opt-in knows, where it is the definition's, which is not read yet."""
+        if self.templates_path is None or rules.category is not None or not is_literal(rules.opt_in):
+            return rules
+        from airflow_provider_cirrus.delivery.rules.consent import OptIn
+
+        known = None if rules.opt_in is None else OptIn.of(rules.opt_in).by_category
+        return replace(rules, category=next(iter(known))) if known else rules
 
     def _check_message(self, needs_template: bool) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""
@@ -134,9 +149,27 @@ class SendOperator(CirrusOperator):
 
         literal = {name: value for name, value in self._message().items() if value is not None and is_literal(value)}
         if needs_template:
-            literal |= {name: "" for name in ("template", "language") if getattr(self, name) is None}
+            missing = [name for name in ("template", "language") if getattr(self, name) is None]
+            # The language may be one of those that are defined.
+            literal |= {name: "" for name in missing if name == "template" or self.languages is None}
         # Stand-ins for what is templated, or what each message brings.
         check_common({"template": "any", "language": "en", **literal})
+        self._check_definition()
+
+    def _check_definition(self) -> None:
+        """Check what is written out against the definition of its template, where the task says where that is."""
+        if self.templates_path is None or not is_literal(self.templates_path):
+            return
+        # Late, as most DAGs have no definitions.
+        from airflow_provider_cirrus.hooks.templates import templates_in
+        from airflow_provider_cirrus.operators.template_check import check_literals
+
+        dag = self.get_dag()
+        languages = self.languages if is_literal(self.languages) else None
+        templates = templates_in(self.templates_path, languages, folder=folder_of(dag))
+        if templates is not None:
+            columns = options_of(Columns, self.columns, "columns") if is_literal(self.columns) else None
+            check_literals(templates, self._message(), columns, unhidden(getattr(self, "messages", None)))
 
     def _brings_template(self) -> bool:
         """Return whether the rows themselves name the template or its language; also where nobody knows yet."""
@@ -156,6 +189,8 @@ class SendOperator(CirrusOperator):
             report=self.report,
             audience=self._recipients(),
             message=self._message(),
+            templates_path=self.templates_path,
+            languages=self.languages,
             is_resumed=self._is_resumed,
             begun=self._begun,
             stop=self._stop,

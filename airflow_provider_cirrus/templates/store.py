@@ -6,15 +6,22 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.models import Template
-from airflow_provider_cirrus.api.text import closest
+from airflow_provider_cirrus.api.models import Message, Template
+from airflow_provider_cirrus.api.text import BODY_LIMIT, closest
 from airflow_provider_cirrus.templates.check import check
-from airflow_provider_cirrus.templates.definitions import Definition, read_definition
+from airflow_provider_cirrus.templates.definitions import (
+    Category,
+    Definition,
+    placeholders,
+    read_definition,
+    static_text,
+)
+from airflow_provider_cirrus.templates.render import render
 
 #: What the names of files of definitions end in.
 ENDINGS = (".json", ".yaml", ".yml")
@@ -42,6 +49,8 @@ class Templates:
     folder: str
     required: bool = False
     languages: tuple[str, ...] = ()
+    # Looked up once in a send: a row may name its template and its language.
+    _found: dict[tuple[str, str], Definition | None] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, name: str, language: str) -> Definition | None:
         """
@@ -49,6 +58,12 @@ class Templates:
 
         :raises InvalidInput: its file cannot be read, or there are two
         """
+        key = (name, language)
+        if key not in self._found:
+            self._found[key] = self._look_for(name, language)
+        return self._found[key]
+
+    def _look_for(self, name: str, language: str) -> Definition | None:
         for path in self._usual_paths(name, language):
             for one in definitions_in(path):
                 if (one.name, one.language) == (name, language):
@@ -96,8 +111,30 @@ class Templates:
             return
         if found := check(definition, template):
             first = found[0]
-            also = "".join(f" Also {one.field}: {one.problem} {one.hint}".rstrip() for one in found[1:3])
+            also = "".join(f"\nAlso {one.field}: {one.problem} {one.hint}".rstrip() for one in found[1:3])
             raise InvalidInput(first.field, first.problem + also, hint=first.hint)
+
+    def preview(self, message: Message) -> str:
+        """Return what the recipient of a message sees, with WhatsApp's marks; nothing where it is not defined."""
+        template = message.template
+        definition = self.find(template.name, template.language)
+        return "" if definition is None else render(definition, template.wire_components()).text()
+
+    def budget(self, template: Template) -> int | None:
+        """
+        Return how many characters the parameters of a body may come to, where it is all that is left to check.
+
+        :param template: filled in, and checked: another that differs in the texts of its body alone need not be
+        :return: None where a sum does not say it, as a placeholder stands there more than once
+        """
+        definition = self.find(template.name, template.language)
+        body = None if definition is None else definition.parts.body
+        if definition is None or definition.category is Category.AUTHENTICATION:
+            return None if definition is not None else BODY_LIMIT
+        names = placeholders("" if body is None else body.text)
+        if len(set(names)) < len(names):
+            return None
+        return BODY_LIMIT - len(static_text("" if body is None else body.text))
 
     def _known(self, name: str) -> str:
         if defined := self.languages_of(name):

@@ -111,6 +111,8 @@ class SqlToCirrusOperator(SendOperator):
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
         report: Report | Mapping[str, Any] | str | None = None,
+        templates_path: str | None = None,
+        languages: Sequence[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -128,6 +130,8 @@ class SqlToCirrusOperator(SendOperator):
         self.rules = rules
         self.delivery = delivery
         self.report = report
+        self.templates_path = templates_path
+        self.languages = languages
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
@@ -177,6 +181,7 @@ class SqlToCirrusOperator(SendOperator):
                     rules=task.effective_rules,
                     shard=task.effective_delivery.part(),
                     not_before=task.not_before,
+                    templates=task.templates,
                 )
                 client = opened.enter_context(self.hook.make_client(is_checked=True, attempts=1))
             except CirrusError as error:

@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message, Template, build
 from airflow_provider_cirrus.api.phone import mask_all, to_digits
 from airflow_provider_cirrus.api.schedule import check_ahead
-from airflow_provider_cirrus.api.template_parts import unknown, with_lower_type
-from airflow_provider_cirrus.api.text import as_text
+from airflow_provider_cirrus.api.template_parts import unknown
 from airflow_provider_cirrus.api.values import plain
 from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEMPLATE_FIELDS, rest_of, template_of
+from airflow_provider_cirrus.delivery.audience.filling import STAND_IN, Filling
 from airflow_provider_cirrus.delivery.audience.rows import UTF_8, RejectedRow, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.audience.table import BadRow
 
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.templates.store import Templates
+
 Row = TypeVar("Row")
-
-#: What a message takes for its template, and for itself; the names users write.
-TEMPLATE_FIELDS = ("template", "language", "header", "body", "buttons", "components", "authentication_code")
-MESSAGE_FIELDS = ("schedule", "object_data", "message_key")
-
-
-class MessageFields(TypedDict, total=False):
-    """What all messages of a send share; the same names as the operators' arguments."""
-
-    template: str | None
-    language: str | None
-    header: Any
-    body: Sequence[Any] | Mapping[str, Any] | None
-    buttons: Sequence[Mapping[str, Any]] | None
-    components: Sequence[Mapping[str, Any]] | None
-    authentication_code: str | None
-    object_data: Mapping[str, Any] | None
-    schedule: Any
-    message_key: str | None
-
 
 # Enough to see the pattern in a list that is wrong throughout.
 _SHOWN = 5
-# From a range that is reserved for examples: stands in where only the rest of a message is checked.
-_STAND_IN = "447700900000"
-# What a column fills in a button of each kind.
-_MAIN_VALUE = {"url": "text", "quick_reply": "payload", "copy_code": "coupon_code"}
 
 
 def read_audience(
@@ -56,6 +36,7 @@ def read_audience(
     *,
     now: Callable[[], float] = time.time,
     shard: tuple[int, int] | None = None,
+    templates: Templates | None = None,
 ) -> Iterator[tuple[int, Message | RejectedRow]]:
     """
     Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
@@ -65,14 +46,15 @@ def read_audience(
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: returns Unix seconds, before which no schedule may lie
     :param shard: a number from 0 and how many shards there are: only the rows of that one, under their index
+    :param templates: the definitions that messages are checked against
     :raises InvalidInput: the common part, a column that the header lacks, or a file that cannot be read
     """
     needed = columns.needed()
     shared = {name: value for name, value in common.items() if value is not None}
-    filled = _Filling(columns, shared)
+    filled = Filling(columns, shared, templates)
     # A value that suits every place stands in for the columns, so that the rest is checked before any row.
     any_row = {name: "x" for names in needed.values() for name in names}
-    filled.model = Message.build(_STAND_IN, filled.template(any_row), **_rest(shared))
+    filled.take_model(any_row)
     if columns.schedule is None:
         _check_ahead(filled.model, now())
     rows = open_rows(source, needed=needed, delimiter=columns.delimiter or ",", encoding=columns.encoding or UTF_8)
@@ -80,105 +62,8 @@ def read_audience(
     return found if shard is None else in_shard(found, shard)
 
 
-class _Filling:
-    """
-    Makes messages of rows; their template only once where no column has a part in it.
-
-    :ivar model: a message of the audience to nobody; set before rows are filled in
-    """
-
-    model: Message
-
-    def __init__(self, columns: Columns, shared: Mapping[str, Any]) -> None:
-        self.columns = columns
-        self.shared = shared
-        self.buttons = _buttons_to_fill(columns, shared)
-        own = (columns.header, columns.buttons, columns.language, columns.template)
-        self._same = None if any(own) or columns.body else _template(shared)
-        # Of nearly every audience: rows differ in recipient, body and key, and all else was checked with the model.
-        self._by_name = columns.body if isinstance(columns.body, Mapping) else None
-        self._kept = columns.kept
-        self.is_plain = not any(own) and columns.schedule is None
-
-    def plain(self, row: Mapping[str, Any]) -> Message:
-        """
-        Return the message of a row where :attr:`is_plain`, the quick way.
-
-        :raises ValueError: something is wrong with it; :meth:`message` says what
-        """
-        columns, template = self.columns, self.model.template
-        if self._by_name:
-            template = template.with_body({name: value_of(row, at, name) for name, at in self._by_name.items()})
-        elif columns.body:
-            template = template.with_body([value_of(row, at, "body") for at in columns.body])
-        rest = self.rest(row) if columns.key is not None or self._kept else {}
-        return self.model.to_another(to_digits(value_of(row, columns.to, "to")), template, **rest)
-
-    def message(self, digits: str, row: Mapping[str, Any]) -> Message:
-        """Return the message of a row, checking all of it; raises InvalidInput."""
-        rest = {name: getattr(self.model, name) for name in MESSAGE_FIELDS}
-        return Message.build(digits, self.template(row), **{**rest, **self.rest(row)})
-
-    def template(self, row: Mapping[str, Any]) -> Template:
-        """Return the template of a row; raises InvalidInput."""
-        if self._same:
-            return self._same
-        columns, fields = self.columns, dict(self.shared)
-        if isinstance(columns.body, Mapping) and columns.body:
-            fields["body"] = {name: value_of(row, at, f"body.{name}") for name, at in columns.body.items()}
-        elif columns.body:
-            fields["body"] = [value_of(row, at, f"body[{place}]") for place, at in enumerate(columns.body)]
-        if columns.header is not None:
-            fields["header"] = self._header(value_of(row, columns.header, "header"))
-        if columns.buttons:
-            fields["buttons"] = [dict(button) for button in self.buttons]
-            for place, at in enumerate(columns.buttons):
-                button = fields["buttons"][place]
-                button[_MAIN_VALUE[button["type"]]] = value_of(row, at, f"buttons[{place}]")
-        for name in ("language", "template"):
-            if (at := getattr(columns, name)) is not None:
-                fields[name] = _text(value_of(row, at, name), name)
-        return _template(fields)
-
-    def rest(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return schedule, key and row_context of a row, where columns hold them; raises InvalidInput."""
-        found: dict[str, Any] = {}
-        if self.columns.schedule is not None:
-            found["schedule"] = value_of(row, self.columns.schedule, "schedule")
-        if self.columns.key is not None:
-            found["message_key"] = _text(value_of(row, self.columns.key, "message_key"), "message_key")
-        if self._kept:
-            found["row_context"] = {name: plain(row[name]) for name in self._kept if name in row}
-        return found
-
-    def _header(self, value: Any) -> Any:
-        common = self.shared.get("header")
-        if not isinstance(common, Mapping):
-            return value
-        if common.get("type", "text") == "text":
-            return {**common, "text": value}
-        kept = {name: part for name, part in common.items() if name not in ("link", "id")}
-        text = _text(value, "header")
-        return {**kept, "link" if text.startswith(("http://", "https://")) else "id": text}
-
-
-def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    common = shared.get("buttons") or [{"type": "url"} for _ in columns.buttons]
-    if not columns.buttons:
-        return []
-    if isinstance(common, str | Mapping) or not all(isinstance(button, Mapping) for button in common):
-        raise InvalidInput("buttons", "is not a list of dicts.")
-    if len(columns.buttons) > len(common):
-        raise InvalidInput("columns.buttons", f"names {len(columns.buttons)} columns for {len(common)} buttons.")
-    common = [with_lower_type(button) for button in common]
-    for place, button in enumerate(common[: len(columns.buttons)]):
-        if button.get("type") not in _MAIN_VALUE:
-            raise InvalidInput(f"columns.buttons[{place}]", f"fills only buttons of type {', '.join(_MAIN_VALUE)}.")
-    return common
-
-
 def _read_rows(
-    rows: Iterable[Any], filled: _Filling, now: Callable[[], float]
+    rows: Iterable[Any], filled: Filling, now: Callable[[], float]
 ) -> Iterator[tuple[int, Message | RejectedRow]]:
     for index, row in enumerate(rows):
         if isinstance(row, BadRow):
@@ -196,7 +81,7 @@ def _read_rows(
             yield index, RejectedRow(index, digits, _reason(index, row, filled.columns, error))
 
 
-def _quickly(filled: _Filling, row: Mapping[str, Any]) -> Message | None:
+def _quickly(filled: Filling, row: Mapping[str, Any]) -> Message | None:
     if not filled.is_plain:
         return None
     try:
@@ -207,7 +92,12 @@ def _quickly(filled: _Filling, row: Mapping[str, Any]) -> Message | None:
 
 
 def check_rows(
-    source: Any, columns: Columns, common: Mapping[str, Any], *, now: Callable[[], float] = time.time
+    source: Any,
+    columns: Columns,
+    common: Mapping[str, Any],
+    *,
+    now: Callable[[], float] = time.time,
+    templates: Templates | None = None,
 ) -> None:
     """
     Look at all rows of an audience.
@@ -223,7 +113,7 @@ def check_rows(
         )
     first: list[str] = []
     bad = total = 0
-    for _, one in read_audience(source, columns, common, now=now):
+    for _, one in read_audience(source, columns, common, now=now, templates=templates):
         total += 1
         if isinstance(one, RejectedRow):
             bad += 1
@@ -235,13 +125,6 @@ def check_rows(
             f"{' '.join(first)}{more} ({bad} of {total} rows cannot be messaged.)",
             hint='Mend them, or leave on_bad_rows="reject": the others are served then.',
         )
-
-
-def _text(value: Any, field: str) -> str:
-    try:
-        return as_text(value)
-    except ValueError as error:
-        raise InvalidInput(field, str(error)) from None
 
 
 def _reason(index: int, row: Mapping[str, Any], columns: Columns, error: InvalidInput) -> str:
@@ -260,6 +143,7 @@ def read_messages(
     common: Mapping[str, Any] | None = None,
     now: float | None = None,
     row_context: Sequence[str] = (),
+    templates: Templates | None = None,
 ) -> list[Message]:
     """
     Return the messages for a list of recipients, or of a list of per-recipient dicts.
@@ -269,6 +153,7 @@ def read_messages(
     :param common: the fields that all messages share, of :data:`TEMPLATE_FIELDS` and :data:`MESSAGE_FIELDS`
     :param now: Unix seconds, before which no schedule may lie
     :param row_context: further keys that the dicts may have, which stay with the message
+    :param templates: the definitions that messages are checked against
     :raises InvalidInput: names up to five of the messages that cannot be sent; then none is
     """
     moment = time.time() if now is None else now
@@ -276,8 +161,8 @@ def read_messages(
     if (to is None) == (messages is None):
         raise InvalidInput("to", "and messages: give exactly one of them.")
     if to is not None:
-        return _to_many(to, shared, moment)
-    return _each_its_own(messages, shared, moment, row_context)
+        return _to_many(to, shared, moment, templates)
+    return _each_its_own(messages, shared, moment, row_context, templates)
 
 
 def check_common(common: Mapping[str, Any]) -> None:
@@ -286,7 +171,7 @@ def check_common(common: Mapping[str, Any]) -> None:
 
     :raises InvalidInput: no recipient could be sent it
     """
-    _without_recipient({name: value for name, value in common.items() if value is not None})
+    _without_recipient({name: value for name, value in common.items() if value is not None}, None)
 
 
 def check_recipients(to: Any) -> None:
@@ -299,15 +184,17 @@ def check_recipients(to: Any) -> None:
     _all_or_nothing(_recipients(to), lambda number: Message.build(number, template))
 
 
-def _to_many(to: Any, shared: Mapping[str, Any], now: float) -> list[Message]:
+def _to_many(to: Any, shared: Mapping[str, Any], now: float, templates: Templates | None) -> list[Message]:
     # The common part first: what is wrong with it is not the fault of one recipient.
-    model = _without_recipient(shared)
+    model = _without_recipient(shared, templates)
     _check_ahead(model, now)
     rest = {name: getattr(model, name) for name in MESSAGE_FIELDS}
     return _all_or_nothing(_recipients(to), lambda number: Message.build(number, model.template, **rest))
 
 
-def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, row_context: Sequence[str]) -> list[Message]:
+def _each_its_own(
+    messages: Any, shared: Mapping[str, Any], now: float, row_context: Sequence[str], templates: Templates | None
+) -> list[Message]:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
         raise InvalidInput("messages", f"is of type {type(messages).__name__}.", hint="Give a list of dicts.")
     common_template: list[Template] = []
@@ -321,13 +208,13 @@ def _each_its_own(messages: Any, shared: Mapping[str, Any], now: float, row_cont
                 raise InvalidInput("", unknown("key", str(name), known))
         fields = {**shared, **{name: value for name, value in row.items() if value is not None}}
         if any(row.get(name) is not None for name in TEMPLATE_FIELDS):
-            template = _template(fields)
+            template = template_of(fields, templates)
         else:
             if not common_template:
-                common_template.append(_template(fields))
+                common_template.append(template_of(fields, templates))
             template = common_template[0]
         kept = {name: plain(row[name]) for name in row_context if name in row}
-        message = Message.build(fields.get("to", ""), template, **_rest(fields), row_context=kept)
+        message = Message.build(fields.get("to", ""), template, **rest_of(fields), row_context=kept)
         _check_ahead(message, now)
         return message
 
@@ -342,17 +229,8 @@ def _recipients(to: Any) -> list[tuple[str, Any]]:
     return [(f"to[{place}]", number) for place, number in enumerate(to)]
 
 
-def _without_recipient(shared: Mapping[str, Any]) -> Message:
-    return Message.build(_STAND_IN, _template(shared), **_rest(shared))
-
-
-def _template(fields: Mapping[str, Any]) -> Template:
-    given = {name: fields[name] for name in TEMPLATE_FIELDS if name in fields and name != "template"}
-    return build(Template, {"language": None, **given, "name": fields.get("template")})
-
-
-def _rest(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: fields[name] for name in MESSAGE_FIELDS if name in fields}
+def _without_recipient(shared: Mapping[str, Any], templates: Templates | None) -> Message:
+    return Message.build(STAND_IN, template_of(shared, templates), **rest_of(shared))
 
 
 def _check_ahead(message: Message, now: float) -> None:

@@ -72,6 +72,7 @@ class Dispatcher:
     :param pause: seconds before a message that was not sent is tried again; doubles each time
     :param policy: the rules: who may be messaged, when, and how often
     :param dry_run: send nothing: what would be sent is ``unsent``
+    :param preview: of a dry run: what the recipient of a message would see
     :param start_after: seconds before the first message leaves, so that many shards do not begin with one each
     """
 
@@ -88,6 +89,7 @@ class Dispatcher:
     policy: Policy = NO_RULES
     dry_run: bool = False
     start_after: float = 0.0
+    preview: Callable[[Message], str] | None = None
 
     def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> DeliveryResult:
         """
@@ -114,6 +116,7 @@ class _Run:
             timing=dispatcher.policy.timing if dispatcher.policy.has_quiet_hours else None,
             dry_run=dispatcher.dry_run,
             start_after=dispatcher.start_after,
+            preview=dispatcher.preview,
         )
         self._machine = Machine(options, time.monotonic())
         self._recorder = Recorder(dispatcher.ledger, dispatcher.policy)

@@ -207,10 +207,16 @@ class Machine:
             elif held := self._held_back(item, wall):
                 tell.append(held)
             elif self._options.dry_run:
-                tell.append(self._settled(item, Outcome.UNSENT, "a dry run", wall))
+                tell.append(self._would_send(item, wall))
             else:
                 self._ready.append(item)
         self._go_on(now, wall)
+
+    def _would_send(self, item: Item, wall: float) -> MessageOutcome:
+        settled = self._settled(item, Outcome.UNSENT, "a dry run", wall)
+        if self._options.preview is not None:
+            settled.preview = self._options.preview(item.to_send)
+        return settled
 
     def end_of_audience(self, now: float, wall: float) -> None:
         """Take note that no row comes any more."""

@@ -104,6 +104,7 @@ class Options:
 
     :ivar timing: when a message may leave, by its recipient's quiet hours; None: at any time
     :ivar batch: most messages of a request
+    :ivar preview: of a dry run: what the recipient of a message would see
     """
 
     messages_per_second: float = 80
@@ -115,3 +116,4 @@ class Options:
     dry_run: bool = False
     start_after: float = 0.0
     batch: int = MAX_BATCH
+    preview: Callable[[Message], str] | None = None

@@ -14,6 +14,8 @@ from airflow_provider_cirrus.delivery.ledger.base import Entry
 
 #: Up to so many messages the results themselves are kept.
 KEPT = 100
+#: Messages of a dry run of which a result shows what their recipients would see.
+PREVIEWS = 5
 # Reasons that are told apart for each run, texts whose reason is remembered, and recipients named with each.
 _PATTERNS, _TEXTS, _RECIPIENTS = 60, 1_000, 3
 _DIGITS = re.compile(r"\d+")
@@ -22,13 +24,19 @@ _DIGITS = re.compile(r"\d+")
 # Not frozen, which takes three times as long to make; one is made for every message.
 @dataclass(slots=True)
 class MessageOutcome:
-    """What became of one message of the audience; ``proof``: of the recipient's opt-in."""
+    """
+    What became of one message of the audience.
+
+    :ivar consent: of the recipient's opt-in
+    :ivar preview: what the recipient would see, in a dry run of a template that is defined
+    """
 
     index: int
     key: bytes
     recipient: str
     entry: Entry
     consent: ConsentRecord = NO_RECORD
+    preview: str = ""
 
 
 @dataclass(slots=True)
@@ -93,6 +101,7 @@ class DeliveryResult:
 
     :ivar counts: the number of messages by outcome, all outcomes named; they add up to the audience
     :ivar kept: all messages in the order of the audience, where there are at most 100
+    :ivar previews: what up to five recipients would see, in the order in which they were read
     :ivar reasons: why messages were not accepted, counted
     :ivar error: the last error of a whole request, for its ``retry_after``
     :ivar stopped: why the run stopped before the end of its audience; empty where it did not
@@ -105,6 +114,7 @@ class DeliveryResult:
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((o.value for o in Outcome), 0))
     kept: dict[int, MessageOutcome] = field(default_factory=dict)
+    previews: list[str] = field(default_factory=list)
     reasons: Reasons = field(default_factory=Reasons)
     error: CirrusError | None = None
     stopped: str = ""
@@ -131,5 +141,7 @@ class DeliveryResult:
         self.counts[settled.entry.outcome] += 1
         if len(self.kept) < KEPT:
             self.kept[settled.index] = settled
+        if settled.preview and len(self.previews) < PREVIEWS:
+            self.previews.append(settled.preview)
         if settled.entry.outcome is not Outcome.ACCEPTED:
             self.reasons.add(settled.recipient, settled.entry)

@@ -21,13 +21,13 @@ from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, Conse
 #: The columns, in this order, of every format.
 FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "code", "reason", "attempt", "time")
 
-#: The columns after them where the report shows consent_records of opt-in.
+#: The columns after them where the report shows consent_records of opt-in, and that of what a dry run would send.
 PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
-ALL_FIELDS = (*FIELDS, *PROOF_FIELDS)
+PREVIEW_FIELDS = ("preview",)
 
 # Those that hold what somebody wrote.
 _MASKED = re.compile(r"\+\d\d\*{6}\d{4}|\+\*{6}")
-_FREE = frozenset({"recipient", "reason", *PROOF_FIELDS})
+_FREE = frozenset({"recipient", "reason", *PROOF_FIELDS, *PREVIEW_FIELDS})
 _ROW_GROUP = 10_000
 
 
@@ -43,6 +43,7 @@ class Line:
     :ivar attempt: the try of the task that brought the outcome
     :ivar time: Unix seconds of the outcome; 0 where it is not known, which is written as an empty value
     :ivar consent: of the recipient's opt-in, where the report shows it
+    :ivar preview: what the recipient would see, where the report shows it
     """
 
     index: int
@@ -56,6 +57,29 @@ class Line:
     attempt: int
     time: float
     consent: ConsentRecord = NO_RECORD
+    preview: str = ""
+
+
+@dataclass(frozen=True)
+class More:
+    """
+    The columns that a report has beside :data:`FIELDS`, all of them text.
+
+    :ivar consent: the record of each recipient's opt-in
+    :ivar preview: what the recipient would see
+    """
+
+    consent: bool = False
+    preview: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in this order."""
+        return (PROOF_FIELDS if self.consent else ()) + (PREVIEW_FIELDS if self.preview else ())
+
+    def texts(self, line: Line) -> tuple[str | None, ...]:
+        """Return their cells of a line."""
+        return (tuple(line.consent.texts) if self.consent else ()) + ((line.preview or None,) if self.preview else ())
 
 
 def _micros(seconds: float) -> int | None:
@@ -87,9 +111,9 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _jsonl(lines: Sequence[Line], consent_records: bool) -> bytes:
+def _jsonl(lines: Sequence[Line], more: More) -> bytes:
     # Spelt out in the order of FIELDS: twice as fast as the encoder is with a dict per line.
-    written = _clock()
+    written, names = _clock(), more.names
     return _bytes(
         "".join(
             [
@@ -97,25 +121,25 @@ def _jsonl(lines: Sequence[Line], consent_records: bool) -> bytes:
                 f'"outcome": "{at.outcome}", "message_id": {_text(at.message_id)}, '
                 f'"object_id": {_text(at.object_id)}, "code": {"null" if at.code is None else at.code}, '
                 f'"reason": {_text(at.reason)}, "attempt": {at.attempt}, "time": {_text(written(at.time))}'
-                f"{_proof_json(at.consent) if consent_records else ''}}}\n"
+                f"{_json(names, more.texts(at)) if names else ''}}}\n"
                 for at in lines
             ]
         )
     )
 
 
-def _proof_json(consent: ConsentRecord) -> str:
-    return "".join(f', "{name}": {_text(text)}' for name, text in zip(PROOF_FIELDS, consent.texts, strict=True))
+def _json(names: Sequence[str], texts: Sequence[str | None]) -> str:
+    return "".join(f', "{name}": {_text(text)}' for name, text in zip(names, texts, strict=True))
 
 
-def _csv(lines: Sequence[Line], consent_records: bool) -> bytes:
-    written = _clock()
+def _csv(lines: Sequence[Line], more: More) -> bytes:
+    written, names = _clock(), (*FIELDS, *more.names)
     text = io.StringIO(newline="")
     # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
     csv.writer(text).writerows(
         [
             _inert(cell) if cell and name in _FREE else cell
-            for name, cell in zip(ALL_FIELDS, _cells(line, written(line.time), consent_records), strict=False)
+            for name, cell in zip(names, _cells(line, written(line.time), more), strict=True)
         ]
         for line in lines
     )
@@ -127,24 +151,23 @@ def _inert(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _MASKED.fullmatch(text) else text
 
 
-def _cells(line: Line, moment: Any, consent_records: bool) -> tuple[Any, ...]:
+def _cells(line: Line, moment: Any, more: More) -> tuple[Any, ...]:
     """Return a line's cells in the order of the columns; ``moment``: its time as it is written."""
     cells = (line.index, line.recipient, line.key, line.outcome.value, line.message_id, line.object_id)
-    return (*cells, line.code, line.reason, line.attempt, moment, *(line.consent.texts if consent_records else ()))
+    return (*cells, line.code, line.reason, line.attempt, moment, *more.texts(line))
 
 
-def _columns_of(lines: Sequence[Line], consent_records: bool) -> list[tuple[Any, ...]]:
+def _columns_of(lines: Sequence[Line], more: More) -> list[tuple[Any, ...]]:
     """Return the cells of a line as they go into columns; pyarrow refuses half a surrogate pair."""
     return [
         tuple(
-            _bytes(cell).decode() if isinstance(cell, str) else cell
-            for cell in _cells(line, _micros(line.time), consent_records)
+            _bytes(cell).decode() if isinstance(cell, str) else cell for cell in _cells(line, _micros(line.time), more)
         )
         for line in lines
     ]
 
 
-ENCODE: dict[str, Callable[[Sequence[Line], bool], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _columns_of}
+ENCODE: dict[str, Callable[[Sequence[Line], More], Any]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _columns_of}
 
 
 class Format(Protocol):

@@ -32,7 +32,8 @@ def summary(delivery: DeliveryResult, show: Callable[[str], str] = str) -> dict[
         "report": str | None, "reasons": [...], "outcomes": [...]}``; there is a count for every outcome, and they
         add up to the total; the reasons are the 20 that most messages have which were not accepted, each with
         ``outcome, code, reason, count``; the outcomes stand there for up to 100 messages, each with
-        ``index, recipient, outcome, message_id, object_id, code, reason``
+        ``index, recipient, outcome, message_id, object_id, code, reason``; ``previews`` of a dry run are what up to
+        five recipients would see, where their templates are defined
     """
     total = delivery.total
     found: dict[str, Any] = {
@@ -46,6 +47,8 @@ def summary(delivery: DeliveryResult, show: Callable[[str], str] = str) -> dict[
             for reason in delivery.reasons
         ][:_KEPT_REASONS],
     }
+    if delivery.previews:
+        found["previews"] = [text if show is str else mask_all(text) for text in delivery.previews]
     if total <= KEPT:
         found["outcomes"] = [
             _outcome(index, settled.entry.result(settled.recipient).as_dict(), show)
@@ -155,4 +158,5 @@ def _line(settled: MessageOutcome) -> Line:
         entry.attempt,
         entry.time,
         settled.consent,
+        settled.preview,
     )

@@ -21,11 +21,11 @@ from airflow_provider_cirrus.api.phone import mask, mask_all
 from airflow_provider_cirrus.delivery.errors import ReportError
 from airflow_provider_cirrus.delivery.report.destination import ReportDestination, destination_of, format_of
 from airflow_provider_cirrus.delivery.report.formats import (
-    ALL_FIELDS,
     ENCODE,
     FIELDS,
     Format,
     Line,
+    More,
     ParquetFormat,
     TextFormat,
     pyarrow_modules,
@@ -52,6 +52,7 @@ class ReportFile:
     :param recipients: ``full``; ``masked`` (``+44******0123``); ``hash`` (BLAKE2b of the digits, 32 hex digits:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
     :param consent_records: show the record of each recipient's opt-in, in :data:`PROOF_FIELDS`
+    :param previews: show what each recipient would see, in :data:`PREVIEW_FIELDS`
     :param if_exists: what to do when it is opened and a report is there: ``resume`` leaves that one until this one is
         closed; ``replace`` removes it; ``fail`` raises
     :raises InvalidInput: another ending, or another way to write recipients
@@ -63,6 +64,7 @@ class ReportFile:
         *,
         recipients: Recipients = "full",
         consent_records: bool = False,
+        previews: bool = False,
         if_exists: IfExists = "resume",
     ) -> None:
         if recipients not in _SHOW:
@@ -70,7 +72,7 @@ class ReportFile:
         self._kind = format_of(path)
         self._place: ReportDestination = destination_of(path, complete_only=self._kind == "parquet")
         self._recipients = recipients
-        self._proofs = consent_records
+        self._more = More(consent_records, previews)
         self._if_exists = if_exists
         self._lock = threading.Lock()
         self._format: Format | None = None
@@ -104,7 +106,7 @@ class ReportFile:
             if self._if_exists == "replace":
                 self._place.remove()
             file = self._place.open(must_be_new=self._if_exists == "fail")
-            fields = ALL_FIELDS if self._proofs else FIELDS
+            fields = (*FIELDS, *self._more.names)
             self._format = (
                 ParquetFormat(file, fields) if self._kind == "parquet" else TextFormat(file, self._kind, fields)
             )
@@ -127,7 +129,7 @@ class ReportFile:
         """
         for start in range(0, len(lines), _CHUNK):
             shown = _shown(lines[start : start + _CHUNK], self._recipients)
-            encoded = ENCODE[self._kind](shown, self._proofs)
+            encoded = ENCODE[self._kind](shown, self._more)
             with self._lock:
                 if self._format is None:
                     raise ValueError("the report is not open")
@@ -185,7 +187,13 @@ def _shown(lines: Sequence[Line], recipients: Recipients) -> Sequence[Line]:
         return lines
     show = _SHOW[recipients]
     return [
-        replace(line, recipient=show(line.recipient), reason=line.reason and mask_all(line.reason)) for line in lines
+        replace(
+            line,
+            recipient=show(line.recipient),
+            reason=line.reason and mask_all(line.reason),
+            preview=line.preview and mask_all(line.preview),
+        )
+        for line in lines
     ]
 
 

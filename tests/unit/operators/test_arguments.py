@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from airflow_provider_cirrus.operators import (
 )
 from airflow_provider_cirrus.sandbox import Sandbox
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
+from tests.unit.templates.definitions import ORDER
 
 ANN = "+447700900101"
 MESSAGE: dict[str, Any] = {"template": "order_update", "language": "en"}
@@ -47,6 +49,9 @@ SHARED: dict[str, Any] = {
     "stream": None,
     "cirrus_conn_id": "cirrus_default",
     "on_empty": "skip",
+    "templates_path": Path("templates"),
+    # Needs templates_path: see test_template_check.py.
+    "languages": None,
 }
 #: Operator, what it needs, and a good value of each of its arguments; a Path stands for a file that the test makes.
 OPERATORS: list[tuple[type[BaseOperator], dict[str, Any], dict[str, Any]]] = [
@@ -144,6 +149,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cirrus_default: Sandb
     shop.close()
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", f'{{"conn_type": "sqlite", "host": "{tmp_path / "shop.db"}"}}')
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "other.en.json").write_text(json.dumps({**ORDER, "name": "other"}))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -110,7 +110,7 @@ def template(**fields: Any) -> Template:
 
 
 def test_a_message_is_checked(folder: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"(?s)^body: holds 1 parameter, .* Also buttons\[1\]: is missing"):
+    with pytest.raises(InvalidInput, match=r"(?s)^body: holds 1 parameter, .*\nAlso buttons\[1\]: is missing"):
         Templates(str(folder)).check(template(header="x", body=["Ann"]))
 
 

@@ -1,0 +1,94 @@
+"""What is written out in a DAG file, against the definition of its template: a slip fails the parse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.api.models import Template, build
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.audience.fields import TEMPLATE_FIELDS
+from airflow_provider_cirrus.delivery.audience.filling import Filling
+from airflow_provider_cirrus.templates.check import Mismatch, check
+from airflow_provider_cirrus.templates.definitions import Definition
+
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.audience.columns import Columns
+    from airflow_provider_cirrus.templates.store import Templates
+
+# What suits every place, where a value is not known yet.
+_ANY = "x"
+# Of many messages that are written out, so many are looked at; all of them are when the task runs.
+_MOST = 100
+
+
+def check_literals(
+    templates: Templates, message: Mapping[str, Any], columns: Columns | None, messages: Any = None
+) -> None:
+    """
+    Check what is known when a DAG is parsed: how many parameters there are, of which kinds and names.
+
+    :param message: what all messages share; templated in parts
+    :param columns: of an audience; None: not known yet
+    :param messages: dicts that differ from the common part, where they are written out
+    :raises InvalidInput: the first parameter that does not fit, with the template's text
+    """
+    rows = [row for row in messages[:_MOST] if isinstance(row, Mapping)] if isinstance(messages, list | tuple) else [{}]
+    if messages is not None and not isinstance(messages, list | tuple):
+        return
+    for row in rows:
+        fields = {**message, **{name: value for name, value in row.items() if value is not None}}
+        for definition in _definitions(templates, fields, columns):
+            found = _problems(definition, fields, columns)
+            if found:
+                raise InvalidInput(found[0].field, found[0].problem, hint=found[0].hint)
+
+
+def _definitions(templates: Templates, fields: Mapping[str, Any], columns: Columns | None) -> Iterator[Definition]:
+    """Yield the definitions that a message may go by: one, or where its language is not known yet, each that is."""
+    name, language = fields.get("template"), fields.get("language")
+    if columns is None or columns.template is not None or not isinstance(name, str) or not is_literal(name):
+        return
+    is_open = columns.language is not None or (isinstance(language, str) and not is_literal(language))
+    if is_open:
+        wanted = templates.languages_of(name)
+    elif templates.languages:
+        wanted = [templates.choose(name, language if isinstance(language, str) else None)]
+    else:
+        wanted = [language] if isinstance(language, str) else []
+    for one in wanted:
+        if (definition := templates.find(name, one)) is not None:
+            yield definition
+
+
+def _problems(definition: Definition, fields: Mapping[str, Any], columns: Columns | None) -> list[Mismatch]:
+    given = {name: fields.get(name) for name in TEMPLATE_FIELDS}
+    unknown = {name for name, value in given.items() if value is not None and not _has_shape(value)}
+    shaped = {name: _stand_in(value) for name, value in given.items() if value is not None and name not in unknown}
+    shaped |= {"template": definition.name, "language": definition.language}
+    if columns is not None:
+        any_row = {name: _ANY for names in columns.needed().values() for name in names}
+        template = Filling(columns, shaped, None).template(any_row, None)
+    else:
+        template = build(Template, {**shaped, "name": definition.name})
+    if "components" in unknown:
+        # They may hold any part.
+        return []
+    return [one for one in check(definition, template) if one.field.partition("[")[0] not in unknown]
+
+
+def _has_shape(value: Any) -> bool:
+    """Return whether it is known how many parts a value has, and which."""
+    return is_literal(value) or isinstance(value, list | tuple | Mapping)
+
+
+def _stand_in(value: Any) -> Any:
+    """Return a value with something in each place that is not known yet."""
+    if is_literal(value):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _stand_in(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_stand_in(inner) for inner in value]
+    return _ANY
