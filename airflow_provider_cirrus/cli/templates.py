@@ -46,7 +46,11 @@ def _lint(options: Namespace) -> int:
 def _check(options: Namespace) -> int:
     errors = 0
     seen: dict[tuple[str, str], Path] = {}
-    for path in _files([options.templates]):
+    try:
+        files = files_of(options.templates)
+    except InvalidInput as error:
+        return _say(Path(options.templates), error)
+    for path in files:
         try:
             for one in definitions_in(path):
                 name = (one.name, one.language)

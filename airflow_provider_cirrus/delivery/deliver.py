@@ -145,9 +145,8 @@ def deliver(
     """
     Send messages: nobody twice, nobody lost, nobody who did not agree.
 
-    :param messages: of :func:`messages_of`
+    :param messages: of :func:`messages_of`; ``total``: how many, where that is known
     :param client: whose ``send`` tries once (``attempts=1``): repeating is decided here
-    :param total: how many, where that is known
     :param rules: whom to message, when and how often
     :param delivery: of it, the mode and ``dry_run``
     :param report: where each outcome is written
@@ -158,8 +157,7 @@ def deliver(
     :param messages_per_second: the limit; a fraction for a shard's part of it
     :param start_after: seconds before the first message leaves
     :param attempt: the try of the task
-    :param stop: once set, no further batch leaves
-    :param send: sends a batch in place of the client
+    :param stop: once set, no further batch leaves; ``send``: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
     :param templates: the definitions by which a dry run shows what recipients would see
     :raises CirrusError: wrong arguments, or something that cannot be used
@@ -167,10 +165,6 @@ def deliver(
     with ExitStack() as opened:
         opening = _Opening(opened, rules, connect, ledger, delivery.is_dry)
         policy = opening.policy(allowlist, zone_column)
-        preview = templates.preview if templates is not None and delivery.is_dry else None
-        report_file = None
-        if report and report.path:
-            report_file = opened.enter_context(_report_file(report, rules, previews=preview is not None))
         dispatcher = Dispatcher(
             send or client.send,
             client.endpoint.stream_id,
@@ -179,27 +173,15 @@ def deliver(
             attempt=attempt,
             repeat_unknown=delivery.repeats_unknown,
             stop=stop or Event(),
-            listener=_all_of(lines_to(report_file) if report_file else None, opening.rejects_to(attempt), listener),
+            listener=_all_of(opening.report(report, templates), opening.rejects_to(attempt), listener),
             policy=policy,
             dry_run=delivery.is_dry,
             start_after=start_after,
-            preview=preview,
+            preview=templates.preview if templates and delivery.is_dry else None,
         )
         result = dispatcher.run(messages, total)
-    result.report_uri = None if report_file is None else report_file.uri
+    result.report_uri = opening.report_uri
     return result
-
-
-def _report_file(report: Report, rules: Rules, *, previews: bool) -> ReportFile:
-    recipients: Any = report.recipients or "full"
-    if_exists: Any = report.if_exists or "resume"
-    return ReportFile(
-        report.path,
-        recipients=recipients,
-        consent_records=rules.opt_in is not None,
-        previews=previews,
-        if_exists=if_exists,
-    )
 
 
 class _Opening:
@@ -214,6 +196,24 @@ class _Opening:
         self._ledger = ledger
         self._is_dry = is_dry
         self._sink: OpenSink | None = None
+        #: Where the report is, if there is one.
+        self.report_uri: str | None = None
+
+    def report(self, report: Report | None, templates: Templates | None) -> Listener | None:
+        """Open the report; return what writes outcomes to it."""
+        if report is None or not report.path:
+            return None
+        recipients: Any = report.recipients or "full"
+        if_exists: Any = report.if_exists or "resume"
+        made = ReportFile(
+            report.path,
+            recipients=recipients,
+            consent_records=self._rules.opt_in is not None,
+            previews=templates is not None and self._is_dry,
+            if_exists=if_exists,
+        )
+        self.report_uri = self._opened.enter_context(made).uri
+        return lines_to(made)
 
     def rejects_to(self, attempt: int) -> Listener | None:
         """Return what writes down who refused messages for good; to be asked for after the policy."""

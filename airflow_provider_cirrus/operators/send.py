@@ -153,7 +153,12 @@ class SendOperator(CirrusOperator):
             # The language may be one of those that are defined.
             literal |= {name: "" for name in missing if name == "template" or self.languages is None}
         # Stand-ins for what is templated, or what each message brings.
-        check_common({"template": "any", "language": "en", **literal})
+        columns = options_of(Columns, self.columns, "columns") if is_literal(self.columns) else None
+        # What columns fill in may be left open: {"type": "image"}, {"type": "url", "index": 1}.
+        open_to = None if columns is None or not (columns.header or columns.buttons) else columns
+        if self.columns is not None and columns is None:
+            literal = {name: value for name, value in literal.items() if name not in ("header", "buttons")}
+        check_common({"template": "any", "language": "en", **literal}, open_to)
         self._check_definition()
 
     def _check_definition(self) -> None:

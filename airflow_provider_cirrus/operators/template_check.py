@@ -68,8 +68,7 @@ def _problems(definition: Definition, fields: Mapping[str, Any], columns: Column
     shaped = {name: _stand_in(value) for name, value in given.items() if value is not None and name not in unknown}
     shaped |= {"template": definition.name, "language": definition.language}
     if columns is not None:
-        any_row = {name: _ANY for names in columns.needed().values() for name in names}
-        template = Filling(columns, shaped, None).template(any_row, None)
+        template = Filling(columns, shaped, None).template(columns.any_row(), None)
     else:
         template = build(Template, {**shaped, "name": definition.name})
     if "components" in unknown:

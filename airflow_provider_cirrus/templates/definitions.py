@@ -155,10 +155,13 @@ class LimitedTimeOffer(_Shape):
     limited_time_offer: Offer
 
 
+_MODELLED = ("HEADER", "BODY", "FOOTER", "BUTTONS", "CAROUSEL", "LIMITED_TIME_OFFER")
+
+
 class Other(_Shape):
     """A component of a kind that is not modelled: passed through, and not checked."""
 
-    type: str
+    type: Annotated[str, Field(json_schema_extra={"not": {"enum": list(_MODELLED)}})]
 
 
 class Card(_Shape):
@@ -177,9 +180,6 @@ class Carousel(_Shape):
 
     type: Literal["CAROUSEL"]
     cards: tuple[Card, ...]
-
-
-_MODELLED = ("HEADER", "BODY", "FOOTER", "BUTTONS", "CAROUSEL", "LIMITED_TIME_OFFER")
 
 
 def _kind(value: Any) -> str:

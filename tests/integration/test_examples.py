@@ -103,3 +103,15 @@ def test_the_shards_example_sends_to_everybody_once(run_dag: Callable[..., Any],
     shares = [run.xcom("send", map_index=shard)["accepted"] for shard in range(3)]
     assert sum(shares) == 9
     assert all(shares)
+
+
+def test_the_templates_example_tells_each_in_their_language(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_templates")
+    assert run.state == "success", run.states
+    assert [(message["recipient"], message["language"]) for message in sandbox.messages] == [
+        ("447700900181", "en"),
+        ("447700900182", "de"),
+        ("447700900183", "en"),
+    ]
+    button = sandbox.messages[0]["components"][-1]
+    assert (button["index"], button["parameters"]) == (1, [{"type": "text", "text": "R-204"}])

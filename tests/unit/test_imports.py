@@ -56,6 +56,7 @@ def test_importing_adds_few_modules_to_airflows_own(name: str) -> None:
     added = modules_after("import airflow.sdk", f"import airflow_provider_cirrus.{name}")
     assert len(added) <= 30, added
     assert {module.partition(".")[0] for module in added} & HEAVY == set()
+    assert not [module for module in added if module.startswith("airflow_provider_cirrus.templates")]
 
 
 def test_the_provider_info_needs_no_airflow() -> None:

@@ -64,6 +64,10 @@ class Columns:
                 found[f"columns.{name}"] = [column]
         return {**found, **{argument: list(names) for argument, names in self.row_context.items()}}
 
+    def any_row(self) -> dict[str, str]:
+        """Return a row with a value that suits every place, so that the rest can be checked before there is any."""
+        return {name: "x" for names in self.needed().values() for name in names}
+
     @property
     def kept(self) -> list[str]:
         """The columns that stay with a message as its row_context."""

@@ -52,9 +52,7 @@ def read_audience(
     needed = columns.needed()
     shared = {name: value for name, value in common.items() if value is not None}
     filled = Filling(columns, shared, templates)
-    # A value that suits every place stands in for the columns, so that the rest is checked before any row.
-    any_row = {name: "x" for names in needed.values() for name in names}
-    filled.take_model(any_row)
+    filled.take_model(columns.any_row())
     if columns.schedule is None:
         _check_ahead(filled.model, now())
     rows = open_rows(source, needed=needed, delimiter=columns.delimiter or ",", encoding=columns.encoding or UTF_8)
@@ -165,13 +163,20 @@ def read_messages(
     return _each_its_own(messages, shared, moment, row_context, templates)
 
 
-def check_common(common: Mapping[str, Any]) -> None:
+def check_common(common: Mapping[str, Any], columns: Columns | None = None) -> None:
     """
     Check all of a message but its recipient; a schedule may be past, as a DAG outlives its dates.
 
+    :param columns: of an audience, which fill in what is left open
     :raises InvalidInput: no recipient could be sent it
     """
-    _without_recipient({name: value for name, value in common.items() if value is not None}, None)
+    shared = {name: value for name, value in common.items() if value is not None}
+    if columns is not None:
+        shared["template"] = shared.get("template", "any")
+        template = Filling(columns, shared, None).template(columns.any_row(), None)
+        Message.build(STAND_IN, template, **rest_of(shared))
+    else:
+        _without_recipient(shared, None)
 
 
 def check_recipients(to: Any) -> None:
