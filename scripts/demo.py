@@ -65,12 +65,13 @@ def demo(home: Path, dag_file: Path) -> int:
     if not dag_file.is_file():
         raise ScriptError(f"there is no {dag_file}")
     log = home / "airflow.log"
-    with LocalSandbox(home / "sandbox.log") as sandbox:
+    templates = dag_file.parent / "templates"
+    with LocalSandbox(home / "sandbox.log", templates=templates if templates.is_dir() else None) as sandbox:
         env = airflow_environment(
             home / "airflow", dag_file.parent, env={"AIRFLOW_CONN_CIRRUS_DEFAULT": sandbox.connection_uri}
         )
         migrate(home, env)
-        print(f"Running {dag_id} in Airflow {AIRFLOW_VERSION} against the sandbox at {sandbox.url} ...\n")
+        print(f"Running {dag_id} in Airflow {AIRFLOW_VERSION} against the sandbox; its inbox is {sandbox.url} ...\n")
         sys.stdout.flush()
         result_file = home / "run.json"
         result_file.unlink(missing_ok=True)

@@ -27,16 +27,18 @@ class LocalSandbox:
 
     :param log: where its output goes.
     :param port: its port; a free one by default.
+    :param templates: the folder of the definitions by which it shows messages.
     """
 
-    def __init__(self, log: Path, *, port: int | None = None) -> None:
+    def __init__(self, log: Path, *, port: int | None = None, templates: Path | None = None) -> None:
         self.log = log
         self.port = port or free_ports(1)[0]
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.connection_uri = ""
         argv = [sys.executable, "-m", "airflow_provider_cirrus.sandbox"]
+        shown_by = [] if templates is None else ["--templates", str(templates)]
         self._process = Supervised(
-            [*argv, "--host", LOOPBACK, "--port", str(self.port)],
+            [*argv, *shown_by, "--host", LOOPBACK, "--port", str(self.port)],
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             log=log,
         )

@@ -76,7 +76,7 @@ def serve(home: Path, *, airflow_port: int, sandbox_port: int) -> None:
         raise ScriptError(f"AIRFLOW_PORT and SANDBOX_PORT are both {airflow_port}; they must differ")
     home.mkdir(exist_ok=True)
     print("Starting the sandbox and Airflow (half a minute) ...", flush=True)
-    with LocalSandbox(home / "sandbox.log", port=sandbox_port) as sandbox:
+    with LocalSandbox(home / "sandbox.log", port=sandbox_port, templates=EXAMPLE_DAGS / "templates") as sandbox:
         env = connections(home, sandbox.connection_uri)
         with LocalAirflow(home, EXAMPLE_DAGS, env=env, port=airflow_port) as airflow:
             dag_ids = sorted(file.stem for file in EXAMPLE_DAGS.glob("example_*.py"))
@@ -89,7 +89,7 @@ Airflow   {airflow.base_url}   no login: whoever opens the page is the admin
           connections: cirrus_default, to the sandbox, and shop, a SQLite file (from the environment, so not on
           the Connections page)
           log: {airflow.log}
-Sandbox   {sandbox.url}   the messages that it received; as JSON at {sandbox.url}/inbox.json
+Inbox     {sandbox.url}   the messages that the sandbox received; as JSON at {sandbox.url}/inbox.json
           log: {sandbox.log}
 
 Ctrl-C stops both.""",

@@ -88,6 +88,11 @@ def add_options(made: argparse.ArgumentParser) -> None:
         metavar="N",
         help="messages and requests to remember (default: %(default)s)",
     )
+    add(
+        "--templates",
+        metavar="FOLDER",
+        help="folder of the templates' definitions, in Meta's JSON: messages are shown as their recipients see them",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,6 +128,7 @@ def run(options: argparse.Namespace) -> int:
             accept_any_media=options.accept_any_media,
             list_by=options.list_by,
             keep=options.keep,
+            templates=options.templates,
             host=options.host,
             port=options.port,
         )

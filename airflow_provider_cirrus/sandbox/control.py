@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from airflow_provider_cirrus.sandbox.answers import json_response
+from airflow_provider_cirrus.sandbox.bubbles import Bubbles
 from airflow_provider_cirrus.sandbox.page import render
 from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
 from airflow_provider_cirrus.sandbox.shapes import a_bool, a_text, an_integer, an_object, keys
@@ -59,6 +60,7 @@ class Control:
 
     def __init__(self, app: Controlled, *, loopback_only: bool) -> None:
         self._app = app
+        self._bubbles = Bubbles(app.settings.templates)
         self._loopback_only = loopback_only
 
     async def respond(self, request: Request) -> Response:
@@ -149,10 +151,13 @@ class Control:
         if isinstance(limit, str):
             return _error(400, limit)
         store = self._app.store
+        messages = store.messages(limit, request.query_params.get("recipient"))
+        if self._app.settings.templates is not None:
+            messages = [{**message, "preview": self._bubbles.text(message)} for message in messages]
         return json_response(
             {
                 "counts": store.counts(),
-                "messages": store.messages(limit, request.query_params.get("recipient")),
+                "messages": messages,
                 "uploads": store.uploads(),
                 "campaigns": store.campaigns(),
                 "validations": store.validations(),
@@ -173,6 +178,7 @@ class Control:
             warnings=store.validation_warnings()[-SHOWN:],
             faults=self._app.faults.listing(),
             stream_id=self._app.settings.stream_id,
+            bubble=self._bubbles.html,
         )
         return Response(page.encode(), media_type="text/html; charset=utf-8")
 

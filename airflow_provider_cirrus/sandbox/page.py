@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -23,14 +23,16 @@ def render(
     warnings: list[dict[str, Any]],
     faults: list[dict[str, Any]],
     stream_id: str,
+    bubble: Callable[[dict[str, Any]], str | None] = lambda message: None,
 ) -> str:
     """
     Return the page.
 
     :param messages: oldest first, as the store gives them; shown newest first.
+    :param bubble: returns a message as its recipient sees it, as HTML; None: it is shown by its parameters.
     """
     numbers = " · ".join(f"{escape(name)} <b>{count}</b>" for name, count in counts.items())
-    sections = [f"<p>{numbers}</p>", *_tables(messages, uploads, campaigns, warnings, faults)]
+    sections = [f"<p>{numbers}</p>", *_tables(messages, uploads, campaigns, warnings, faults, bubble)]
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
         f'<meta http-equiv="refresh" content="{REFRESH}">'
@@ -49,12 +51,13 @@ def _tables(
     campaigns: Sequence[Any],
     warnings: Sequence[Any],
     faults: Sequence[Any],
+    bubble: Callable[[dict[str, Any]], str | None],
 ) -> list[str]:
     return [
         _table(
             "Messages",
             ("#", "received", "recipient", "template", "content", "id"),
-            [_message(message) for message in reversed(messages)],
+            [_message(message, bubble(message)) for message in reversed(messages)],
             "Nothing has come in yet.",
         ),
         _table(
@@ -116,8 +119,8 @@ def _cells(*values: Any) -> str:
     return "".join(f"<td>{escape(str(value))}</td>" for value in values)
 
 
-def _message(message: dict[str, Any]) -> str:
-    lines = [_component(component) for component in message["components"]]
+def _message(message: dict[str, Any], bubble: str | None) -> str:
+    lines = [_component(component) for component in message["components"]] if bubble is None else [bubble]
     if message["schedule"] is not None:
         due = datetime.fromtimestamp(message["schedule"], UTC)
         lines.append(_line("scheduled", f"{due:%Y-%m-%d %H:%M:%S} UTC"))

@@ -69,6 +69,7 @@ class Sandbox:
         accept_any_media: bool = False,
         list_by: str = "created",
         keep: int = DEFAULT_KEEP,
+        templates: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         ssl_certfile: str | None = None,
@@ -84,6 +85,7 @@ class Sandbox:
             accept_any_media=accept_any_media,
             list_by=list_by,
             keep=keep,
+            templates=templates,
         )
         self._host = host
         self._port = port

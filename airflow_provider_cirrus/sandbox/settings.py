@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a well-known value for a local tool, no secret
@@ -32,6 +33,7 @@ class Settings:
     :param accept_any_media: do not refuse media IDs that were never uploaded here.
     :param list_by: the time by which conversations are listed: ``"created"`` or ``"updated"``.
     :param keep: how many messages, requests and uploads are remembered.
+    :param templates: the folder of the definitions by which messages are shown; ``None``: by their parameters.
     :raises ValueError: an option has a value that makes no sense.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     accept_any_media: bool = False
     list_by: str = "created"
     keep: int = DEFAULT_KEEP
+    templates: str | None = None
 
     def __post_init__(self) -> None:
         # The vendor's console shows IDs already encoded; people paste either form.
@@ -62,3 +65,5 @@ class Settings:
             raise ValueError(f"list_by must be one of {', '.join(map(repr, LIST_BY))}")
         if self.keep < 1:
             raise ValueError("keep must be at least 1")
+        if self.templates is not None and not Path(self.templates).is_dir():
+            raise ValueError(f"templates is no folder: {self.templates}")

@@ -1,0 +1,82 @@
+"""Messages as their recipients see them: bubbles with the template filled in, where it is defined."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_cirrus.templates.render import ButtonPreview, HeaderPreview, Preview
+
+
+class Bubbles:
+    """
+    Shows messages by the definitions of a folder; without one, it shows none.
+
+    :param folder: of the definitions; files that change are read anew
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder
+
+    def preview(self, message: dict[str, Any]) -> Preview | str | None:
+        """
+        Return what the recipient of a message sees.
+
+        :param message: as the store keeps it
+        :return: None where its template is not defined; a text where the definition cannot be read, which says why
+        """
+        if self._folder is None:
+            return None
+        # Late: without definitions the sandbox stands on its own, so that it cannot share the client's mistakes.
+        from airflow_provider_cirrus.api.errors import InvalidInput
+        from airflow_provider_cirrus.templates.render import render
+        from airflow_provider_cirrus.templates.store import Templates
+
+        try:
+            definition = Templates(self._folder).find(message["template"], message["language"])
+        except InvalidInput as error:
+            return str(error)
+        return None if definition is None else render(definition, message["components"])
+
+    def text(self, message: dict[str, Any]) -> str | None:
+        """Return it as text; None where it is not known."""
+        found = self.preview(message)
+        return None if found is None or isinstance(found, str) else found.text()
+
+    def html(self, message: dict[str, Any]) -> str | None:
+        """Return it as an element; None where it is not known. Every character of a message is escaped."""
+        found = self.preview(message)
+        if found is None:
+            return None
+        if isinstance(found, str):
+            return f'<p class="problem">{escape(found)}</p>'
+        # Each part finds its own direction: a name in Hebrew turns no English sentence.
+        direction = "rtl" if found.is_right_to_left else "ltr"
+        return f'<div class="bubble" dir="{direction}">{_inside(found)}</div>'
+
+
+def _inside(preview: Preview) -> str:
+    from airflow_provider_cirrus.templates.markup import to_html
+
+    parts = [] if preview.header is None else [_header(preview.header)]
+    parts += [f'<div class="offer">{escape(preview.offer)}</div>'] if preview.offer else []
+    parts += [f'<div class="body">{to_html(preview.body)}</div>'] if preview.body else []
+    parts += [f'<div class="footer">{escape(preview.footer)}</div>'] if preview.footer else []
+    parts += [_button(button) for button in preview.buttons]
+    if preview.cards:
+        parts.append('<div class="cards">' + "".join(f'<div class="card">{_inside(c)}</div>' for c in preview.cards))
+        parts.append("</div>")
+    return "".join(parts)
+
+
+def _header(header: HeaderPreview) -> str:
+    if header.kind == "text":
+        return f'<div class="header"><bdi>{escape(header.text)}</bdi></div>'
+    name = header.filename or header.source
+    return f'<div class="media">{escape(header.kind)} <bdi>{escape(name)}</bdi></div>'
+
+
+def _button(button: ButtonPreview) -> str:
+    value = f" <small><bdi>{escape(button.value)}</bdi></small>" if button.value else ""
+    return f'<div class="button"><bdi>{escape(button.label)}</bdi>{value}</div>'

@@ -1,0 +1,156 @@
+"""The inbox of a sandbox that knows templates: messages as their recipients see them."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_cirrus.api.client import CirrusClient
+from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.sandbox import Sandbox
+from airflow_provider_cirrus.sandbox.bubbles import Bubbles
+from tests.unit.templates.definitions import ALL, ORDER, changed
+from tests.unit.templates.test_check import GOOD
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "\U0001f6b2 ride", "a & b"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for one in ALL.values():
+        (tmp_path / f"{one['name']}.{one['language']}.json").write_text(json.dumps(one))
+    return tmp_path
+
+
+def send(sandbox: Sandbox, name: str, **fields: Any) -> None:
+    template = {"name": ALL[name]["name"], "language": ALL[name]["language"], **GOOD[name], **fields}
+    with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url) as client:
+        assert [one.outcome for one in client.send([Message.build("+447700900101", template)]).results] == ["accepted"]
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and whether each is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in ("br", "meta", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def elements(page: str) -> Elements:
+    found = Elements()
+    found.feed(page)
+    assert found.open == []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        pytest.param(
+            "order",
+            [
+                '<div class="header"><bdi>Order A-17</bdi></div>',
+                "<p>Hello Ann, the bicycle that you ordered at our shop arrives on Friday in the morning hours.</p>",
+                '<div class="footer">Two Wheels, Bristol</div>',
+                "<bdi>Follow it</bdi> <small><bdi>https://wheels.example/follow/A-17</bdi></small>",
+            ],
+            id="order",
+        ),
+        pytest.param("named", ["<p>Ola Ann, o pedido A-17 chega"], id="named"),
+        pytest.param("code", ["<strong>493817</strong>", "Expires in 10 min."], id="code"),
+        pytest.param(
+            "carousel", ['<div class="media">image <bdi>17</bdi></div>', "A stout one for the"], id="carousel"
+        ),
+    ],
+)
+def test_a_message_is_a_bubble(folder: Path, name: str, parts: list[str]) -> None:
+    with Sandbox(templates=str(folder), accept_any_media=True) as sandbox:
+        send(sandbox, name)
+        page = httpx.get(f"{sandbox.base_url}/", trust_env=False).text
+        (message,) = httpx.get(f"{sandbox.base_url}/inbox.json", trust_env=False).json()["messages"]
+    elements(page)
+    bubble = page[page.index('<div class="bubble" dir="ltr">') :]
+    assert [part for part in parts if part not in bubble] == []
+    assert message["preview"]
+
+
+def test_without_a_definition_the_parameters_are_shown(folder: Path) -> None:
+    (folder / "order_update.en.json").unlink()
+    with Sandbox(templates=str(folder)) as sandbox:
+        send(sandbox, "order")
+        page = httpx.get(f"{sandbox.base_url}/", trust_env=False).text
+        (message,) = httpx.get(f"{sandbox.base_url}/inbox.json", trust_env=False).json()["messages"]
+    assert message["preview"] is None
+    assert "bubble" not in page
+    assert "<b>body</b> Ann | Friday | morning" in page
+
+
+def test_a_definition_that_cannot_be_read_says_so_and_hides_no_message(folder: Path) -> None:
+    (folder / "order_update.en.json").write_text("{")
+    with Sandbox(templates=str(folder)) as sandbox:
+        send(sandbox, "order")
+        page = httpx.get(f"{sandbox.base_url}/", trust_env=False).text
+    assert "order_update.en.json:1: is no JSON" in page
+    assert "447700900101" in page
+
+
+def test_a_definition_that_changes_shows_at_once(folder: Path) -> None:
+    with Sandbox(templates=str(folder)) as sandbox:
+        send(sandbox, "order")
+        other = changed(ORDER, ["components", 2, "text"], "Another footer, of another length")
+        (folder / "order_update.en.json").write_text(json.dumps(other))
+        assert "Another footer" in httpx.get(f"{sandbox.base_url}/", trust_env=False).text
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_nothing_of_a_message_becomes_markup(folder: Path, hostile: str) -> None:
+    plain = elements(Bubbles(str(folder)).html(stored("x")) or "")
+    shown = Bubbles(str(folder)).html(stored(hostile)) or ""
+    found = elements(shown)
+    assert (found.names, found.attributes) == (plain.names, plain.attributes)
+    assert "\u202e" not in shown
+
+
+def stored(text: str) -> dict[str, Any]:
+    parameters = [{"type": "text", "text": text}] * 3
+    return {
+        "template": "order_update",
+        "language": "en",
+        "components": [
+            {"type": "header", "parameters": parameters[:1]},
+            {"type": "body", "parameters": parameters},
+            {"type": "button", "sub_type": "url", "index": 1, "parameters": parameters[:1]},
+        ],
+    }
+
+
+def test_ten_megabytes_are_cut(folder: Path) -> None:
+    assert len(Bubbles(str(folder)).html(stored("x" * 10_000_000)) or "") < 20_000
+
+
+def test_a_language_that_reads_from_the_right_does(folder: Path) -> None:
+    (folder / "order_update.he.json").write_text(json.dumps(changed(ORDER, ["language"], "he")))
+    shown = Bubbles(str(folder)).html({**stored("x"), "language": "he"})
+    assert shown is not None
+    assert shown.startswith('<div class="bubble" dir="rtl">')
+
+
+def test_a_folder_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"templates is no folder: .*nowhere"):
+        Sandbox(templates=str(tmp_path / "nowhere"))
