@@ -91,7 +91,7 @@ class SandboxApp:
         path = scope["path"]
         if path == REDIRECTED:
             response: Response | None = await self._redirected(request)
-        elif path in {"/", "/inbox.json"} or path.startswith("/_sandbox/"):
+        elif path in {"/", "/inbox.json"} or path.startswith(("/_sandbox/", "/conversations/")):
             response = await self._control.respond(request)
         else:
             response = await self._api(request, send)

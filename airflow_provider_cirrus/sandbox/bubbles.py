@@ -44,8 +44,12 @@ class Bubbles:
         found = self.preview(message)
         return None if found is None or isinstance(found, str) else found.text()
 
-    def html(self, message: dict[str, Any]) -> str | None:
-        """Return it as an element; None where it is not known. Every character of a message is escaped."""
+    def html(self, message: dict[str, Any], answer_at: str | None = None) -> str | None:
+        """
+        Return it as an element; None where it is not known. Every character of a message is escaped.
+
+        :param answer_at: where a quick reply is posted to; None: its buttons cannot be pressed
+        """
         found = self.preview(message)
         if found is None:
             return None
@@ -53,19 +57,21 @@ class Bubbles:
             return f'<p class="problem">{escape(found)}</p>'
         # Each part finds its own direction: a name in Hebrew turns no English sentence.
         direction = "rtl" if found.is_right_to_left else "ltr"
-        return f'<div class="bubble" dir="{direction}">{_inside(found)}</div>'
+        return f'<div class="bubble" dir="{direction}">{_inside(found, answer_at)}</div>'
 
 
-def _inside(preview: Preview) -> str:
+def _inside(preview: Preview, answer_at: str | None) -> str:
     from airflow_provider_cirrus.templates.markup import to_html
 
     parts = [] if preview.header is None else [_header(preview.header)]
     parts += [f'<div class="offer">{escape(preview.offer)}</div>'] if preview.offer else []
     parts += [f'<div class="body">{to_html(preview.body)}</div>'] if preview.body else []
     parts += [f'<div class="footer">{escape(preview.footer)}</div>'] if preview.footer else []
-    parts += [_button(button) for button in preview.buttons]
+    parts += [_button(button, answer_at) for button in preview.buttons]
     if preview.cards:
-        parts.append('<div class="cards">' + "".join(f'<div class="card">{_inside(c)}</div>' for c in preview.cards))
+        parts.append(
+            '<div class="cards">' + "".join(f'<div class="card">{_inside(c, answer_at)}</div>' for c in preview.cards)
+        )
         parts.append("</div>")
     return "".join(parts)
 
@@ -77,6 +83,12 @@ def _header(header: HeaderPreview) -> str:
     return f'<div class="media">{escape(header.kind)} <bdi>{escape(name)}</bdi></div>'
 
 
-def _button(button: ButtonPreview) -> str:
+def _button(button: ButtonPreview, answer_at: str | None) -> str:
+    if answer_at is not None and button.kind == "quick_reply":
+        label = escape(button.label)
+        return (
+            f'<form class="button" method="post" action="{escape(answer_at)}">'
+            f'<button name="text" value="{label}"><bdi>{label}</bdi></button></form>'
+        )
     value = f" <small><bdi>{escape(button.value)}</bdi></small>" if button.value else ""
     return f'<div class="button"><bdi>{escape(button.label)}</bdi>{value}</div>'

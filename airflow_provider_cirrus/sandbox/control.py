@@ -6,13 +6,13 @@ import json
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import Response
 
 from airflow_provider_cirrus.sandbox.answers import json_response
 from airflow_provider_cirrus.sandbox.bubbles import Bubbles
-from airflow_provider_cirrus.sandbox.page import render
+from airflow_provider_cirrus.sandbox.page import render, render_conversation
 from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
 from airflow_provider_cirrus.sandbox.shapes import a_bool, a_text, an_integer, an_object, keys
 from airflow_provider_cirrus.sandbox.strict_json import BodyError
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.sandbox.store import Store
 
 SHOWN = 100
+_LONGEST_ANSWER = 4096
 
 SECURITY_HEADERS = {
     # Messages are untrusted text: even if one got through as markup, nothing of it could run or load.
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not none at all: a browser would then send its own forms without their origin.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -52,7 +54,7 @@ class Controlled(Protocol):
 
 class Control:
     """
-    Serves ``/``, ``/inbox.json`` and ``/_sandbox/…``.
+    Serves ``/``, ``/inbox.json``, ``/conversations/…`` and ``/_sandbox/…``.
 
     :param loopback_only: answer only under a loopback host name, since a web page elsewhere could have its
         own name resolve to this machine and read the inbox through the user's browser.
@@ -95,6 +97,10 @@ class Control:
                 return json_response({"conversations": self._app.conversations.listing()})
             case "POST", path if path.startswith("/_sandbox/conversations/"):
                 return await self._change_conversation(request, path.removeprefix("/_sandbox/conversations/"))
+            case "GET", path if path.startswith("/conversations/"):
+                return self._conversation(path.removeprefix("/conversations/"))
+            case "POST", path if path.startswith("/conversations/"):
+                return await self._answer_as_customer(request, path.removeprefix("/conversations/"))
             case "POST", "/_sandbox/reset":
                 self._app.reset()
                 return json_response({"reset": True})
@@ -145,6 +151,28 @@ class Control:
         if known and text is not None:
             known = conversations.write(object_id, text, from_customer=from_customer) is not None
         return json_response({"changed": object_id}) if known else _error(404, f"no conversation {object_id!r}")
+
+    def _conversation(self, object_id: str) -> Response:
+        found = self._app.conversations.shown(object_id)
+        if found is None:
+            return _error(404, f"no conversation {object_id!r}")
+        messages = self._app.store.by_id({str(child["id"]) for child in found["childs"]})
+        at = f"/conversations/{object_id}"
+        page = render_conversation(found, messages, lambda message: self._bubbles.html(message, at))
+        return Response(page.encode(), media_type="text/html; charset=utf-8")
+
+    async def _answer_as_customer(self, request: Request, object_id: str) -> Response:
+        """Take the form of a conversation's page, and show the page again."""
+        try:
+            fields = parse_qs((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=4)
+            text = fields.get("text", [""])[0]
+            if not text.strip() or len(text) > _LONGEST_ANSWER:
+                raise ValueError(f"text must have 1 to {_LONGEST_ANSWER} characters")
+        except ValueError as exc:
+            return _error(400, str(exc))
+        if self._app.conversations.write(object_id, text, from_customer=True) is None:
+            return _error(404, f"no conversation {object_id!r}")
+        return Response(status_code=303, headers={"Location": f"/conversations/{object_id}"})
 
     def _inbox(self, request: Request) -> Response:
         limit = _limit(request)

@@ -90,6 +90,14 @@ class Conversations:
         with self._lock:
             return [{**_shown(item, with_childs=False), "childs": copy.deepcopy(item["childs"])} for item in self._all]
 
+    def shown(self, object_id: str) -> dict[str, Any] | None:
+        """Return one conversation with its messages for a person, ``None`` if there is no such."""
+        with self._lock:
+            found = self._find(object_id)
+            if found is None:
+                return None
+            return {**_shown(found, with_childs=False), "childs": copy.deepcopy(found["childs"])}
+
     def get(self, object_id: str, with_childs: bool) -> dict[str, Any] | None:
         """Return one conversation, ``None`` if there is no such."""
         with self._lock:

@@ -45,6 +45,44 @@ def render(
     )
 
 
+def render_conversation(
+    conversation: dict[str, Any], messages: dict[str, dict[str, Any]], bubble: Callable[[dict[str, Any]], str | None]
+) -> str:
+    """
+    Return the page of a conversation, on which one can answer as the customer.
+
+    :param conversation: with its messages as ``childs``
+    :param messages: those of them that were sent, by ID
+    :param bubble: as of :func:`render`
+    """
+    number = escape(str(conversation["objectId"]))
+    recipient = escape(str(conversation["user"].get("Phone1", "")))
+    lines = []
+    for child in conversation["childs"]:
+        is_ours = bool(child["user"].get("isManager"))
+        message = messages.get(str(child["id"]))
+        shown = None if message is None else bubble(message)
+        if shown is None:
+            text = escape(child["message"])
+            shown = f'<div class="bubble"><bdi>{text}</bdi></div>'
+        moment = escape(child["createdTime"][:19].replace("T", " "))
+        side = "ours" if is_ours else "theirs"
+        lines.append(f'<li class="{side}">{shown}<small>{moment} UTC</small></li>')
+    at = f"/conversations/{number}"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f"<title>Conversation {number}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<main>'
+        f'<p><a href="/">Inbox</a></p><h1>Conversation {number} with {recipient}</h1>\n'
+        f'<ol class="talk">{"".join(lines)}</ol>\n'
+        f'<form class="answer" method="post" action="{at}"><label for="text">Answer as the customer</label>'
+        '<input id="text" name="text" required maxlength="4096" autocomplete="off"><button>Answer</button></form>'
+        f'<form class="answer" method="post" action="{at}"><button name="text" value="STOP">Answer STOP</button></form>'
+        "</main>\n</body>\n</html>\n"
+    )
+
+
 def _tables(
     messages: Sequence[Any],
     uploads: Sequence[Any],
@@ -125,7 +163,8 @@ def _message(message: dict[str, Any], bubble: str | None) -> str:
         due = datetime.fromtimestamp(message["schedule"], UTC)
         lines.append(_line("scheduled", f"{due:%Y-%m-%d %H:%M:%S} UTC"))
     if message["object_id"] is not None:
-        lines.append(_line("conversation", message["object_id"]))
+        number = escape(str(message["object_id"]))
+        lines.append(f'<div><b>conversation</b> <a href="/conversations/{number}">{number}</a></div>')
     content = "".join(lines) or "no parameters"
     return (
         _cells(message["number"], message["received_at"][:19].replace("T", " "), message["recipient"])

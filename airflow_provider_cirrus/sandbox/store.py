@@ -187,6 +187,11 @@ class Store:
                 chosen = (message for message in self._messages if message["recipient"] == wanted)
             return copy.deepcopy(_newest(chosen, limit))
 
+    def by_id(self, ids: set[str]) -> dict[str, dict[str, Any]]:
+        """Return copies of those of the accepted messages that have one of the IDs, by it."""
+        with self._lock:
+            return {message["id"]: copy.deepcopy(message) for message in self._messages if message["id"] in ids}
+
     def uploads(self) -> list[dict[str, Any]]:
         """Return copies of the records of the uploaded files, oldest first."""
         with self._lock:

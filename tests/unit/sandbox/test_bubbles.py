@@ -154,3 +154,55 @@ def test_a_language_that_reads_from_the_right_does(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"templates is no folder: .*nowhere"):
         Sandbox(templates=str(tmp_path / "nowhere"))
+
+
+@pytest.fixture
+def conversation(folder: Path) -> Any:
+    with Sandbox(templates=str(folder)) as sandbox:
+        send_in = Message.build(
+            "+447700900101", {"name": "order_update", "language": "en", **GOOD["order"]}, object_data={"StatusId": 1}
+        )
+        with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url) as client:
+            (result,) = client.send([send_in]).results
+        with httpx.Client(base_url=sandbox.base_url, trust_env=False) as http:
+            yield http, f"/conversations/{result.object_id}"
+
+
+def test_an_answer_of_the_form_stands_in_the_conversation(conversation: Any) -> None:
+    http, page = conversation
+    assert '<button name="text" value="Thank you">' in http.get(page).text
+    done = http.post(page, data={"text": "  <b>Yes</b>"})
+    assert (done.status_code, done.headers["location"]) == (303, page)
+    assert "&lt;b&gt;Yes&lt;/b&gt;" in elements_of(http.get(page).text)
+
+
+def elements_of(page: str) -> str:
+    elements(page.replace('<input id="text" name="text" required maxlength="4096" autocomplete="off">', ""))
+    return page
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        pytest.param("", b"text=", {}, 400, id="empty"),
+        pytest.param("", b"other=x", {}, 400, id="no-text"),
+        pytest.param("", b"text=" + b"x" * 4097, {}, 400, id="long"),
+        pytest.param("", b"a=1&b=2&c=3&d=4&e=5", {}, 400, id="many-fields"),
+        pytest.param("", b"text=\xff", {}, 400, id="no-utf-8"),
+        pytest.param("", b"text=x", {"origin": "https://elsewhere.example"}, 403, id="another-site"),
+        pytest.param("", b"text=x", {"origin": "null"}, 403, id="nobody-knows-where"),
+        pytest.param("0", b"text=x", {}, 404, id="no-such-conversation"),
+        pytest.param("/x", b"text=x", {}, 404, id="no-number"),
+    ],
+)
+def test_what_is_no_answer_is_refused(
+    conversation: Any, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    http, page = conversation
+    assert http.post(page + path, content=body, headers=headers).status_code == status
+    assert http.get(page).text.count('class="theirs"') == 0
+
+
+def test_a_conversation_that_is_not_there(conversation: Any) -> None:
+    http, _ = conversation
+    assert http.get("/conversations/1").status_code == 404
