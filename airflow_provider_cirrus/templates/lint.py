@@ -283,8 +283,9 @@ def _authentication(definition: Definition) -> Iterator[Finding]:
         yield Finding(("components",), f"let a code expire after {minutes} minutes; it is {least} to {most}.")
     for path, part in _of(definition, Buttons):
         for place, button in enumerate(part.buttons):
-            if button.type == "URL" and not button.url.strip():
-                continue
+            if button.type != "OTP":
+                text = f"is of type {button.type}; an authentication template has an OTP button alone."
+                yield Finding((*path, "buttons", place, "type"), text)
             if button.otp_type == "ZERO_TAP" and not (button.model_extra or {}).get("supported_apps"):
                 yield Finding(
                     (*path, "buttons", place), "is zero-tap and names no supported_apps: it works on Android alone."

@@ -64,7 +64,7 @@ def test_the_provider_info_needs_no_airflow() -> None:
     assert not any(module.partition(".")[0] == "airflow" for module in added)
 
 
-@pytest.mark.parametrize("package", ["api", "delivery", "sandbox"])
+@pytest.mark.parametrize("package", ["api", "delivery", "sandbox", "templates"])
 def test_what_lies_below_the_hook_works_without_airflow(package: str) -> None:
     names = [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
@@ -75,10 +75,10 @@ def test_what_lies_below_the_hook_works_without_airflow(package: str) -> None:
     assert not any(module.partition(".")[0] == "airflow" for module in added)
 
 
-@pytest.mark.parametrize("package", ["api", "delivery"])
+@pytest.mark.parametrize("package", ["api", "delivery", "templates"])
 def test_arrows_point_down_only(package: str) -> None:
     above = {"cli", "hooks", "links", "notifications", "operators", "sandbox", "sensors", "transfers", "triggers"}
-    above |= {"delivery"} if package == "api" else set()
+    above |= {"api": {"delivery", "templates"}, "templates": {"delivery"}}.get(package, set())
     for path in files_of(package):
         for layer in above:
             assert f"airflow_provider_cirrus.{layer}" not in path.read_text(), f"{path.name} reaches up to {layer}"

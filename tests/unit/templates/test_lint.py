@@ -206,6 +206,14 @@ def test_what_is_right_has_no_findings(name: str) -> None:
             "works on Android alone",
             id="zero-tap",
         ),
+        pytest.param(
+            CODE,
+            ["components", 2, "buttons", 0],
+            {"type": "OTP", "otp_type": "COPY_CODE"},
+            url(),
+            "an OTP button alone",
+            id="code-button",
+        ),
         pytest.param(ORDER, [*BUTTONS, 1], url(), {"type": "OTP", "text": "Copy"}, "only AUTHENTICATION", id="otp"),
     ],
 )
