@@ -54,7 +54,7 @@ def test_every_callback_of_tasks_and_dags_sends(run_dag: RunDag, sandbox: Sandbo
     assert texts(sandbox) == [["success"], ["retry"], ["failure"], ["every_callback task_failure"]]
 
 
-@since(3, 2, has="notifiers whose errors are Airflow's to tell")
+@since(3, 3, has="notifiers whose errors are Airflow's to tell, and a test runner that tells them")
 def test_a_failing_notifier_masks_neither_the_tasks_error_nor_the_next_callback(
     run_dag: RunDag, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
