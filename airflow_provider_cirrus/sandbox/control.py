@@ -13,6 +13,7 @@ from starlette.responses import Response
 from airflow_provider_cirrus.sandbox.answers import json_response
 from airflow_provider_cirrus.sandbox.bubbles import Bubbles
 from airflow_provider_cirrus.sandbox.page import render, render_conversation
+from airflow_provider_cirrus.sandbox.search import Query, QueryError
 from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
 from airflow_provider_cirrus.sandbox.shapes import a_bool, a_text, an_integer, an_object, keys
 from airflow_provider_cirrus.sandbox.strict_json import BodyError
@@ -78,6 +79,8 @@ class Control:
                 return self._page(request)
             case "GET", "/inbox.json":
                 return self._inbox(request)
+            case "GET", "/_sandbox/latest":
+                return self._latest(request)
             case "GET", "/_sandbox/inbox.css":
                 style = (files(__package__) / "inbox.css").read_bytes()
                 return Response(style, media_type="text/css; charset=utf-8")
@@ -179,7 +182,10 @@ class Control:
         if isinstance(limit, str):
             return _error(400, limit)
         store = self._app.store
-        messages = store.messages(limit, request.query_params.get("recipient"))
+        try:
+            messages = self._found(request, limit)
+        except QueryError as exc:
+            return _error(400, str(exc))
         if self._app.settings.templates is not None:
             messages = [{**message, "preview": self._bubbles.text(message)} for message in messages]
         return json_response(
@@ -193,14 +199,39 @@ class Control:
             }
         )
 
+    def _found(self, request: Request, limit: int | None) -> list[dict[str, Any]]:
+        """Return the messages that a request asks for; raises QueryError."""
+        asked = request.query_params
+        text = asked.get("query", "")
+        if not text:
+            return self._app.store.messages(limit, asked.get("recipient"))
+        found = Query(text).find(self._app.store.messages(None, asked.get("recipient")), self._bubbles.text)
+        return found if limit is None else found[-limit:] if limit else []
+
+    def _latest(self, request: Request) -> Response:
+        """Show the newest message that a query finds: for tests, which wait for one."""
+        try:
+            found = self._found(request, 1)
+        except QueryError as exc:
+            return _error(400, str(exc))
+        if not found:
+            return _error(404, "no such message")
+        message = found[-1]
+        return json_response({**message, "preview": self._bubbles.text(message)})
+
     def _page(self, request: Request) -> Response:
         limit = _limit(request)
         if isinstance(limit, str):
             return _error(400, limit)
         store = self._app.store
+        try:
+            messages = self._found(request, SHOWN if limit is None else limit)
+        except QueryError as exc:
+            return _error(400, str(exc))
         page = render(
             counts=store.counts(),
-            messages=store.messages(SHOWN if limit is None else limit, request.query_params.get("recipient")),
+            messages=messages,
+            query=request.query_params.get("query", ""),
             uploads=store.uploads()[-SHOWN:],
             campaigns=store.campaigns()[-SHOWN:],
             warnings=store.validation_warnings()[-SHOWN:],

@@ -23,16 +23,22 @@ def render(
     warnings: list[dict[str, Any]],
     faults: list[dict[str, Any]],
     stream_id: str,
+    query: str = "",
     bubble: Callable[[dict[str, Any]], str | None] = lambda message: None,
 ) -> str:
     """
     Return the page.
 
     :param messages: oldest first, as the store gives them; shown newest first.
+    :param query: by which the messages were found.
     :param bubble: returns a message as its recipient sees it, as HTML; None: it is shown by its parameters.
     """
     numbers = " · ".join(f"{escape(name)} <b>{count}</b>" for name, count in counts.items())
-    sections = [f"<p>{numbers}</p>", *_tables(messages, uploads, campaigns, warnings, faults, bubble)]
+    search = (
+        '<form class="answer" role="search" method="get" action="/"><label for="query">Search</label>'
+        f'<input id="query" name="query" value="{escape(query)}" autocomplete="off"><button>Find</button></form>'
+    )
+    sections = [f"<p>{numbers}</p>", search, *_tables(messages, uploads, campaigns, warnings, faults, bubble)]
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
         f'<meta http-equiv="refresh" content="{REFRESH}">'
