@@ -192,6 +192,7 @@ class Control:
             {
                 "counts": store.counts(),
                 "messages": messages,
+                "refused": store.refused(),
                 "uploads": store.uploads(),
                 "campaigns": store.campaigns(),
                 "validations": store.validations(),
@@ -232,6 +233,7 @@ class Control:
             counts=store.counts(),
             messages=messages,
             query=request.query_params.get("query", ""),
+            refused=store.refused()[-SHOWN:],
             uploads=store.uploads()[-SHOWN:],
             campaigns=store.campaigns()[-SHOWN:],
             warnings=store.validation_warnings()[-SHOWN:],

@@ -24,12 +24,14 @@ def render(
     faults: list[dict[str, Any]],
     stream_id: str,
     query: str = "",
+    refused: Sequence[dict[str, Any]] = (),
     bubble: Callable[[dict[str, Any]], str | None] = lambda message: None,
 ) -> str:
     """
     Return the page.
 
     :param messages: oldest first, as the store gives them; shown newest first.
+    :param refused: oldest first.
     :param query: by which the messages were found.
     :param bubble: returns a message as its recipient sees it, as HTML; None: it is shown by its parameters.
     """
@@ -38,7 +40,7 @@ def render(
         '<form class="answer" role="search" method="get" action="/"><label for="query">Search</label>'
         f'<input id="query" name="query" value="{escape(query)}" autocomplete="off"><button>Find</button></form>'
     )
-    sections = [f"<p>{numbers}</p>", search, *_tables(messages, uploads, campaigns, warnings, faults, bubble)]
+    sections = [f"<p>{numbers}</p>", search, *_tables(messages, refused, uploads, campaigns, warnings, faults, bubble)]
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
         f'<meta http-equiv="refresh" content="{REFRESH}">'
@@ -91,6 +93,7 @@ def render_conversation(
 
 def _tables(
     messages: Sequence[Any],
+    refused: Sequence[Any],
     uploads: Sequence[Any],
     campaigns: Sequence[Any],
     warnings: Sequence[Any],
@@ -103,6 +106,11 @@ def _tables(
             ("#", "received", "recipient", "template", "content", "id"),
             [_message(message, bubble(message)) for message in reversed(messages)],
             "Nothing has come in yet.",
+        ),
+        _table(
+            "Refused",
+            ("received", "recipient", "template", "why"),
+            [_refused(item) for item in reversed(refused)],
         ),
         _table(
             "Uploads",
@@ -177,6 +185,16 @@ def _message(message: dict[str, Any], bubble: str | None) -> str:
         + f"<td>{escape(message['template'])} <small>{escape(message['language'])}</small></td>"
         + f"<td>{content}</td>"
         + _cells(message["id"])
+    )
+
+
+def _refused(item: dict[str, Any]) -> str:
+    failed = item["failed"]
+    why = failed if isinstance(failed, str) else json.dumps(failed, ensure_ascii=False)
+    return (
+        _cells(item["received_at"][:19].replace("T", " "), item["recipient"])
+        + f"<td>{escape(item['template'])} <small>{escape(item['language'])}</small></td>"
+        + _cells(why)
     )
 
 

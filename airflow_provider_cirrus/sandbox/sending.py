@@ -61,7 +61,7 @@ class Sender:
             suffix = suffix_of(entry.recipient)
             if failed is not None:
                 refused += 1
-                self._store.count_refused()
+                self._store.refuse(entry, failed, request)
                 answered.append({"recipient": entry.recipient, "status": 400, "failed": failed})
                 continue
             answer = self._accept(entry, request) if suffix.accepted else {}

@@ -191,6 +191,11 @@ class Sandbox:
         return self._app.store.messages()
 
     @property
+    def refused(self) -> list[dict[str, Any]]:
+        """Copies of the messages that were refused, in order; ``failed`` says why."""
+        return self._app.store.refused()
+
+    @property
     def requests(self) -> list[dict[str, Any]]:
         """The API requests that came in, in order, the token redacted."""
         return self._app.store.requests()

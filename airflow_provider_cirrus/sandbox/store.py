@@ -63,6 +63,7 @@ class Store:
         with self._lock:
             self._requests: deque[RequestRecord] = deque(maxlen=self._keep)
             self._messages: deque[dict[str, Any]] = deque(maxlen=self._keep)
+            self._refused: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._uploads: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._campaigns: deque[dict[str, Any]] = deque(maxlen=self._keep)
             self._validations: deque[dict[str, Any]] = deque(maxlen=self._keep)
@@ -107,10 +108,25 @@ class Store:
             self._messages.append(message)
             return message
 
-    def count_refused(self) -> None:
-        """Count one recipient that was refused."""
+    def refuse(self, entry: Entry, failed: str | dict[str, Any], request: int) -> None:
+        """
+        Record a message that was refused.
+
+        :param failed: why, as the answer says it.
+        """
         with self._lock:
             self._counts["refused"] += 1
+            self._refused.append(
+                {
+                    "recipient": entry.recipient,
+                    "template": entry.template,
+                    "language": entry.language,
+                    "components": entry.components,
+                    "failed": failed,
+                    "received_at": iso_utc(),
+                    "request": request,
+                }
+            )
 
     def first_attempt(self, recipient: str) -> bool:
         """Say, once per recipient, that this is the first attempt."""
@@ -191,6 +207,11 @@ class Store:
         """Return copies of those of the accepted messages that have one of the IDs, by it."""
         with self._lock:
             return {message["id"]: copy.deepcopy(message) for message in self._messages if message["id"] in ids}
+
+    def refused(self) -> list[dict[str, Any]]:
+        """Return copies of the messages that were refused, oldest first."""
+        with self._lock:
+            return copy.deepcopy(list(self._refused))
 
     def uploads(self) -> list[dict[str, Any]]:
         """Return copies of the records of the uploaded files, oldest first."""

@@ -7,13 +7,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
+from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
 from tests.unit.templates.definitions import ORDER
 from tests.unit.templates.test_check import GOOD
 
@@ -84,6 +87,25 @@ def test_a_button_that_is_pressed_is_an_answer_that_the_api_has(sandbox: Sandbox
     with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url) as client:
         found = client.get_conversation(number)
     assert [one.message for one in found.childs if one.from_customer] == ["Thank you", HOSTILE, "STOP"]
+
+
+def test_the_operator_sends_a_person_presses_and_the_sensor_ends(
+    sandbox: Sandbox, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CIRRUS_DEFAULT", sandbox.connection_uri)
+    fields = {**GOOD["order"], "template": "order_update", "language": "en"}
+    send_it = SendTemplateOperator(task_id="send", to="+447700900101", **fields, object_data={"StatusId": 1})
+    ti = SimpleNamespace(
+        try_number=1, max_tries=0, dag_id="d", run_id="r", task_id="send", map_index=-1, xcom_push=lambda **_: None
+    )
+    found = send_it.execute({"ti": ti, "task": send_it})  # type: ignore[typeddict-item]
+    sensor = ConversationSensor(task_id="wait", object_id=found, reply=True)
+    assert not sensor.poke({})
+    page.goto(f"{sandbox.base_url}/?query=template:order_update")
+    page.get_by_role("link", name=str(found["outcomes"][0]["object_id"])).click()
+    page.get_by_role("button", name="Thank you").click()
+    expect(page.locator(".theirs .bubble")).to_have_text("Thank you")
+    assert sensor.poke({})
 
 
 def test_a_hostile_parameter_is_text(sandbox: Sandbox, page: Page) -> None:

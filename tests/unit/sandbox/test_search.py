@@ -128,3 +128,17 @@ def test_a_limit_counts_what_is_found(http: httpx.Client) -> None:
         return len(http.get("/inbox.json", params={"query": "order", **asked}).json()["messages"])
 
     assert [count(), count(limit="2"), count(limit="0")] == [3, 2, 0]
+
+
+def test_what_was_refused_says_why() -> None:
+    with Sandbox() as sandbox:
+        template = {"name": "order_update", "language": "en"}
+        with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url) as client:
+            client.send([Message.build("+447700900190", template), Message.build("+447700900191", template)])
+        with httpx.Client(base_url=sandbox.base_url, trust_env=False) as http:
+            refused = http.get("/inbox.json").json()["refused"]
+            page = http.get("/").text
+    assert [one["recipient"] for one in refused] == ["447700900190", "447700900191"]
+    assert "Not a valid WhatsApp user" in refused[0]["failed"]
+    assert "<h2>Refused</h2>" in page
+    assert "131026" in page
