@@ -68,7 +68,7 @@ class SandboxApp:
         self._sender = Sender(settings, self.store, self.faults, self._rate, self.conversations)
         self._reader = Reader(settings, self.store, self.conversations)
         self._control = Control(self, loopback_only=loopback_only)
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     def reset(self) -> None:
         """Forget everything that came in, and all faults."""
@@ -79,11 +79,11 @@ class SandboxApp:
 
     def rearm(self) -> None:
         """Make ready to serve, after a stop too."""
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     def release(self) -> None:
         """Let go of everyone who is kept waiting; to be called on the event loop."""
-        self._stopping.set()
+        self.stopping.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -189,7 +189,7 @@ class SandboxApp:
             return _status_response(fault)
         if fault.action == "delay":
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), fault.delay)
+                await asyncio.wait_for(self.stopping.wait(), fault.delay)
             return None
         transport: asyncio.Transport = request.scope[TRANSPORT]
         if fault.action == "hang":
@@ -229,13 +229,13 @@ class SandboxApp:
 
     async def _until_gone(self, request: Request) -> None:
         gone = asyncio.ensure_future(_gone(request))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping = asyncio.ensure_future(self.stopping.wait())
         try:
             await asyncio.wait({gone, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             stopping.cancel()
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             _reset_connection(request.scope[TRANSPORT])
 
     async def _redirected(self, request: Request) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from airflow_provider_cirrus.sandbox.answers import json_response
 from airflow_provider_cirrus.sandbox.bubbles import Bubbles
@@ -19,6 +21,8 @@ from airflow_provider_cirrus.sandbox.shapes import a_bool, a_text, an_integer, a
 from airflow_provider_cirrus.sandbox.strict_json import BodyError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
 
     from airflow_provider_cirrus.sandbox.conversations import Conversations
@@ -28,11 +32,14 @@ if TYPE_CHECKING:
 
 SHOWN = 100
 _LONGEST_ANSWER = 4096
+# Seconds between two looks whether something has come in.
+_LOOK = 0.3
 
 SECURITY_HEADERS = {
     # Messages are untrusted text: even if one got through as markup, nothing of it could run or load.
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     # Not none at all: a browser would then send its own forms without their origin.
@@ -48,6 +55,7 @@ class Controlled(Protocol):
     store: Store
     faults: FaultBook
     conversations: Conversations
+    stopping: asyncio.Event
 
     def reset(self) -> None:
         """Forget everything that came in, and all faults."""
@@ -84,6 +92,11 @@ class Control:
             case "GET", "/_sandbox/inbox.css":
                 style = (files(__package__) / "inbox.css").read_bytes()
                 return Response(style, media_type="text/css; charset=utf-8")
+            case "GET", "/_sandbox/inbox.js":
+                script = (files(__package__) / "inbox.js").read_bytes()
+                return Response(script, media_type="text/javascript; charset=utf-8")
+            case "GET", "/_sandbox/events":
+                return StreamingResponse(self._events(), media_type="text/event-stream")
             case "GET", "/_sandbox/faults":
                 return json_response({"faults": self._app.faults.listing()})
             case "POST", "/_sandbox/faults":
@@ -109,6 +122,18 @@ class Control:
                 return json_response({"reset": True})
             case _:
                 return _error(404, "no such page; see / for the inbox")
+
+    async def _events(self) -> AsyncIterator[str]:
+        """Yield an event now, and whenever something has come in; until the sandbox stops."""
+        seen: Any = None
+        stopping = self._app.stopping
+        while not stopping.is_set():
+            now = (self._app.store.counts(), self._app.store.campaign_count(), self._app.conversations.length())
+            if now != seen:
+                seen = now
+                yield "data: changed\n\n"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _LOOK)
 
     def foreign_host(self, request: Request) -> str | None:
         """Return what is wrong with the name under which the sandbox was called; None: nothing."""

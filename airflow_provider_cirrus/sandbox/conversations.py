@@ -104,6 +104,11 @@ class Conversations:
             found = self._find(object_id)
             return None if found is None else _shown(found, with_childs)
 
+    def length(self) -> int:
+        """Return how many messages there are in all conversations."""
+        with self._lock:
+            return sum(len(item["childs"]) for item in self._objects.values())
+
     def between(self, start: int, end: int) -> list[dict[str, Any]]:
         """Return the first 100 conversations of a span of Unix seconds, both ends included."""
         with self._lock:

@@ -10,8 +10,7 @@ from typing import Any
 
 from airflow_provider_cirrus.sandbox.suffixes import SUFFIXES
 
-REFRESH = 5
-"""Seconds between two refreshes of the page."""
+_HEAD = '<link rel="stylesheet" href="/_sandbox/inbox.css"><script src="/_sandbox/inbox.js" defer></script>'
 
 
 def render(
@@ -40,16 +39,16 @@ def render(
         '<form class="answer" role="search" method="get" action="/"><label for="query">Search</label>'
         f'<input id="query" name="query" value="{escape(query)}" autocomplete="off"><button>Find</button></form>'
     )
-    sections = [f"<p>{numbers}</p>", search, *_tables(messages, refused, uploads, campaigns, warnings, faults, bubble)]
+    sections = [f"<p>{numbers}</p>", *_tables(messages, refused, uploads, campaigns, warnings, faults, bubble)]
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Cirrus sandbox</title>'
-        f'<meta http-equiv="refresh" content="{REFRESH}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<h1>Cirrus sandbox</h1>\n'
+        f"{_HEAD}</head>\n<body>\n<main><h1>Cirrus sandbox</h1>\n"
         f"<p>Stream <code>{escape(stream_id)}</code>. Nothing here was sent to anybody. "
         'The same as JSON: <a href="/inbox.json">inbox.json</a></p>\n'
+        + f'{search}\n<div id="found" data-live>'
         + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
+        + "</div></main>\n</body>\n</html>\n"
     )
 
 
@@ -81,9 +80,9 @@ def render_conversation(
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f"<title>Conversation {number}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="/_sandbox/inbox.css"></head>\n<body>\n<main>'
+        f"{_HEAD}</head>\n<body>\n<main>"
         f'<p><a href="/">Inbox</a></p><h1>Conversation {number} with {recipient}</h1>\n'
-        f'<ol class="talk">{"".join(lines)}</ol>\n'
+        f'<ol class="talk" id="talk" data-live>{"".join(lines)}</ol>\n'
         f'<form class="answer" method="post" action="{at}"><label for="text">Answer as the customer</label>'
         '<input id="text" name="text" required maxlength="4096" autocomplete="off"><button>Answer</button></form>'
         f'<form class="answer" method="post" action="{at}"><button name="text" value="STOP">Answer STOP</button></form>'

@@ -223,6 +223,11 @@ class Store:
         with self._lock:
             return copy.deepcopy(list(self._campaigns))
 
+    def campaign_count(self) -> int:
+        """Return how many campaigns are remembered."""
+        with self._lock:
+            return len(self._campaigns)
+
     def validations(self) -> list[dict[str, Any]]:
         """Return copies of the records of the checked numbers, oldest first."""
         with self._lock:

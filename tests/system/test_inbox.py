@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -108,9 +110,52 @@ def test_the_operator_sends_a_person_presses_and_the_sensor_ends(
     assert sensor.poke({})
 
 
+def test_what_comes_in_is_shown_at_once(sandbox: Sandbox, page: Page) -> None:
+    page.goto(sandbox.base_url)
+    expect(page.locator(".bubble")).to_have_count(0)
+    number = send(sandbox)
+    expect(page.locator(".bubble")).to_have_count(1)
+    page.goto(f"{sandbox.base_url}/conversations/{number}")
+    expect(page.locator(".theirs")).to_have_count(0)
+    sandbox.answer(number, "On my way")
+    expect(page.locator(".theirs .bubble")).to_have_text("On my way")
+
+
 def test_a_hostile_parameter_is_text(sandbox: Sandbox, page: Page) -> None:
     send(sandbox, "<img src=x onerror=\"document.title='taken'\"> \U0001f6b2")
     page.goto(sandbox.base_url)
     expect(page.locator(".bubble .body")).to_contain_text("Hello <img src=x onerror=")
     assert page.title() == "Cirrus sandbox"
     assert page.locator(".bubble img").count() == 0
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from the registry that npm is set up for."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm, for axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4.10.3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode != 0:
+        pytest.skip("axe-core cannot be installed here")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_can_be_used_by_everybody(sandbox: Sandbox, tmp_path: Path, axe: str, scheme: Any) -> None:
+    number = send(sandbox)
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], env={**os.environ, "HOME": str(tmp_path)}
+        )
+        # The policy of the pages lets no script in but their own.
+        page = browser.new_context(color_scheme=scheme, bypass_csp=True).new_page()
+        for path in ("/", f"/conversations/{number}"):
+            page.goto(sandbox.base_url + path)
+            page.evaluate(axe)
+            found = page.evaluate("axe.run()")
+            assert len(found["passes"]) > 5
+            assert [(one["id"], one["impact"]) for one in found["violations"]] == []
+        browser.close()

@@ -45,7 +45,7 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.attributes |= {name for name, _ in attrs}
-        if tag not in ("br", "meta", "link"):
+        if tag not in ("br", "meta", "link", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -173,12 +173,9 @@ def test_an_answer_of_the_form_stands_in_the_conversation(conversation: Any) -> 
     assert '<button name="text" value="Thank you">' in http.get(page).text
     done = http.post(page, data={"text": "  <b>Yes</b>"})
     assert (done.status_code, done.headers["location"]) == (303, page)
-    assert "&lt;b&gt;Yes&lt;/b&gt;" in elements_of(http.get(page).text)
-
-
-def elements_of(page: str) -> str:
-    elements(page.replace('<input id="text" name="text" required maxlength="4096" autocomplete="off">', ""))
-    return page
+    shown = http.get(page).text
+    elements(shown)
+    assert "&lt;b&gt;Yes&lt;/b&gt;" in shown
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,17 @@ def test_what_was_refused_says_why() -> None:
     assert "Not a valid WhatsApp user" in refused[0]["failed"]
     assert "<h2>Refused</h2>" in page
     assert "131026" in page
+
+
+def test_who_looks_is_told_of_what_comes_in_until_the_sandbox_stops() -> None:
+    with Sandbox() as sandbox:
+        stream_url = f"{sandbox.base_url}/_sandbox/events"
+        with httpx.Client(trust_env=False, timeout=20) as http, http.stream("GET", stream_url) as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            lines = events.iter_lines()
+            assert next(lines) == "data: changed"
+            with CirrusClient(sandbox.token, sandbox.stream_id, base_url=sandbox.base_url) as client:
+                client.send([Message.build("+447700900101", {"name": "order_update", "language": "en"})])
+            assert [next(lines), next(lines)] == ["", "data: changed"]
+            sandbox.stop()
+            assert [line for line in lines if line] == []
