@@ -114,17 +114,7 @@ def _tables(
         _table(
             "Uploads",
             ("id", "file", "kind", "type", "bytes", "SHA-256"),
-            [
-                _cells(
-                    item["id"],
-                    item["filename"],
-                    item["kind"],
-                    item["content_type"],
-                    item["size"],
-                    item["sha256"],
-                )
-                for item in reversed(uploads)
-            ],
+            [_upload(item) for item in reversed(uploads)],
         ),
         _table(
             "Campaigns",
@@ -185,6 +175,10 @@ def _message(message: dict[str, Any], bubble: str | None) -> str:
         + f"<td>{content}</td>"
         + _cells(message["id"])
     )
+
+
+def _upload(item: dict[str, Any]) -> str:
+    return _cells(*(item[name] for name in ("id", "filename", "kind", "content_type", "size", "sha256")))
 
 
 def _refused(item: dict[str, Any]) -> str:

@@ -67,6 +67,9 @@ def test_the_examples_run(found: dict[str, Any]) -> None:
         "447700900161",
         "447700900163",
         *(f"4477009001{number}" for number in range(70, 79)),
+        "447700900181",
+        "447700900182",
+        "447700900183",
         "447700900189",
     ]
 
