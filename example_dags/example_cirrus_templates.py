@@ -42,7 +42,8 @@ with DAG(
             language="language",
             key="ticket",
         ),
-        # Where the common button stands in the template: the first is a quick reply.
+        # What columns fill in: a parameter by its name, and the second button, as the first is a quick reply.
+        header={"type": "text", "parameter_name": "ticket"},
         buttons=[{"type": "url", "index": 1}],
         templates_path="templates",
         languages=["en"],

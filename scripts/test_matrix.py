@@ -3,8 +3,9 @@ Run unit tests, integration tests and the example DAGs on lines of Airflow, each
 
     python -m scripts.test_matrix [LINE ...]
 
-Without a name: on all lines of :data:`scripts.lock.LINES`. The environments are made as `make venv-LINE` does, and the
-index is not asked for anything but the versions of their constraints files. Ends with one line per line of Airflow.
+Without a name: on all lines of :data:`scripts.lock.LINES`, and the newest released one on all of :data:`PYTHONS`,
+called py3.13 and so on. The environments are made as `make venv-LINE` does, and the index is not asked for anything
+but the versions of their constraints files. Ends with one line for each; a Python that is not here is named there.
 Standard library only.
 """
 
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from scripts.lock import LINES, ROOT
 
@@ -23,20 +25,41 @@ from scripts.lock import LINES, ROOT
 TESTS = ("tests/unit", "tests/integration", "-n", "3", "--dist", "loadgroup", "-m", "not source")
 
 
+#: On which the newest released line is tested, beside the one that all others are.
+PYTHONS = ("3.12", "3.13", "3.14")
+NEWEST = next(name for name, line in LINES.items() if line.group == "dev")
+
 _SUMMARY = re.compile(r"\b\d+ (passed|failed|skipped|errors?)\b.* in \d")
 
 
-def python_of(name: str) -> str:
-    """Return the interpreter of a line's environment, made where it is missing."""
-    group = LINES[name].group
-    # `make venv` calls the newest released line's .venv.
-    directory = ".venv" if group == "dev" else f".venv-{name}"
+def python_of(name: str) -> str | None:
+    """Return the interpreter of an environment, made where it is missing; None where the Python for it is not here."""
+    base: str | None = sys.executable
+    if name.startswith("py"):
+        base, line, group, directory = find_python(name.removeprefix("py")), NEWEST, "test", f".venv-{name}"
+    else:
+        # `make venv` calls the newest released line's .venv.
+        line, group = name, LINES[name].group
+        directory = ".venv" if group == "dev" else f".venv-{name}"
+    if base is None:
+        return None
     subprocess.run(
-        [sys.executable, "-m", "scripts.make_venv", directory, f"constraints/airflow-{name}.txt", group],
-        cwd=ROOT,
-        check=True,
+        [base, "-m", "scripts.make_venv", directory, f"constraints/airflow-{line}.txt", group], cwd=ROOT, check=True
     )
     return str(ROOT / directory / "bin" / "python")
+
+
+def find_python(version: str) -> str | None:
+    """Return a Python that starts: a version manager's shim may be found and still not run."""
+    managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for candidate in (f"python{version}", *sorted(map(str, managed.glob(f"{version}.*/bin/python")))):
+        try:
+            done = subprocess.run([candidate, "-c", ""], check=False, capture_output=True)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return candidate
+    return None
 
 
 def version_of(python: str) -> str:
@@ -62,13 +85,16 @@ def test(python: str, arguments: list[str]) -> tuple[bool, str]:
 def main() -> None:
     """Test the lines named on the command line, or all."""
     arguments = os.environ.get("PYTEST_ARGS", "").split()
-    names = sys.argv[1:] or list(LINES)
-    if strange := [name for name in names if name not in LINES]:
-        raise SystemExit(f"there is no line {strange[0]!r}; there are {', '.join(LINES)}")
+    known = [*LINES, *(f"py{version}" for version in PYTHONS)]
+    names = sys.argv[1:] or known
+    if strange := [name for name in names if name not in known]:
+        raise SystemExit(f"there is no line {strange[0]!r}; there are {', '.join(known)}")
     found: list[str] = []
     failed = False
     for name in names:
-        python = python_of(name)
+        if (python := python_of(name)) is None:
+            found.append(f"{name:8}not tested: there is no Python {name.removeprefix('py')} here")
+            continue
         version = version_of(python)
         print(f"== {name}: {version}", flush=True)
         start = time.monotonic()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import chain
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -145,8 +146,9 @@ def deliver(
     """
     Send messages: nobody twice, nobody lost, nobody who did not agree.
 
-    :param messages: of :func:`messages_of`; ``total``: how many, where that is known
+    :param messages: of :func:`messages_of`
     :param client: whose ``send`` tries once (``attempts=1``): repeating is decided here
+    :param total: how many, where that is known
     :param rules: whom to message, when and how often
     :param delivery: of it, the mode and ``dry_run``
     :param report: where each outcome is written
@@ -157,7 +159,8 @@ def deliver(
     :param messages_per_second: the limit; a fraction for a shard's part of it
     :param start_after: seconds before the first message leaves
     :param attempt: the try of the task
-    :param stop: once set, no further batch leaves; ``send``: sends a batch in place of the client
+    :param stop: once set, no further batch leaves
+    :param send: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
     :param templates: the definitions by which a dry run shows what recipients would see
     :raises CirrusError: wrong arguments, or something that cannot be used
@@ -165,7 +168,7 @@ def deliver(
     with ExitStack() as opened:
         opening = _Opening(opened, rules, connect, ledger, delivery.is_dry)
         policy = opening.policy(allowlist, zone_column)
-        dispatcher = Dispatcher(
+        result = Dispatcher(
             send or client.send,
             client.endpoint.stream_id,
             None if delivery.is_dry else ledger,
@@ -178,10 +181,8 @@ def deliver(
             dry_run=delivery.is_dry,
             start_after=start_after,
             preview=templates.preview if templates and delivery.is_dry else None,
-        )
-        result = dispatcher.run(messages, total)
-    result.report_uri = opening.report_uri
-    return result
+        ).run(messages, total)
+    return replace(result, report_uri=opening.report_uri)
 
 
 class _Opening:

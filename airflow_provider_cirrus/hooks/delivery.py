@@ -95,11 +95,8 @@ class TaskDelivery:
         name, language = self.message.get("template"), self.message.get("language")
         if self.templates is None or not isinstance(name, str) or self.effective_columns.template is not None:
             return None
-        order = [language] if isinstance(language, str) else []
-        for one in (*order, *self.templates.languages, *self.templates.languages_of(name)):
-            if (definition := self.templates.find(name, one)) is not None:
-                return definition.category.value.lower()
-        return None
+        definition = self.templates.first(name, language if isinstance(language, str) else None)
+        return None if definition is None else definition.category.value.lower()
 
     @cached_property
     def effective_delivery(self) -> Delivery:

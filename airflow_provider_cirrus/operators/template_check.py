@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.api.models import Template, build
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.fields import TEMPLATE_FIELDS
 from airflow_provider_cirrus.delivery.audience.filling import Filling
@@ -34,21 +33,22 @@ def check_literals(
     :param messages: dicts that differ from the common part, where they are written out
     :raises InvalidInput: the first parameter that does not fit, with the template's text
     """
-    rows = [row for row in messages[:_MOST] if isinstance(row, Mapping)] if isinstance(messages, list | tuple) else [{}]
-    if messages is not None and not isinstance(messages, list | tuple):
+    rows = [{}] if messages is None else messages
+    if columns is None or not isinstance(rows, list | tuple):
         return
-    for row in rows:
+    for row in rows[:_MOST]:
+        if not isinstance(row, Mapping):
+            continue
         fields = {**message, **{name: value for name, value in row.items() if value is not None}}
         for definition in _definitions(templates, fields, columns):
-            found = _problems(definition, fields, columns)
-            if found:
+            if found := _problems(definition, fields, columns):
                 raise InvalidInput(found[0].field, found[0].problem, hint=found[0].hint)
 
 
-def _definitions(templates: Templates, fields: Mapping[str, Any], columns: Columns | None) -> Iterator[Definition]:
+def _definitions(templates: Templates, fields: Mapping[str, Any], columns: Columns) -> Iterator[Definition]:
     """Yield the definitions that a message may go by: one, or where its language is not known yet, each that is."""
     name, language = fields.get("template"), fields.get("language")
-    if columns is None or columns.template is not None or not isinstance(name, str) or not is_literal(name):
+    if columns.template is not None or not isinstance(name, str) or not is_literal(name):
         return
     is_open = columns.language is not None or (isinstance(language, str) and not is_literal(language))
     if is_open:
@@ -62,18 +62,15 @@ def _definitions(templates: Templates, fields: Mapping[str, Any], columns: Colum
             yield definition
 
 
-def _problems(definition: Definition, fields: Mapping[str, Any], columns: Columns | None) -> list[Mismatch]:
-    given = {name: fields.get(name) for name in TEMPLATE_FIELDS}
-    unknown = {name for name, value in given.items() if value is not None and not _has_shape(value)}
-    shaped = {name: _stand_in(value) for name, value in given.items() if value is not None and name not in unknown}
-    shaped |= {"template": definition.name, "language": definition.language}
-    if columns is not None:
-        template = Filling(columns, shaped, None).template(columns.any_row(), None)
-    else:
-        template = build(Template, {**shaped, "name": definition.name})
+def _problems(definition: Definition, fields: Mapping[str, Any], columns: Columns) -> list[Mismatch]:
+    given = {name: value for name in TEMPLATE_FIELDS if (value := fields.get(name)) is not None}
+    unknown = {name for name, value in given.items() if not _has_shape(value)}
     if "components" in unknown:
         # They may hold any part.
         return []
+    shaped = {name: _stand_in(value) for name, value in given.items() if name not in unknown}
+    shaped |= {"template": definition.name, "language": definition.language}
+    template = Filling(columns, shaped, None).template(columns.any_row(), None)
     return [one for one in check(definition, template) if one.field.partition("[")[0] not in unknown]
 
 

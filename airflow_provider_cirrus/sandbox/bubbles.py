@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.templates.render import ButtonPreview, HeaderPreview, Preview
+    from airflow_provider_cirrus.templates.store import Templates
 
 
 class Bubbles:
     """
-    Shows messages by the definitions of a folder; without one, it shows none.
+    Shows messages by the definitions of a folder, as they are when they are first needed; without one, shows none.
 
-    :param folder: of the definitions; files that change are read anew
+    :param folder: of the definitions
     """
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
+
+    @cached_property
+    def _templates(self) -> Templates:
+        # Late: without definitions the sandbox stands on its own, so that it cannot share the client's mistakes.
+        from airflow_provider_cirrus.templates.store import Templates
+
+        assert self._folder is not None
+        return Templates(self._folder)
 
     def preview(self, message: dict[str, Any]) -> Preview | str | None:
         """
@@ -28,13 +38,12 @@ class Bubbles:
         """
         if self._folder is None:
             return None
-        # Late: without definitions the sandbox stands on its own, so that it cannot share the client's mistakes.
+        # Late, as above.
         from airflow_provider_cirrus.api.errors import InvalidInput
         from airflow_provider_cirrus.templates.render import render
-        from airflow_provider_cirrus.templates.store import Templates
 
         try:
-            definition = Templates(self._folder).find(message["template"], message["language"])
+            definition = self._templates.find(message["template"], message["language"])
         except InvalidInput as error:
             return str(error)
         return None if definition is None else render(definition, message["components"])

@@ -71,13 +71,15 @@ class Control:
 
     def __init__(self, app: Controlled, *, loopback_only: bool) -> None:
         self._app = app
-        self._bubbles = Bubbles(app.settings.templates)
         self._loopback_only = loopback_only
 
     async def respond(self, request: Request) -> Response:
         """Answer one request."""
         problem = self._foreign(request)
-        response = _error(403, problem) if problem else await self._answer(request)
+        try:
+            response = _error(403, problem) if problem else await self._answer(request)
+        except QueryError as exc:
+            response = _error(400, str(exc))
         response.headers.update(SECURITY_HEADERS)
         return response
 
@@ -122,6 +124,10 @@ class Control:
                 return json_response({"reset": True})
             case _:
                 return _error(404, "no such page; see / for the inbox")
+
+    def _bubbles(self) -> Bubbles:
+        """Return what shows messages, for one request: a file of a definition may change before the next."""
+        return Bubbles(self._app.settings.templates)
 
     async def _events(self) -> AsyncIterator[str]:
         """Yield an event now, and whenever something has come in; until the sandbox stops."""
@@ -186,7 +192,8 @@ class Control:
             return _error(404, f"no conversation {object_id!r}")
         messages = self._app.store.by_id({str(child["id"]) for child in found["childs"]})
         at = f"/conversations/{object_id}"
-        page = render_conversation(found, messages, lambda message: self._bubbles.html(message, at))
+        bubbles = self._bubbles()
+        page = render_conversation(found, messages, lambda message: bubbles.html(message, at))
         return Response(page.encode(), media_type="text/html; charset=utf-8")
 
     async def _answer_as_customer(self, request: Request, object_id: str) -> Response:
@@ -203,16 +210,10 @@ class Control:
         return Response(status_code=303, headers={"Location": f"/conversations/{object_id}"})
 
     def _inbox(self, request: Request) -> Response:
-        limit = _limit(request)
-        if isinstance(limit, str):
-            return _error(400, limit)
-        store = self._app.store
-        try:
-            messages = self._found(request, limit)
-        except QueryError as exc:
-            return _error(400, str(exc))
+        store, bubbles = self._app.store, self._bubbles()
+        messages = self._found(request, bubbles)
         if self._app.settings.templates is not None:
-            messages = [{**message, "preview": self._bubbles.text(message)} for message in messages]
+            messages = [{**message, "preview": bubbles.text(message)} for message in messages]
         return json_response(
             {
                 "counts": store.counts(),
@@ -225,38 +226,19 @@ class Control:
             }
         )
 
-    def _found(self, request: Request, limit: int | None) -> list[dict[str, Any]]:
-        """Return the messages that a request asks for; raises QueryError."""
-        asked = request.query_params
-        text = asked.get("query", "")
-        if not text:
-            return self._app.store.messages(limit, asked.get("recipient"))
-        found = Query(text).find(self._app.store.messages(None, asked.get("recipient")), self._bubbles.text)
-        return found if limit is None else found[-limit:] if limit else []
-
     def _latest(self, request: Request) -> Response:
         """Show the newest message that a query finds: for tests, which wait for one."""
-        try:
-            found = self._found(request, 1)
-        except QueryError as exc:
-            return _error(400, str(exc))
+        bubbles = self._bubbles()
+        found = self._found(request, bubbles)
         if not found:
             return _error(404, "no such message")
-        message = found[-1]
-        return json_response({**message, "preview": self._bubbles.text(message)})
+        return json_response({**found[-1], "preview": bubbles.text(found[-1])})
 
     def _page(self, request: Request) -> Response:
-        limit = _limit(request)
-        if isinstance(limit, str):
-            return _error(400, limit)
-        store = self._app.store
-        try:
-            messages = self._found(request, SHOWN if limit is None else limit)
-        except QueryError as exc:
-            return _error(400, str(exc))
+        store, bubbles = self._app.store, self._bubbles()
         page = render(
             counts=store.counts(),
-            messages=messages,
+            messages=self._found(request, bubbles, SHOWN),
             query=request.query_params.get("query", ""),
             refused=store.refused()[-SHOWN:],
             uploads=store.uploads()[-SHOWN:],
@@ -264,18 +246,27 @@ class Control:
             warnings=store.validation_warnings()[-SHOWN:],
             faults=self._app.faults.listing(),
             stream_id=self._app.settings.stream_id,
-            bubble=self._bubbles.html,
+            bubble=bubbles.html,
         )
         return Response(page.encode(), media_type="text/html; charset=utf-8")
 
+    def _found(self, request: Request, bubbles: Bubbles, most: int | None = None) -> list[dict[str, Any]]:
+        """
+        Return the messages that a request asks for, oldest first.
 
-def _limit(request: Request) -> int | str | None:
-    text = request.query_params.get("limit")
-    if text is None:
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        return "limit must be a number"
-    return int(text)
+        :param most: where the request has no limit of its own.
+        :raises QueryError: it asks for what nobody can answer.
+        """
+        asked = request.query_params
+        limit = asked.get("limit", most)
+        if limit is not None and not re.fullmatch(r"[0-9]{1,9}", str(limit)):
+            raise QueryError("limit must be a number")
+        number = None if limit is None else int(limit)
+        query, store = Query(asked.get("query", "")), self._app.store
+        if query.finds_everything:
+            return store.messages(number, asked.get("recipient"))
+        found = query.find(store.messages(None, asked.get("recipient")), bubbles.text)
+        return found if number is None else found[len(found) - min(number, len(found)) :]
 
 
 def _hostname(url: str) -> str | None:

@@ -46,6 +46,11 @@ class Query:
             _Term(bool(minus), _test(field, phrase or word)) for minus, field, phrase, word in _TERM.findall(text)
         ]
 
+    @property
+    def finds_everything(self) -> bool:
+        """Whether nothing was asked for."""
+        return not self._terms
+
     def matches(self, message: dict[str, Any], seen: str = "") -> bool:
         """
         Return whether a message is found.
@@ -59,8 +64,6 @@ class Query:
         self, messages: Iterable[dict[str, Any]], seen: Callable[[dict[str, Any]], str | None]
     ) -> list[dict[str, Any]]:
         """Return the messages that are found, in their order."""
-        if not self._terms:
-            return list(messages)
         return [message for message in messages if self.matches(message, seen(message) or "")]
 
 

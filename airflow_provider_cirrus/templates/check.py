@@ -124,8 +124,16 @@ class _Check:
             yield Mismatch(field, f"is of type {given.get('type')}, and that of {self._name} is a text.")
         elif not names:
             yield Mismatch(field, f"is given, and the header of {self._name} is the same for all.", "Leave it out.")
+        elif given.get("parameter_name") != (names[0] if self._definition.is_named else None):
+            yield self._misnamed(field, names[0])
         elif (length := len(filled(header.text, {names[0]: str(given.get("text", ""))}))) > HEADER_LIMIT:
             yield Mismatch(field, f"makes the header {length} characters long; at most {HEADER_LIMIT} fit.")
+
+    def _misnamed(self, field: str, name: str) -> Mismatch:
+        if self._definition.is_named:
+            hint = f'Give {{"type": "text", "text": …, "parameter_name": "{name}"}}.'
+            return Mismatch(field, f"is not named {name!r}, as {self._name} names its parameters.", hint)
+        return Mismatch(field, f"has a parameter_name, and {self._name} numbers its parameters.", "Leave it out.")
 
     def _body(self, body: Body | None, given: Filled, field: str) -> Iterator[Mismatch]:
         text = "" if body is None else body.text
@@ -142,7 +150,9 @@ class _Check:
         if self._definition.is_named:
             yield from self._named(text, names, given, field)
         else:
-            yield from self._numbered(text, names, given, field)
+            # The first parameter is {{1}}, wherever that stands.
+            numbers = [str(number) for number in range(1, len(names) + 1)]
+            yield from self._numbered(text, numbers, given, field)
 
     def _named(self, text: str, names: list[str], given: Filled, field: str) -> Iterator[Mismatch]:
         wanted = ", ".join(map(repr, names))
@@ -241,8 +251,8 @@ class _Check:
         carousel = self._definition.parts.carousel
         count = 0 if carousel is None else len(carousel.cards)
         if len(given.cards) != count:
-            said = f"holds {in_numbers(len(given.cards), 'card')}, and {self._name} has {count}."
-            yield Mismatch("components", f"carousel {said}" if given.cards or count else said)
+            said = f"carousel holds {in_numbers(len(given.cards), 'card')}, and {self._name} has {count}."
+            yield Mismatch("components", said)
             return
         for place, card in enumerate(carousel.cards if carousel else ()):
             yield from self._parts(card.parts, given.cards[place], f"components.carousel.cards[{place}].")

@@ -77,6 +77,18 @@ class Templates:
         """Return the languages in which a template is defined."""
         return sorted({one.language for one in self._all if one.name == name})
 
+    def first(self, name: str, language: str | None) -> Definition | None:
+        """
+        Return a definition of a template, for what is the same in all of its languages: its category.
+
+        :param language: in which to look first; then come :attr:`languages`, then all others
+        """
+        for one in (language, *self.languages):
+            if one and (definition := self.find(name, one)) is not None:
+                return definition
+        # Only now, as it reads every file.
+        return next((one for one in self._all if one.name == name), None)
+
     def choose(self, name: str, wanted: str | None) -> str:
         """
         Return the language to send a template in: the wanted one, else the first of :attr:`languages` that is defined.

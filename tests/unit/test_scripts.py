@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from scripts import test_matrix
 from scripts.up import EXAMPLE_DAGS, connections
 
 # The same on every line of Airflow.
@@ -21,3 +23,21 @@ def test_make_up_has_every_connection_that_an_example_names(tmp_path: Path) -> N
     assert "shop" in named
     variables = {f"AIRFLOW_CONN_{name.upper()}" for name in named}
     assert variables == set(connections(tmp_path, "cirrus://"))
+
+
+def test_a_python_that_is_not_here_is_told_and_no_other_stands_in_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert test_matrix.find_python("1.5") is None
+    monkeypatch.setattr(test_matrix, "find_python", lambda version: None)
+    monkeypatch.setattr(sys, "argv", ["test_matrix", "py3.13"])
+    with pytest.raises(SystemExit) as end:
+        test_matrix.main()
+    assert not end.value.code
+    assert "not tested: there is no Python 3.13 here" in capsys.readouterr().out
+
+
+def test_a_line_that_is_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["test_matrix", "4.0"])
+    with pytest.raises(SystemExit, match=r"there is no line '4.0'; there are .*3.3.*py3.12"):
+        test_matrix.main()

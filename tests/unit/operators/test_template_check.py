@@ -259,6 +259,12 @@ def test_the_category_is_that_of_the_definition(folder: Path, cirrus_default: Sa
     assert sent(cirrus_default)[1:] == [("447700900102", "en")]
 
 
+def test_a_file_that_cannot_be_read_stops_no_other_template(folder: Path, cirrus_default: Sandbox) -> None:
+    (folder / "broken.json").write_text("{")
+    rules = Rules(opt_in={"utility": [ANN]})
+    assert run(made(folder, rules=rules))["accepted"] == 1
+
+
 def test_a_dry_run_shows_what_recipients_would_see(folder: Path, cirrus_default: Sandbox, tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     rows = [{"to": f"+4477009001{n:02}", "name": f"Ann {n}", "day": "Friday", "time": "x"} for n in range(7)]

@@ -14,6 +14,7 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.sandbox import Sandbox
 from airflow_provider_cirrus.sandbox.bubbles import Bubbles
+from airflow_provider_cirrus.templates import Templates
 from tests.unit.templates.definitions import ALL, ORDER, changed
 from tests.unit.templates.test_check import GOOD
 
@@ -108,6 +109,18 @@ def test_a_definition_that_cannot_be_read_says_so_and_hides_no_message(folder: P
         page = httpx.get(f"{sandbox.base_url}/", trust_env=False).text
     assert "order_update.en.json:1: is no JSON" in page
     assert "447700900101" in page
+
+
+def test_a_page_reads_its_definitions_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = Templates._look_for
+    monkeypatch.setattr(
+        Templates, "_look_for", lambda self, name, language: asked.append(name) or real(self, name, language)
+    )
+    bubbles = Bubbles(str(folder))
+    for _ in range(5):
+        assert bubbles.html(stored("x"))
+    assert asked == ["order_update"]
 
 
 def test_a_definition_that_changes_shows_at_once(folder: Path) -> None:

@@ -245,6 +245,44 @@ def test_what_does_not_fit(definition: dict[str, Any], fields: dict[str, Any], p
     assert any(problem in one for one in found(definition, fields)), found(definition, fields)
 
 
+NAMED_HEADER = {
+    **NAMED,
+    "components": [{"type": "HEADER", "format": "TEXT", "text": "Pedido {{order}}"}, *NAMED["components"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("definition", "header", "problem"),
+    [
+        pytest.param(NAMED_HEADER, {"type": "text", "text": "A-17", "parameter_name": "order"}, "", id="named"),
+        pytest.param(NAMED_HEADER, "A-17", "header is not named 'order'", id="without-its-name"),
+        pytest.param(
+            NAMED_HEADER, {"type": "text", "text": "A-17", "parameter_name": "odrer"}, "is not named 'order'", id="slip"
+        ),
+        pytest.param(
+            ORDER,
+            {"type": "text", "text": "A-17", "parameter_name": "order"},
+            "header has a parameter_name",
+            id="numbered",
+        ),
+    ],
+)
+def test_a_header_is_named_where_the_template_names_its_parameters(
+    definition: dict[str, Any], header: Any, problem: str
+) -> None:
+    name = "order" if definition is ORDER else "named"
+    wrong = found(definition, without(name, header=header))
+    assert wrong == [] if not problem else problem in wrong[0]
+
+
+def test_the_first_parameter_is_number_one_wherever_that_stands() -> None:
+    turned = changed(ORDER, ["components", 1, "text"], "On {{2}} we write to {{1}}, who asked for it, and {{3}} x.")
+    assert found(turned, GOOD["order"]) == []
+    (problem,) = found(turned, without("order", body=["Ann"]))
+    assert "{{2}}, {{3}} are missing" in problem
+    assert "On >>>{{2}}<<< we write to {{1}}," in problem
+
+
 def test_the_text_is_shown_with_what_is_missing_marked() -> None:
     (problem,) = found(ORDER, without("order", body=BODY[:2]))
     assert "\n    Hello {{1}}, the bicycle" in problem

@@ -63,6 +63,11 @@ def test_the_language_says_which_way_it_reads(language: str, expected: bool) -> 
     assert preview(changed(ORDER, ["language"], language), GOOD["order"]).is_right_to_left is expected
 
 
+def test_the_first_parameter_fills_number_one_wherever_that_stands() -> None:
+    turned = changed(ORDER, ["components", 1, "text"], "On {{2}} we write to {{1}}.")
+    assert preview(turned, GOOD["order"]).body == "On Friday we write to Ann."
+
+
 def test_a_terminal_and_a_reader_of_text_see_the_same_words() -> None:
     bold = changed(ORDER, ["components", 1, "text"], "Hello *{{1}}*, here we are, {{2}} or {{3}} x.")
     found = preview(bold, GOOD["order"])
