@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -47,9 +47,10 @@ class AsyncCirrusClient:
         longest_wait: float = 60.0,
         pool_size: int = 10,
         guard: Guard | None = None,
+        baggage: Mapping[str, str] | None = None,
     ) -> None:
         hide_numbers()
-        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
+        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout, baggage or {})
         self._attempts = attempts
         self._longest_wait = longest_wait
         self._guard = guard

@@ -54,6 +54,8 @@ class CirrusClient:
     :param deadline: moment of ``time.monotonic()`` at which every request ends, whatever is left of its time-outs;
         None: there is none
     :param guard: what the connection asks of every send; None: the caller has looked at that
+    :param baggage: what the requests are part of, by name, such as ``{"airflow.dag_id": "news"}``, for a server on this
+        machine, which is told by a W3C Baggage header; no other is
     :raises InvalidInput: a setting cannot be right
     """
 
@@ -70,9 +72,10 @@ class CirrusClient:
         pool_size: int = 10,
         deadline: float | None = None,
         guard: Guard | None = None,
+        baggage: Mapping[str, str] | None = None,
     ) -> None:
         hide_numbers()
-        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout)
+        self.endpoint = Endpoint(token, stream_id, base_url, api_version, timeout, baggage or {})
         self._attempts = attempts
         self._longest_wait = longest_wait
         self._deadline = math.inf if deadline is None else deadline

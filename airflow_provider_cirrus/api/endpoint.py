@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow_provider_cirrus import __version__
 from airflow_provider_cirrus.api.errors import InvalidInput
@@ -30,6 +30,7 @@ class Endpoint:
     :param base_url: ``https://host[:port][/path]``; ``http://`` only where the host is this machine
     :param api_version: ``""`` for the plain paths, ``"v2"`` for deployments that serve them under ``/v2``
     :param timeout: seconds
+    :param baggage: what the requests are part of, by name: told to nobody but a server on this machine
     :raises InvalidInput: names the setting that cannot be right; the token itself is never shown
     """
 
@@ -38,6 +39,7 @@ class Endpoint:
     base_url: str = DEFAULT_BASE_URL
     api_version: str = ""
     timeout: float = DEFAULT_TIMEOUT
+    baggage: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_token(self.token)
@@ -58,12 +60,17 @@ class Endpoint:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every request but the authorization."""
-        return {
+        always = {
             "Accept": "application/json",
             # What can be unpacked up to a limit.
             "Accept-Encoding": "gzip, deflate",
             "User-Agent": f"airflow-provider-cirrus/{__version__}",
         }
+        # The names of DAGs are nobody else's business.
+        if not self.baggage or not is_loopback(urlsplit(self.base_url).hostname or ""):
+            return always
+        # As W3C Baggage has it.
+        return {**always, "Baggage": ",".join(f"{name}={quote(value)}" for name, value in self.baggage.items())}
 
     @property
     def authorization(self) -> str:

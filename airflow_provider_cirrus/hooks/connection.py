@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -197,8 +198,16 @@ def client_options(
         "base_url": _base_url(connection),
         "api_version": extra.get("api_version") or None,
         "timeout": _number(extra.get("timeout"), "timeout"),
+        "baggage": _baggage() or None,
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _baggage() -> dict[str, str]:
+    """Return of which task this is: Airflow says so in the environment of every task."""
+    said = {"airflow.dag_id": "DAG_ID", "airflow.run_id": "DAG_RUN_ID", "airflow.task_id": "TASK_ID"}
+    found = {name: os.environ.get(f"AIRFLOW_CTX_{variable}", "") for name, variable in said.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _stream_id(extra: Mapping[str, Any], conn_id: str, stream: str | None) -> str:

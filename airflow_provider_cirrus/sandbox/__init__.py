@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox", "http_date"]
 
-INSTALL_HINT = "The sandbox needs starlette, uvicorn and python-multipart: install airflow-provider-cirrus[sandbox]"
+INSTALL_HINT = (
+    "The sandbox needs jinja2, starlette, uvicorn and python-multipart: install airflow-provider-cirrus[sandbox]"
+)
+_NEEDED = {"jinja2", "markupsafe", "python_multipart", "starlette", "uvicorn"}
 
 
 def __getattr__(name: str) -> Any:
@@ -34,7 +37,7 @@ def __getattr__(name: str) -> Any:
         try:
             from airflow_provider_cirrus.sandbox.server import Sandbox
         except ModuleNotFoundError as exc:
-            if exc.name and exc.name.partition(".")[0] in {"starlette", "uvicorn", "python_multipart"}:
+            if exc.name and exc.name.partition(".")[0] in _NEEDED:
                 raise ImportError(INSTALL_HINT, name=exc.name) from exc
             raise
         return Sandbox

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from airflow_provider_cirrus.sandbox import settings, suffixes
+from airflow_provider_cirrus.sandbox.archive import ArchiveError
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.sandbox.server import Sandbox
@@ -89,10 +91,38 @@ def add_options(made: argparse.ArgumentParser) -> None:
         help="messages and requests to remember (default: %(default)s)",
     )
     add(
+        "--keep-for",
+        type=duration,
+        metavar="TIME",
+        help="forget what is older, such as 90m, 12h or 7d (default: as long as there is room)",
+    )
+    add(
+        "--data",
+        metavar="FILE",
+        help="file that remembers messages, media and conversations when the sandbox has ended (default: none)",
+    )
+    add(
+        "--webhook",
+        metavar="URL",
+        help="post each message and each answer to this address, as JSON",
+    )
+    add(
         "--templates",
         metavar="FOLDER",
         help="folder of the templates' definitions, in Meta's JSON: messages are shown as their recipients see them",
     )
+
+
+def duration(text: str) -> float:
+    """
+    Return a time as people write it, in seconds.
+
+    :raises argparse.ArgumentTypeError: it is none
+    """
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, such as 45s, 90m, 12h or 7d")
+    return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,8 +140,8 @@ def run(options: argparse.Namespace) -> int:
     Serve until SIGINT or SIGTERM.
 
     :param options: the command line, parsed.
-    :returns: the exit code: 0 after a stop, 1 if the address cannot be bound, 2 for a wrong call or a
-        missing package.
+    :returns: the exit code: 0 after a stop, 1 if the address or the file of the data cannot be used, 2 for a wrong
+        call or a missing package.
     """
     try:
         from airflow_provider_cirrus.sandbox import Sandbox
@@ -128,7 +158,10 @@ def run(options: argparse.Namespace) -> int:
             accept_any_media=options.accept_any_media,
             list_by=options.list_by,
             keep=options.keep,
+            keep_for=options.keep_for,
             templates=options.templates,
+            data=options.data,
+            webhook=options.webhook,
             host=options.host,
             port=options.port,
         )
@@ -146,6 +179,9 @@ def _serve(sandbox: Sandbox, host: str, port: int) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         sandbox.start()
+    except ArchiveError as exc:
+        _complain(f"--data: {exc}")
+        return 1
     except (OSError, OverflowError) as exc:
         used = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
         reason = "the port is in use; --port 0 takes a free one" if used else str(exc)
@@ -160,7 +196,11 @@ def _serve(sandbox: Sandbox, host: str, port: int) -> int:
     )
     sys.stdout.flush()
     stopped.wait()
-    sandbox.stop()
+    try:
+        sandbox.stop()
+    except ArchiveError as exc:
+        _complain(f"--data: {exc}")
+        return 1
     return 0
 
 

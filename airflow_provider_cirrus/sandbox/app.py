@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from airflow_provider_cirrus.sandbox.answers import Answer, bad_request, html_response, json_response
+from airflow_provider_cirrus.sandbox.archive import Archive
 from airflow_provider_cirrus.sandbox.campaigns import start_campaign
 from airflow_provider_cirrus.sandbox.control import Control
 from airflow_provider_cirrus.sandbox.conversations import Conversations
@@ -25,6 +26,7 @@ from airflow_provider_cirrus.sandbox.routes import Route, find_route
 from airflow_provider_cirrus.sandbox.sending import Sender, recipients_in
 from airflow_provider_cirrus.sandbox.store import RequestRecord, Store
 from airflow_provider_cirrus.sandbox.uploading import upload
+from airflow_provider_cirrus.sandbox.webhook import Webhook
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -61,14 +63,25 @@ class SandboxApp:
 
     def __init__(self, settings: Settings, *, loopback_only: bool = True) -> None:
         self.settings = settings
-        self.store = Store(settings.keep)
+        self.store = Store(settings.keep, settings.keep_for)
         self.faults = FaultBook()
         self._rate = RateLimit(settings.messages_per_second)
-        self.conversations = Conversations(settings.plain_stream_id, settings.keep, settings.list_by)
+        self.conversations = Conversations(settings.plain_stream_id, settings.keep, settings.list_by, settings.keep_for)
         self._sender = Sender(settings, self.store, self.faults, self._rate, self.conversations)
         self._reader = Reader(settings, self.store, self.conversations)
         self._control = Control(self, loopback_only=loopback_only)
         self.stopping = asyncio.Event()
+        self.archive: Archive | None = None
+        self._has_read_archive = False
+        self.webhook = None if settings.webhook is None else Webhook(settings.webhook)
+        if self.webhook is not None:
+            self.store.listen(self.webhook.tell)
+            self.conversations.listen(self.webhook.tell)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever something changes that the inbox shows."""
+        return self.store.version + self.conversations.version
 
     def reset(self) -> None:
         """Forget everything that came in, and all faults."""
@@ -77,9 +90,36 @@ class SandboxApp:
         self._rate.reset()
         self.conversations.reset()
 
-    def rearm(self) -> None:
-        """Make ready to serve, after a stop too."""
+    def open(self) -> None:
+        """
+        Make ready to serve, after a stop too.
+
+        :raises OSError: the file of the data cannot be used
+        """
         self.stopping = asyncio.Event()
+        if self.settings.data is not None:
+            archive = self.archive = Archive(self.settings.data)
+            restores, self._has_read_archive = not self._has_read_archive, True
+            if not restores:
+                # What is known is newer: something may have changed since the stop.
+                archive.drop_all()
+            self.store.attach(archive, restores=restores)
+            self.conversations.attach(archive, restores=restores)
+        if self.webhook is not None:
+            self.webhook.start()
+
+    def close(self) -> None:
+        """
+        Let go of what was opened, once nothing is served any more.
+
+        :raises OSError: the file of the data lacks what came in last
+        """
+        self.store.detach()
+        self.conversations.detach()
+        if self.webhook is not None:
+            self.webhook.stop()
+        if self.archive is not None:
+            self.archive.close()
 
     def release(self) -> None:
         """Let go of everyone who is kept waiting; to be called on the event loop."""
@@ -91,8 +131,9 @@ class SandboxApp:
         path = scope["path"]
         if path == REDIRECTED:
             response: Response | None = await self._redirected(request)
-        elif path in {"/", "/inbox.json"} or path.startswith(("/_sandbox/", "/conversations/")):
-            response = await self._control.respond(request)
+        elif self._control.serves(path):
+            await self._control(scope, receive, send)
+            return
         else:
             response = await self._api(request, send)
         if response is not None:
@@ -106,7 +147,7 @@ class SandboxApp:
             if operation in {"send", "unknown"}:
                 # Of whoever may not send, enough to see what it was; nobody's bodies fill the memory.
                 may_send = operation == "send" and self._forbidden(request, route) is None
-                record.body = await _body(request, LARGEST_BODY if may_send else _SHOWN_BODY)
+                self.store.keep_body(record, await _body(request, LARGEST_BODY if may_send else _SHOWN_BODY))
             response = await self._serve(request, route, record, send)
         except (UnansweredError, ClientDisconnect):
             return None
@@ -175,7 +216,8 @@ class SandboxApp:
             if self.settings.api_version == "v2" and not route.versioned:
                 # What older deployments say when the unversioned path still takes its old body.
                 return bad_request("Missing parameter template_name")
-            return self._sender.send(record.body or b"", content_type, record.number)
+            baggage = request.headers.get("baggage", "")
+            return self._sender.send(record.body or b"", content_type, record.number, baggage)
         if route.operation == "upload":
             return await upload(request.stream(), content_type, self.store)
         if route.operation == "campaign":
@@ -241,7 +283,7 @@ class SandboxApp:
     async def _redirected(self, request: Request) -> Response:
         # Recorded, so that a test can tell whether a client carried its token or its messages along.
         record = self._record(request, "redirected")
-        record.body = await _body(request, _SHOWN_BODY)
+        self.store.keep_body(record, await _body(request, _SHOWN_BODY))
         record.status = 200
         return Answer(200, []).response()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import threading
 import time
 from dataclasses import asdict, dataclass, field, fields
@@ -44,6 +45,8 @@ class FaultFields(TypedDict, total=False):
     delay: float
     times: int | None
     skip: int
+    probability: float
+    seed: int | None
     recipient: str | None
     failed: str | dict[str, Any]
 
@@ -100,6 +103,8 @@ class Fault:
     :param delay: seconds.
     :param times: how often it strikes, ``None`` for ever.
     :param skip: how many matching requests pass first.
+    :param probability: with which each of those after them is struck: 0.1 strikes about one in ten.
+    :param seed: with the same seed, the same ones of them are struck again; ``None``: nobody can tell which.
     :param recipient: only where this number is concerned.
     :raises ValueError: a field has a value that makes no sense.
     """
@@ -115,6 +120,8 @@ class Fault:
     delay: float = 1.0
     times: int | None = 1
     skip: int = 0
+    probability: float = 1.0
+    seed: int | None = None
     recipient: str | None = None
     failed: str | dict[str, Any] = "Refused on demand"
     name: str | None = None
@@ -128,6 +135,10 @@ class Fault:
         _need(_is_count(self.status, 200) and self.status <= 599, "status must be 200 to 599")
         _need(self.times is None or _is_count(self.times, 1), "times must be at least 1, or null for ever")
         _need(_is_count(self.skip, 0), "skip must not be negative")
+        _need(_is_seconds(self.probability) and 0 < self.probability <= 1, "probability must be above 0, and at most 1")
+        _need(self.seed is None or _is_count(self.seed, 0), "seed must be a whole number, not negative")
+        # Not for secrets: the same faults again are wanted.
+        self._chance = random.Random(self.seed)  # noqa: S311
         _need(_is_seconds(self.delay), "delay must be seconds, not negative")
         _need(self.retry_after is None or _is_seconds(self.retry_after), "retry_after must be seconds")
         _need(isinstance(self.headers, dict), "headers must be an object")
@@ -158,7 +169,7 @@ class Fault:
         if self.times is not None and self.struck >= self.times:
             return False
         self.seen += 1
-        if self.seen <= self.skip:
+        if self.seen <= self.skip or (self.probability < 1 and self._chance.random() >= self.probability):
             return False
         self.struck += 1
         return True

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.sandbox.answers import Answer, bad_request
 from airflow_provider_cirrus.sandbox.components import media_of
+from airflow_provider_cirrus.sandbox.records import Origin
 from airflow_provider_cirrus.sandbox.send_body import Entry, read_entries
 from airflow_provider_cirrus.sandbox.strict_json import BodyError
 from airflow_provider_cirrus.sandbox.suffixes import suffix_of
+from airflow_provider_cirrus.sandbox.tags import tags_of
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.sandbox.conversations import Conversations
@@ -36,12 +38,13 @@ class Sender:
         self._rate = rate
         self._conversations = conversations
 
-    def send(self, raw: bytes, content_type: str, request: int) -> Answer:
+    def send(self, raw: bytes, content_type: str, request: int, baggage: str = "") -> Answer:
         """
         Check and accept the messages of one request.
 
         :param raw: the body as received.
         :param request: the number of the request.
+        :param baggage: what the request is part of, as its header says
         """
         try:
             entries = read_entries(raw, content_type)
@@ -56,15 +59,17 @@ class Sender:
             )
         answered: list[dict[str, Any]] = []
         refused = 0
+        tags = (f"stream:{self._settings.stream_id}", *tags_of(baggage))
+        origin = Origin(request, tags)
         for entry in entries:
             failed = self._refusal(entry)
             suffix = suffix_of(entry.recipient)
             if failed is not None:
                 refused += 1
-                self._store.refuse(entry, failed, request)
+                self._store.tell(self._store.refuse(entry, failed, origin))
                 answered.append({"recipient": entry.recipient, "status": 400, "failed": failed})
                 continue
-            answer = self._accept(entry, request) if suffix.accepted else {}
+            answer = self._accept(entry, origin) if suffix.accepted else {}
             if not suffix.hidden:
                 answered.append(answer)
         status = 200 if not refused else 400 if refused == len(entries) else 206
@@ -89,11 +94,13 @@ class Sender:
                 return f"131053: Media upload error: media {media_id} is of kind {uploaded}, not {kind}"
         return None
 
-    def _accept(self, entry: Entry, request: int) -> dict[str, Any]:
-        message = self._store.accept(entry, request)
-        answer = {"recipient": entry.recipient, "id": message["id"], "status": 200}
+    def _accept(self, entry: Entry, origin: Origin) -> dict[str, Any]:
+        record = self._store.accept(entry, origin)
+        answer: dict[str, Any] = {"recipient": entry.recipient, "id": record.id, "status": 200}
         if entry.object_data is not None:
-            answer["object_id"] = message["object_id"] = self._conversations.open(entry, message["id"])
+            answer["object_id"] = object_id = self._conversations.open(entry, str(record.id))
+            self._store.opened(record, object_id)
+        self._store.tell(record)
         return answer
 
 

@@ -50,6 +50,11 @@ class Sandbox:
     :param accept_any_media: do not refuse media IDs that were never uploaded here.
     :param list_by: the time by which conversations are listed: ``"created"`` or ``"updated"``.
     :param keep: how many messages, requests and uploads are remembered.
+    :param keep_for: seconds for which they are remembered; ``None``: for as long as there is room.
+    :param templates: the folder of the definitions by which the inbox shows messages; ``None``: by their parameters.
+    :param data: a file that remembers messages, media and conversations when the sandbox has ended; one sandbox at a
+        time. ``None``: nothing does.
+    :param webhook: an address that is told of each message and each answer, as JSON; ``None``: nobody is.
     :param host: the address to bind.
     :param port: the port to bind; 0 takes a free one, which a later start takes again.
     :param ssl_certfile: a PEM certificate chain: serve HTTPS.
@@ -69,7 +74,10 @@ class Sandbox:
         accept_any_media: bool = False,
         list_by: str = "created",
         keep: int = DEFAULT_KEEP,
+        keep_for: float | None = None,
         templates: str | None = None,
+        data: str | None = None,
+        webhook: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         ssl_certfile: str | None = None,
@@ -85,7 +93,10 @@ class Sandbox:
             accept_any_media=accept_any_media,
             list_by=list_by,
             keep=keep,
+            keep_for=keep_for,
             templates=templates,
+            data=data,
+            webhook=webhook,
         )
         self._host = host
         self._port = port
@@ -107,12 +118,11 @@ class Sandbox:
         """
         Start serving; return when connections are accepted.
 
-        :raises OSError: the address cannot be bound, or the certificate not be read.
+        :raises OSError: the address cannot be bound, the certificate not be read, or the file of the data not be used.
         :raises RuntimeError: it runs already, or does not come up.
         """
         if self._thread is not None:
             raise RuntimeError("This sandbox runs already")
-        self._app.rearm()
         config = uvicorn.Config(
             self._app,
             http=SandboxProtocol,
@@ -129,6 +139,11 @@ class Sandbox:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.create_server((self._host, self._port), family=family, backlog=512)
         self._port = listener.getsockname()[1]
+        try:
+            self._app.open()
+        except OSError:
+            listener.close()
+            raise
         server = self._server = SandboxServer(config, self._app)
         self._thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])), name="cirrus-sandbox", daemon=True
@@ -139,12 +154,17 @@ class Sandbox:
             raise RuntimeError(f"The sandbox did not come up within {START_TIMEOUT:g} s")
 
     def stop(self) -> None:
-        """Stop serving, also while clients are kept waiting; what was recorded stays readable."""
+        """
+        Stop serving, also while clients are kept waiting; what was recorded stays readable.
+
+        :raises OSError: the file of the data lacks what came in last.
+        """
         if self._thread is None or self._server is None:
             return
         self._server.ask_to_stop()
         self._thread.join(STOP_TIMEOUT)
         self._thread = self._server = None
+        self._app.close()
 
     @property
     def host(self) -> str:

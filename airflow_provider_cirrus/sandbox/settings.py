@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a well-known value for a local tool, no secret
 DEFAULT_STREAM_ID = "hSandbox_streamID_001Aw=="
@@ -33,7 +34,10 @@ class Settings:
     :param accept_any_media: do not refuse media IDs that were never uploaded here.
     :param list_by: the time by which conversations are listed: ``"created"`` or ``"updated"``.
     :param keep: how many messages, requests and uploads are remembered.
+    :param keep_for: seconds for which they are remembered; ``None``: for as long as there is room.
     :param templates: the folder of the definitions by which messages are shown; ``None``: by their parameters.
+    :param data: a file that remembers them when the sandbox has ended; ``None``: nothing does.
+    :param webhook: an address that is told of each message and each answer, as JSON; ``None``: nobody is.
     :raises ValueError: an option has a value that makes no sense.
     """
 
@@ -46,7 +50,10 @@ class Settings:
     accept_any_media: bool = False
     list_by: str = "created"
     keep: int = DEFAULT_KEEP
+    keep_for: float | None = None
     templates: str | None = None
+    data: str | None = None
+    webhook: str | None = None
 
     def __post_init__(self) -> None:
         # The vendor's console shows IDs already encoded; people paste either form.
@@ -65,5 +72,9 @@ class Settings:
             raise ValueError(f"list_by must be one of {', '.join(map(repr, LIST_BY))}")
         if self.keep < 1:
             raise ValueError("keep must be at least 1")
+        if self.keep_for is not None and not 0 < self.keep_for < math.inf:
+            raise ValueError("keep_for must be seconds, more than 0")
+        if self.webhook is not None and urlsplit(self.webhook).scheme not in ("http", "https"):
+            raise ValueError("webhook must be an address that begins with http:// or https://")
         if self.templates is not None and not Path(self.templates).is_dir():
             raise ValueError(f"templates is no folder: {self.templates}")

@@ -1,4 +1,4 @@
-"""The upload call: a multipart body is hashed while it streams in and never held."""
+"""The upload call: a multipart body is hashed while it streams in; only what the inbox can show is held."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FIELD = "pic"
 MEGABYTE = 1024 * 1024
 LIMITS = {"image": 5 * MEGABYTE, "video": 16 * MEGABYTE, "document": 100 * MEGABYTE}
+# Bytes of a file that are held for the inbox: what is larger is hashed alone.
+LARGEST_SHOWN = 16 * MEGABYTE
 KINDS = {
     **dict.fromkeys(("jpg", "jpeg", "png"), "image"),
     **dict.fromkeys(("mp4", "3gp", "3gpp"), "video"),
@@ -41,6 +43,7 @@ class UploadReader:
         self.content_type = ""
         self.size = 0
         self.sha256 = hashlib.sha256()
+        self._content: bytearray | None = bytearray()
         self._parts = 0
         self._complete = False
         self._headers: dict[bytes, bytes] = {}
@@ -58,6 +61,11 @@ class UploadReader:
                 "on_end": self._on_end,
             },
         )
+
+    @property
+    def content(self) -> bytes | None:
+        """The file, where it is small enough to be shown."""
+        return None if self._content is None else bytes(self._content)
 
     def feed(self, chunk: bytes) -> None:
         """
@@ -114,6 +122,10 @@ class UploadReader:
         if self.size > LIMITS[self.kind]:
             raise UploadError(f"a file of kind {self.kind} may have at most {LIMITS[self.kind] // MEGABYTE} MB")
         self.sha256.update(data[start:end])
+        if self.size > LARGEST_SHOWN:
+            self._content = None
+        elif self._content is not None:
+            self._content += data[start:end]
 
     def _on_end(self) -> None:
         self._complete = True
@@ -141,6 +153,7 @@ async def upload(chunks: AsyncIterator[bytes], content_type: str, store: Store) 
         content_type=reader.content_type,
         size=reader.size,
         sha256=reader.sha256.hexdigest(),
+        content=reader.content,
     )
     return Answer(200, [{"filename": reader.filename, "id": media_id}])
 

@@ -23,7 +23,7 @@ def test_a_campaign_is_recorded_and_answered_without_an_id(sandbox, client, form
     assert recorded["recipients"] == ["447700900101", "447700900102"]
     assert recorded["fields"]["scheduled_date"] == "2090-01-01T00:00:00Z"
     assert client.get("/inbox.json").json()["campaigns"] == sandbox.campaigns
-    assert "<h2>Campaigns</h2>" in client.get("/").text
+    assert "<h2>Campaigns</h2>" in client.get("/files").text
 
 
 @pytest.mark.parametrize(

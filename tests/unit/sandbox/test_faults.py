@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from airflow_provider_cirrus.sandbox import http_date
-from airflow_provider_cirrus.sandbox.faults import NAMED
+from airflow_provider_cirrus.sandbox.faults import NAMED, Fault
 
 
 def accepted(sandbox):
@@ -285,3 +285,44 @@ def test_faults_can_be_removed(sandbox, client, post, message):
     sandbox.add_fault("drop_before", times=None)
     sandbox.clear_faults()
     assert post(client, sandbox, message()).status_code == 200
+
+
+def struck(seed: int | None, probability: float, requests: int = 200) -> str:
+    fault = Fault(probability=probability, seed=seed, times=None)
+    return "".join("x" if fault.strikes("send", "before", ()) else "." for _ in range(requests))
+
+
+def test_a_seed_strikes_the_same_requests_again():
+    assert struck(7, 0.3) == struck(7, 0.3)
+    assert struck(7, 0.3) != struck(8, 0.3)
+    assert 30 < struck(7, 0.3).count("x") < 90
+    assert struck(7, 1.0) == "x" * 200
+
+
+def test_without_a_seed_nobody_can_tell_which():
+    assert len({struck(None, 0.5) for _ in range(5)}) == 5
+
+
+def test_a_fault_by_chance_still_strikes_so_often_and_lets_so_many_pass():
+    fault = Fault(probability=0.5, seed=1, times=3, skip=5)
+    found = [fault.strikes("send", "before", ()) for _ in range(100)]
+    assert not any(found[:5])
+    assert sum(found) == fault.struck == 3
+
+
+@pytest.mark.parametrize("wrong", [{"probability": 0}, {"probability": 1.5}, {"probability": True}, {"seed": -1}])
+def test_chances_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Fault(**wrong)
+
+
+def test_refusals_by_chance_are_those_of_the_seed(sandbox, client, post, message):
+    def refused() -> list[str]:
+        sandbox.reset()
+        sandbox.add_fault("refused", probability=0.5, seed=3, times=None)
+        post(client, sandbox, *[message(f"4477009001{n:02d}") for n in range(20)])
+        return [one["recipient"] for one in sandbox.refused]
+
+    first = refused()
+    assert 3 < len(first) < 17
+    assert refused() == first

@@ -10,10 +10,19 @@ import pytest
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.sandbox import Sandbox
-from airflow_provider_cirrus.sandbox.search import Query, QueryError
+from airflow_provider_cirrus.sandbox.inbox.search import Query, QueryError
+from airflow_provider_cirrus.sandbox.records import record_of
 
 MESSAGES: list[dict[str, Any]] = [
     {
+        "key": str(number),
+        "number": number,
+        "request": 1,
+        "object_data": None,
+        "outcome": "accepted",
+        "failed": None,
+        "read": number == 2,
+        "tags": [f"template:{template}", f"dag:news_{number}", "run:manual__2026-11-20T08:00:00"],
         "id": f"m{number}",
         "recipient": recipient,
         "template": template,
@@ -45,11 +54,11 @@ MESSAGES: list[dict[str, Any]] = [
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        pytest.param("", "012", id="everything"),
+        pytest.param("", "0123", id="everything"),
         pytest.param("lee", "01", id="a-word-in-any-case"),
         pytest.param('"ann lee"', "0", id="a-phrase"),
         pytest.param("lee -ann", "1", id="not"),
-        pytest.param('-"ann lee"', "12", id="not-a-phrase"),
+        pytest.param('-"ann lee"', "123", id="not-a-phrase"),
         pytest.param("lee ben", "", id="both"),
         pytest.param("hidden", "2", id="what-the-recipient-sees"),
         pytest.param("to:900102", "1", id="end-of-a-number"),
@@ -57,29 +66,49 @@ MESSAGES: list[dict[str, Any]] = [
         pytest.param("template:Order_Update", "01", id="template"),
         pytest.param("template:order", "", id="template-whole"),
         pytest.param("language:pt_br", "1", id="language"),
-        pytest.param("-language:en", "1", id="not-a-language"),
+        pytest.param("-language:en", "13", id="not-a-language"),
         pytest.param("id:m2", "2", id="id"),
         pytest.param("after:2026-11-21", "12", id="after"),
-        pytest.param("before:2026-11-21T08:30", "0", id="before-a-time"),
+        pytest.param("before:2026-11-21T08:30", "03", id="before-a-time"),
         pytest.param("after:2026-11-21 before:2026-11-22", "1", id="a-day"),
-        pytest.param("is:scheduled", "1", id="scheduled"),
+        pytest.param("is:scheduled", "13", id="scheduled"),
         pytest.param("is:now", "02", id="now"),
         pytest.param("has:conversation", "1", id="conversation"),
         pytest.param("has:media", "2", id="media"),
         pytest.param("-has:media lee", "01", id="all-together"),
+        pytest.param("is:accepted", "012", id="accepted"),
+        pytest.param("is:refused", "3", id="refused"),
+        pytest.param("131026", "3", id="why-it-was-refused"),
+        pytest.param("is:unread", "013", id="unread"),
+        pytest.param("is:read", "2", id="read"),
+        pytest.param("dag:News_1", "1", id="dag"),
+        pytest.param("dag:news", "", id="dag-whole"),
+        pytest.param('run:"manual__2026-11-20T08:00:00" to:101', "0", id="run"),
     ],
 )
 def test_a_query_finds(query: str, found: str) -> None:
     seen = {"m2": "what is hidden in the definition"}
-    messages = Query(query).find(MESSAGES, lambda message: seen.get(message["id"]))
-    assert "".join(message["id"][1:] for message in messages) == found
+    refused = {
+        **MESSAGES[0],
+        "key": "r1",
+        "id": None,
+        "recipient": "447700900190",
+        "template": "refusal",
+        "language": "de",
+    }
+    refused |= {"outcome": "refused", "failed": {"code": 131026}, "components": [], "tags": []}
+    refused |= {"schedule": 1_900_000_000, "received_at": "2026-11-19T08:00:00.0000000Z"}
+    records = [record_of(data) for data in [*MESSAGES, refused]]
+    wanted = Query(query)
+    messages = wanted.find(records, lambda record: seen.get(record.id or "", ""))
+    assert "".join("3" if one.key == "r1" else str(one.id)[1:] for one in messages) == found
 
 
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
         ("from:ann", "from:ann is not known; there are to, template"),
-        ("is:read", "is:read is not known"),
+        ("is:delivered", "is:delivered is not known"),
         ("has:nothing", "has:nothing is not known"),
         ("to:ann", "to:ann holds no digit"),
         ("after:yesterday", "after:yesterday is no day"),
@@ -107,7 +136,7 @@ def test_page_and_json_are_searched_alike(http: httpx.Client) -> None:
     page = http.get("/", params={"query": '"order 1"'}).text
     assert "447700900101" in page
     assert "447700900102" not in page
-    assert 'value="&quot;order 1&quot;"' in page
+    assert 'value="&#34;order 1&#34;"' in page
 
 
 def test_the_newest_that_is_found(http: httpx.Client) -> None:
@@ -118,9 +147,9 @@ def test_the_newest_that_is_found(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/inbox.json", "/_sandbox/latest"])
 def test_a_wrong_query_is_refused(http: httpx.Client, path: str) -> None:
-    answer = http.get(path, params={"query": "is:read"})
+    answer = http.get(path, params={"query": "is:delivered"})
     assert answer.status_code == 400
-    assert "is:read is not known" in answer.json()["error"]
+    assert "is:delivered is not known" in (answer.text if path == "/" else answer.json()["error"])
 
 
 def test_a_limit_counts_what_is_found(http: httpx.Client) -> None:
@@ -138,6 +167,8 @@ def test_what_was_refused_says_why() -> None:
         with httpx.Client(base_url=sandbox.base_url, trust_env=False) as http:
             refused = http.get("/inbox.json").json()["refused"]
             page = http.get("/").text
+            latest = http.get("/_sandbox/latest").json()
+    assert (latest["outcome"], latest["key"]) == ("refused", "r2")
     assert [one["recipient"] for one in refused] == ["447700900190", "447700900191"]
     assert "Not a valid WhatsApp user" in refused[0]["failed"]
     assert "<h2>Refused</h2>" in page

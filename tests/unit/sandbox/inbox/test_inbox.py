@@ -25,7 +25,12 @@ def test_inbox_json(sandbox, client, post, message, path):
     }
     assert [item["number"] for item in inbox["messages"]] == [1, 2]
     assert set(inbox["messages"][0]) == {
+        "key",
         "number",
+        "outcome",
+        "failed",
+        "tags",
+        "read",
         "recipient",
         "template",
         "language",
@@ -71,16 +76,19 @@ def test_page_escapes_what_it_shows(sandbox, client, post, path):
     sent = post(client, sandbox, {"template_data": {"to": "447700900101", "template": template}})
     assert sent.status_code == 200
     client.post(path(sandbox, "whatsapp/uploadmedia"), files={"pic": ("<script>.png", b"x", "image/<script>")})
-    answer = client.get("/")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.text.count("<script") == 1, "the page's own"
-    assert answer.text.count("&lt;script&gt;") >= 7
+    said = 0
+    for page in ("/", "/to/447700900101", "/messages/1", "/files"):
+        answer = client.get(page)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.text.count("<script") == 1, "the page's own"
+        said += answer.text.count("&lt;script&gt;")
+    assert said >= 20
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
 
 
-def test_page_shows_newest_first_and_the_endings(sandbox, client, post, message):
+def test_the_newest_is_first_in_the_list_and_what_it_says_on_its_page(sandbox, client, post, message):
     text = {"type": "body", "parameters": [{"type": "text", "text": "Your parcel is here"}]}
     reply = {
         "type": "button",
@@ -91,17 +99,21 @@ def test_page_shows_newest_first_and_the_endings(sandbox, client, post, message)
     post(client, sandbox, message("447700900101", text, reply), message("447700900102", schedule=4_000_000_000))
     page = client.get("/").text
     assert page.index("447700900102") < page.index("447700900101")
-    for shown in ("order_update", "Your parcel is here", "button 2 (quick_reply)", "STOP-17", "2096-10-02"):
-        assert shown in page
+    assert "Your parcel is here" in page
+    thread = client.get("/to/447700900101").text
+    for shown in ("order_update", "Your parcel is here", "button 2 (quick_reply)", "STOP-17"):
+        assert shown in thread
+    assert "Scheduled for 2096-10-02" in client.get("/to/447700900102").text
+    faults = client.get("/faults").text
     for ending, suffix in SUFFIXES.items():
-        assert f"…{ending}" in page
-        assert suffix.meaning in page
+        assert f"…{ending}" in faults
+        assert suffix.meaning in faults
 
 
 def test_style_comes_with_the_package(client):
     answer = client.get("/_sandbox/inbox.css")
     assert answer.headers["content-type"].startswith("text/css")
-    assert answer.text == (files("airflow_provider_cirrus.sandbox") / "inbox.css").read_text()
+    assert answer.text == (files("airflow_provider_cirrus.sandbox.inbox") / "static" / "inbox.css").read_text()
 
 
 def test_reset_forgets_everything(sandbox, client, post, message):
@@ -124,7 +136,9 @@ def test_reset_forgets_everything(sandbox, client, post, message):
         pytest.param({"Origin": "null"}, 403, id="opaque-origin"),
     ],
 )
-@pytest.mark.parametrize("page", ["/", "/inbox.json", "/_sandbox/faults"])
+@pytest.mark.parametrize(
+    "page", ["/", "/inbox.json", "/_sandbox/faults", "/healthz", "/metrics", "/files", "/_sandbox/openapi.json"]
+)
 def test_other_sites_cannot_read_the_inbox(client, headers, status, page):
     assert client.get(page, headers=headers).status_code == status
 
@@ -137,4 +151,4 @@ def test_bound_to_all_addresses_it_answers_to_any_name(connect):
 
 def test_unknown_page_of_the_sandbox(client):
     assert client.get("/_sandbox/nothing").status_code == 404
-    assert client.post("/inbox.json").status_code == 404
+    assert client.post("/inbox.json").status_code == 405
