@@ -29,7 +29,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-matrix test-unit coverage check interface docs build bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-matrix test-unit coverage check interface docs screenshot build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,9 @@ interface: ## show what changed of the public interface since the last release
 docs: venv ## build the documentation into site/; a warning is an error
 	@AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python -m sphinx -q -E -W --keep-going -d .venv/doctrees docs site
 	@echo "site/index.html"
+
+screenshot: venv ## take the picture of the inbox in docs/images anew; needs chromium
+	@$(BIN)/python -m scripts.screenshot docs/images/inbox.png
 
 build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation

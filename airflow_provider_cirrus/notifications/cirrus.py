@@ -23,6 +23,8 @@ from airflow_provider_cirrus.delivery.options import (
     refuse_others,
 )
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from airflow_provider_cirrus.notifications.definitions import check_definition, templates_of
+from airflow_provider_cirrus.notifications.problems import problems_of
 from airflow_provider_cirrus.notifications.recipients import good_and_wrong, numbers_in
 from airflow_provider_cirrus.notifications.rules import check_rules, engines_of, rules_with
 from airflow_provider_cirrus.notifications.window import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.alert_dedupe import AlertDedupe
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.rules.policy import Allowlist
+    from airflow_provider_cirrus.templates.store import Templates
 
 #: Most characters of one parameter of the body, where the notifier is not told otherwise.
 MAX_PARAMETER_LENGTH = 400
@@ -97,6 +100,9 @@ class CirrusNotifier(BaseNotifier):
     :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: of them ``ledger_conn_id``,
         the connection of a database that remembers the window for all workers; None: the Cirrus connection's own, or
         files on this machine, for the processes of the same user
+    :param templates_path: folder of the templates' definitions in Meta's JSON, which a notice has to fit before it is
+        sent; an absolute path is looked at when the DAG is parsed, too, a relative one begins at the DAG file. None:
+        that of the connection
     :param max_parameter_length: most characters of one parameter of the body, up to 1,024
     :param timeout: seconds for all of it, from the first connection to the last byte of the last answer; Airflow ends
         a process that takes longer than 20
@@ -120,6 +126,7 @@ class CirrusNotifier(BaseNotifier):
         "delivery",
         "dedupe_key",
         "recovery_of",
+        "templates_path",
         "stream",
         "cirrus_conn_id",
     )
@@ -143,6 +150,7 @@ class CirrusNotifier(BaseNotifier):
         dedupe_window: timedelta | None = None,
         dedupe_key: str | None = None,
         recovery_of: str | None = None,
+        templates_path: str | None = None,
         max_parameter_length: int = MAX_PARAMETER_LENGTH,
         timeout: float = _TIMEOUT,
         stream: str | None = None,
@@ -165,6 +173,7 @@ class CirrusNotifier(BaseNotifier):
         self.dedupe_window = dedupe_window
         self.dedupe_key = dedupe_key
         self.recovery_of = recovery_of
+        self.templates_path = templates_path
         self.max_parameter_length = max_parameter_length
         self.timeout = timeout
         self.stream = stream
@@ -213,8 +222,9 @@ class CirrusNotifier(BaseNotifier):
         deadline = time.monotonic() + self.timeout
         hook = self._hook
         self._check_delivery()
-        rules = self._rules(hook.get_connection(self.cirrus_conn_id).extra_dejson)
-        messages, wrong = self._messages(rules, hook.allowlist(), hook.source_engine)
+        extra = hook.get_connection(self.cirrus_conn_id).extra_dejson
+        rules, templates = self._rules(extra), templates_of(self.templates_path, extra, context)
+        messages, wrong = self._messages(rules, hook.allowlist(), hook.source_engine, templates)
         result = None
         if messages:
             client = hook.make_client(is_checked=True, attempts=1, deadline=deadline)
@@ -235,10 +245,11 @@ class CirrusNotifier(BaseNotifier):
         hook = self._hook
         self._check_delivery()
         allowlist = await hook.aallowlist()
-        rules = self._rules(await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id)))
+        extra = await get_async_extra_dejson(await get_async_connection(self.cirrus_conn_id))
+        rules, templates = self._rules(extra), templates_of(self.templates_path, extra, context)
         connect = await engines_of(rules)
         # What waits for a file, a database or a lock waits in a thread: the event loop also keeps others alive.
-        messages, wrong = await asyncio.to_thread(self._messages, rules, allowlist, connect)
+        messages, wrong = await asyncio.to_thread(self._messages, rules, allowlist, connect, templates)
         result = None
         if messages:
             client = await hook.amake_client(is_checked=True, attempts=1, deadline=deadline)
@@ -282,14 +293,10 @@ class CirrusNotifier(BaseNotifier):
         if is_literal(self.to):
             numbers = numbers_in(self.to)
             check_recipients(numbers[0] if len(numbers) == 1 else numbers)
+        check_definition(self.templates_path, self._common())
 
     def _rules(self, extra: Mapping[str, Any] | None = None) -> Rules:
-        """
-        Return the rules, with those of the connection that a notice can keep.
-
-        :param extra: of the connection; None: only the notifier's own
-        :raises InvalidInput: one that goes by what a notice does not have, or none where the connection requires one
-        """
+        """Return the rules, with those of the connection that a notice can keep; without ``extra``, its own alone."""
         own = options_of(Rules, self.rules, "rules")
         return own if extra is None else rules_with(own, extra, self.cirrus_conn_id)
 
@@ -300,13 +307,14 @@ class CirrusNotifier(BaseNotifier):
         return {name: getattr(self, name) for name in (*TEMPLATE_FIELDS, "object_data")}
 
     def _messages(
-        self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine]
+        self, rules: Rules, allowlist: Allowlist, connect: Callable[[str], Engine], templates: Templates | None
     ) -> tuple[list[Message], list[InvalidInput]]:
         """
-        Return one message for each recipient who may get one, and what is wrong with others; waits for files and
-        databases.
+        Return one message for each who may get one, and what is wrong with others; waits for files and databases.
 
         :param connect: returns the engine of a connection
+        :param templates: the definitions that the messages have to fit
+        :raises InvalidInput: they do not
         """
         from airflow_provider_cirrus.api.phone import account_of, mask
         from airflow_provider_cirrus.delivery.rules.consent import Consent
@@ -323,6 +331,9 @@ class CirrusNotifier(BaseNotifier):
             else:
                 found.setdefault(account_of(message.to), message)
         messages = list(found.values())
+        if templates is not None and messages:
+            # One template with the same parameters for all.
+            templates.check(messages[0].template)
         for remark in messages[0].template.advice() if messages else ():
             self.log.warning(remark)
         return messages, wrong
@@ -376,22 +387,12 @@ class CirrusNotifier(BaseNotifier):
 
     def _say(self, messages: Sequence[Message], result: DeliveryResult | None, wrong: Sequence[InvalidInput]) -> None:
         """Log what was accepted; raise for what was not, and for who could not be written to."""
-        from airflow_provider_cirrus.delivery.report.summary import complaints
-
-        problems = [str(error) for error in wrong]
         if messages and result is None:
             if self.recovery_of is None:
                 self.log.info("No notice is sent: one was claimed in the last %s (dedupe_window).", self.dedupe_window)
             else:
                 self.log.info("No notice is sent: none of %r was, or its end was told.", self.recovery_of)
-        if result is not None:
-            accepted = result.counts["accepted"]
-            if bad := result.total - accepted:
-                what = complaints(result)
-                problems.insert(0, f"{bad} of {result.total} notices were not accepted: {what}.")
-                if result.error is not None and result.error.message not in what:
-                    problems.insert(1, str(result.error))
-            if accepted:
-                self.log.info("Notice %r: %d accepted.", self.template, accepted)
-        if problems:
+        if result is not None and (accepted := result.counts["accepted"]):
+            self.log.info("Notice %r: %d accepted.", self.template, accepted)
+        if problems := problems_of(result, wrong):
             raise AirflowException(" ".join(problems))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,8 @@ from airflow_provider_cirrus.retries import policy_or_default
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.delivery.options import Rules
 
 
 class CirrusOperator(BaseOperator):
@@ -143,3 +146,18 @@ def _is_native(env: Any) -> bool:
     from jinja2.nativetypes import NativeEnvironment
 
     return isinstance(env, NativeEnvironment)
+
+
+def with_any_category(rules: Rules) -> Rules:
+    """
+    Return rules with a category that their opt-in knows, where they have none.
+
+    For checking them while a DAG is parsed: the category is that of a definition which is not read yet.
+    """
+    if rules.category is not None or rules.opt_in is None or not is_literal(rules.opt_in):
+        return rules
+    # Late, as few opt-ins differ by category.
+    from airflow_provider_cirrus.delivery.rules.consent import OptIn
+
+    known = OptIn.of(rules.opt_in).by_category
+    return replace(rules, category=next(iter(known))) if known else rules

@@ -10,10 +10,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery, folder_of
 from airflow_provider_cirrus.hooks.ending import check_on_empty, check_suppressed, end_empty, fail, push_result
-from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.base import CirrusOperator, with_any_category
 from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
@@ -75,6 +76,9 @@ class CampaignOperator(CirrusOperator):
         column of the file), ``suppression``, ``category`` and ``max_suppressed``
     :param delivery: as :class:`~airflow_provider_cirrus.Delivery` or a dict of its names: ``ledger_conn_id``,
         ``resend`` and ``dry_run``
+    :param templates_path: folder of the templates' definitions in Meta's JSON; a relative path begins at the DAG file.
+        A template that takes parameters then fails the DAG's parse, and the category for rules is that of the
+        definition; None: that of the connection
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
     :param cirrus_conn_id: the connection
     :return: ``{"total", "accepted", "rejected", "suppressed", "duplicate", "unknown", "unsent"}``: rows of the file
@@ -100,6 +104,7 @@ class CampaignOperator(CirrusOperator):
         "on_empty",
         "rules",
         "delivery",
+        "templates_path",
         "stream",
         "cirrus_conn_id",
     )
@@ -126,6 +131,7 @@ class CampaignOperator(CirrusOperator):
         on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
         rules: Rules | Mapping[str, Any] | None = None,
         delivery: Delivery | Mapping[str, Any] | None = None,
+        templates_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -146,6 +152,7 @@ class CampaignOperator(CirrusOperator):
         self.on_empty = on_empty
         self.rules = rules
         self.delivery = delivery
+        self.templates_path = templates_path
         with self._checking():
             self.rules = at_the_edge(Rules, rules, "rules")
             self.delivery = at_the_edge(Delivery, delivery, "delivery")
@@ -159,7 +166,15 @@ class CampaignOperator(CirrusOperator):
         from airflow_provider_cirrus.delivery.rules.consent import Consent
         from airflow_provider_cirrus.delivery.rules.policy import Policy
 
-        task = TaskDelivery(self.hook, context, self.retries or 0, rules=unhidden(self.rules), delivery=self.delivery)
+        task = TaskDelivery(
+            self.hook,
+            context,
+            self.retries or 0,
+            rules=unhidden(self.rules),
+            delivery=self.delivery,
+            message={"template": self.template, "language": self.language},
+            templates_path=self.templates_path,
+        )
         try:
             task.check()
             check_on_empty(self.on_empty)
@@ -167,6 +182,8 @@ class CampaignOperator(CirrusOperator):
             refuse_others(rules, _RULES, "rules", _PROBLEM, _HINT)
             self.hook.check_opt_in(rules.opt_in)
             campaign = self._campaign()
+            if task.templates is not None:
+                task.templates.check(campaign.template)
             for remark in campaign.template.advice():
                 self.log.warning(remark)
             with (
@@ -229,7 +246,21 @@ class CampaignOperator(CirrusOperator):
             if is_literal(value := getattr(self, name)) or isinstance(value, Mapping):
                 options = options_of(kind, value, name)
                 refuse_others(options, allowed, name, _PROBLEM, _HINT)
+                if isinstance(options, Rules) and self.templates_path is not None:
+                    options = with_any_category(options)
                 options.check()
+        if self.templates_path is not None and is_literal(self.templates_path):
+            self._check_definition()
+
+    def _check_definition(self) -> None:
+        """Check that the template takes no parameters, where the task says where its definition is."""
+        # Late, as most DAGs have no definitions.
+        from airflow_provider_cirrus.hooks.templates import templates_in
+        from airflow_provider_cirrus.operators.template_check import check_literals
+
+        templates = templates_in(self.templates_path, folder=folder_of(self.get_dag()))
+        if templates is not None:
+            check_literals(templates, {"template": self.template, "language": self.language}, Columns())
 
     def _campaign(self) -> Campaign:
         from airflow_provider_cirrus.api.campaign import CAMPAIGN_FIELDS, Campaign

@@ -22,7 +22,7 @@ from airflow_provider_cirrus.delivery.options import (
 from airflow_provider_cirrus.hooks.connection import task_scope
 from airflow_provider_cirrus.hooks.ending import check_on_empty, fail, push_result
 from airflow_provider_cirrus.hooks.ledger import task_try
-from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.base import CirrusOperator, with_any_category
 from airflow_provider_cirrus.operators.hidden import unhidden
 from airflow_provider_cirrus.operators.send import SEND_FIELDS, SendOperator
 
@@ -200,7 +200,9 @@ class SendTemplateOperator(SendOperator):
             check_recipients(self.to)
         if is_literal(self.rules) and is_literal(self.columns):
             columns, rules = options_of(Columns, self.columns, "columns"), options_of(Rules, self.rules, "rules")
-            refuse_columns(with_row_context(columns, self._with_any_category(rules)))
+            if self.templates_path is not None:
+                rules = with_any_category(rules)
+            refuse_columns(with_row_context(columns, rules))
 
 
 class UploadMediaOperator(CirrusOperator):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, at_the_edge, options_of
 from airflow_provider_cirrus.hooks.delivery import TaskDelivery, folder_of
 from airflow_provider_cirrus.links.cirrus import ConversationLink
-from airflow_provider_cirrus.operators.base import CirrusOperator
+from airflow_provider_cirrus.operators.base import CirrusOperator, with_any_category
 from airflow_provider_cirrus.operators.hidden import unhidden
 
 if TYPE_CHECKING:
@@ -132,16 +131,9 @@ class SendOperator(CirrusOperator):
             setattr(self, name, at_the_edge(kind, getattr(self, name), name))
             if isinstance(getattr(self, name), Mapping) and (name != "columns" or is_literal(self.columns)):
                 options = options_of(kind, getattr(self, name), name)
-                (self._with_any_category(options) if isinstance(options, Rules) else options).check()
-
-    def _with_any_category(self, rules: Rules) -> Rules:
-        """Return rules with a category that their opt-in knows, where it is the definition's, which is not read yet."""
-        if self.templates_path is None or rules.category is not None or not is_literal(rules.opt_in):
-            return rules
-        from airflow_provider_cirrus.delivery.rules.consent import OptIn
-
-        known = None if rules.opt_in is None else OptIn.of(rules.opt_in).by_category
-        return replace(rules, category=next(iter(known))) if known else rules
+                if isinstance(options, Rules) and self.templates_path is not None:
+                    options = with_any_category(options)
+                options.check()
 
     def _check_message(self, needs_template: bool) -> None:
         """Check what is written out in the DAG file; what is templated is checked when the task runs."""

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.sandbox import settings, suffixes
 from airflow_provider_cirrus.sandbox.archive import ArchiveError
@@ -39,7 +40,11 @@ def parser() -> argparse.ArgumentParser:
 
 def add_options(made: argparse.ArgumentParser) -> None:
     """Add the options to a parser, this one's or that of ``airflow cirrus sandbox``."""
-    add = made.add_argument
+    _add_options_of_the_api(made.add_argument)
+    _add_options_of_the_inbox(made.add_argument)
+
+
+def _add_options_of_the_api(add: Callable[..., Any]) -> None:
     add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     add(
         "--port",
@@ -83,6 +88,9 @@ def add_options(made: argparse.ArgumentParser) -> None:
         default="created",
         help="time by which conversations are listed (default: %(default)s)",
     )
+
+
+def _add_options_of_the_inbox(add: Callable[..., Any]) -> None:
     add(
         "--keep",
         type=int,

@@ -22,9 +22,10 @@ from airflow_provider_cirrus.sandbox.conversations import Conversations
 from airflow_provider_cirrus.sandbox.faults import Fault, FaultBook
 from airflow_provider_cirrus.sandbox.rate import RateLimit
 from airflow_provider_cirrus.sandbox.reading import Reader
+from airflow_provider_cirrus.sandbox.requests_seen import RequestRecord
 from airflow_provider_cirrus.sandbox.routes import Route, find_route
 from airflow_provider_cirrus.sandbox.sending import Sender, recipients_in
-from airflow_provider_cirrus.sandbox.store import RequestRecord, Store
+from airflow_provider_cirrus.sandbox.store import Store
 from airflow_provider_cirrus.sandbox.uploading import upload
 from airflow_provider_cirrus.sandbox.webhook import Webhook
 

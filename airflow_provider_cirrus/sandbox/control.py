@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -22,12 +21,8 @@ from airflow_provider_cirrus.sandbox.settings import LOOPBACK_HOSTS
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from airflow_provider_cirrus.sandbox.archive import Archive
-    from airflow_provider_cirrus.sandbox.conversations import Conversations
-    from airflow_provider_cirrus.sandbox.faults import FaultBook
-    from airflow_provider_cirrus.sandbox.settings import Settings
-    from airflow_provider_cirrus.sandbox.store import Store
-    from airflow_provider_cirrus.sandbox.webhook import Webhook
+    from airflow_provider_cirrus.sandbox.controlled import Controlled
+
 
 SECURITY_HEADERS = {
     # Messages are untrusted text: even if one got through as markup, nothing of it could run or load.
@@ -42,25 +37,6 @@ SECURITY_HEADERS = {
 }
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class Controlled(Protocol):
-    """What is controlled: the sandbox's own state."""
-
-    settings: Settings
-    store: Store
-    faults: FaultBook
-    conversations: Conversations
-    stopping: asyncio.Event
-    archive: Archive | None
-    webhook: Webhook | None
-
-    @property
-    def version(self) -> int:
-        """Grows whenever something changes."""
-
-    def reset(self) -> None:
-        """Forget everything that came in, and all faults."""
 
 
 class Control:

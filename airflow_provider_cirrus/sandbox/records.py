@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cirrus.sandbox.answers import iso_utc
 from airflow_provider_cirrus.sandbox.tally import Tally
 
 if TYPE_CHECKING:
+    from airflow_provider_cirrus.sandbox.send_body import Entry
     from airflow_provider_cirrus.templates.definitions import Definition
 
 # Bytes of a record without its parameters.
@@ -124,6 +126,30 @@ class MessageRecord:
             "tags": self.tags,
             "read": self.is_read,
         }
+
+
+def record_for(entry: Entry, outcome: str, number: int, origin: Origin, **more: Any) -> MessageRecord:
+    """
+    Return the record of a message that has come in now.
+
+    :param number: from 1, among the accepted or the refused
+    :param more: its ``id``, or why it ``failed``
+    """
+    object_data = entry.object_data
+    return MessageRecord(
+        key=str(number) if outcome == "accepted" else f"r{number}",
+        number=number,
+        outcome=outcome,
+        recipient=entry.recipient,
+        template=entry.template,
+        language=entry.language,
+        components_json=json.dumps(entry.components, ensure_ascii=False),
+        object_data_json=None if object_data is None else json.dumps(object_data, ensure_ascii=False),
+        schedule=entry.schedule,
+        received_at=iso_utc(),
+        origin=origin,
+        **{"failed": None, **more},
+    )
 
 
 def record_of(data: dict[str, Any]) -> MessageRecord:
@@ -254,3 +280,9 @@ def message_id(number: int) -> str:
 def digits_of(number: str) -> str:
     """Return the digits of a number as somebody wrote it."""
     return "".join(filter(str.isdigit, number))
+
+
+def fingerprint(recipient: str, template: str, components: list[Any]) -> int:
+    """Return what tells a message from all that are not the same again, in eight bytes."""
+    text = json.dumps([recipient, template, components], sort_keys=True)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

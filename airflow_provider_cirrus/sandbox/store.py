@@ -1,17 +1,30 @@
-"""What a sandbox has seen: requests, messages, uploads, campaigns, validations."""
+"""
+What a sandbox has seen: requests, messages, uploads, campaigns, validations. One room, as one lock guards all of it: what
+is counted, found and kept in a file at once is of one moment.
+"""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.sandbox.answers import iso_utc
-from airflow_provider_cirrus.sandbox.records import MessageRecord, Origin, Records, digits_of, message_id, record_of
+from airflow_provider_cirrus.sandbox.checks import Checks
+from airflow_provider_cirrus.sandbox.media import Media
+from airflow_provider_cirrus.sandbox.records import (
+    MessageRecord,
+    Origin,
+    Records,
+    digits_of,
+    fingerprint,
+    message_id,
+    record_for,
+    record_of,
+)
+from airflow_provider_cirrus.sandbox.requests_seen import RequestRecord, RequestsSeen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,31 +38,6 @@ COUNTED = ("accepted", "refused", "requests", "uploads", "validations", "duplica
 _MESSAGES, _BODIES, _MEDIA = (megabytes * 1024 * 1024 for megabytes in (256, 128, 64))
 # Seconds between two looks for what is too old.
 _LOOK = 1.0
-
-
-class RequestRecord:
-    """One request to the API, filled in while it is served."""
-
-    def __init__(self, number: int, seen: dict[str, Any]) -> None:
-        self.number = number
-        self.seen = seen
-        self.body: bytes | None = None
-        self.status: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as plain data; a body that is not JSON, or not kept any more, is ``None``."""
-        try:
-            # Bytes are kept and parsed here: parsed bodies take ten times the memory.
-            body = None if self.body is None else json.loads(self.body)
-        except (ValueError, RecursionError):
-            body = None
-        return {
-            "number": self.number,
-            **self.seen,
-            "headers": dict(self.seen["headers"]),
-            "json": body,
-            "status": self.status,
-        }
 
 
 class Store:
@@ -108,34 +96,25 @@ class Store:
         """Record that a request came in, and return its record."""
         with self._lock:
             self._counts["requests"] += 1
-            record = RequestRecord(self._counts["requests"], {**seen, "time": time.time()})
-            if len(self._requests) == self._keep:
-                self._forget_body(self._requests.popleft())
-            self._requests.append(record)
             self.version += 1
-            return record
+            return self._requests.open(self._counts["requests"], seen)
 
     def keep_body(self, record: RequestRecord, body: bytes) -> None:
         """Keep the body of a request, in the place of the oldest ones where it is too much."""
         with self._lock:
-            record.body = body
-            self._bodies[record.number] = record
-            self._body_bytes += len(body)
-            while self._body_bytes > _BODIES and len(self._bodies) > 1:
-                self._forget_body(next(iter(self._bodies.values())))
+            self._requests.keep_body(record, body)
 
     def accept(self, entry: Entry, origin: Origin) -> MessageRecord:
         """Record an accepted message and return it; its ``object_id`` may be filled in later."""
         with self._lock:
             self._counts["accepted"] += 1
-            fingerprint = _fingerprint(entry.recipient, entry.template, entry.components)
-            if fingerprint in self._fingerprints:
+            same = fingerprint(entry.recipient, entry.template, entry.components)
+            if same in self._fingerprints:
                 self._counts["duplicates"] += 1
-            self._fingerprints.add(fingerprint)
-            if entry.recipient in self._asked:
-                self._asked[entry.recipient]["messaged"] = True
+            self._fingerprints.add(same)
+            self._checks.messaged(entry.recipient)
             number = self._counts["accepted"]
-            return self._add(_record(entry, "accepted", number, origin, id=message_id(number)))
+            return self._add(record_for(entry, "accepted", number, origin, id=message_id(number)))
 
     def refuse(self, entry: Entry, failed: str | dict[str, Any], origin: Origin) -> MessageRecord:
         """
@@ -146,7 +125,7 @@ class Store:
         with self._lock:
             self._counts["refused"] += 1
             number = self._counts["refused"]
-            return self._add(_record(entry, "refused", number, origin, failed=failed))
+            return self._add(record_for(entry, "refused", number, origin, failed=failed))
 
     def opened(self, record: MessageRecord, object_id: int) -> None:
         """Record which conversation a message opened, or went on with."""
@@ -225,7 +204,7 @@ class Store:
     def has_media(self, media_id: str) -> bool:
         """Return whether the content of an uploaded file is kept."""
         with self._lock:
-            return media_id in self._contents
+            return self._contents.get(media_id) is not None
 
     def add_campaign(
         self, *, fields: dict[str, str], filename: str, sha256: str, recipients: list[str], request: int
@@ -246,7 +225,7 @@ class Store:
         """Record that a number was checked."""
         with self._lock:
             self._counts["validations"] += 1
-            self._ask(number)
+            self._checks.checked(number)
             record = {"number": number, "valid": valid, "received_at": iso_utc(), "request": request}
             self._append("validation", self._validations, record)
 
@@ -316,53 +295,35 @@ class Store:
     def requests(self) -> list[dict[str, Any]]:
         """Return the API requests as plain data, oldest first."""
         with self._lock:
-            return [record.as_dict() for record in self._requests]
+            return [record.as_dict() for record in self._requests.all()]
 
     def request(self, number: int) -> dict[str, Any] | None:
         """Return an API request by its number; None where it is not kept."""
         with self._lock:
-            place = len(self._requests) - 1 - (self._counts["requests"] - number)
-            found = self._requests[place] if 0 <= place < len(self._requests) else None
+            found = self._requests.find(number)
         return None if found is None else found.as_dict()
 
     def requests_about(self, number: str) -> list[dict[str, Any]]:
         """Return the API requests that name a number, oldest first."""
-        wanted = number.encode()
         with self._lock:
-            found = [
-                one
-                for one in self._requests
-                if (one.body is not None and wanted in one.body) or str(one.seen["path"]).endswith(f"/{number}")
-            ]
+            found = self._requests.about(number)
         return [one.as_dict() for one in found]
 
     def validation_warnings(self) -> list[dict[str, Any]]:
         """Return the checked numbers that would endanger a real account, with the reason."""
         with self._lock:
-            warnings = []
-            for asked in self._asked.values():
-                reasons = []
-                if asked["asked"] > 1:
-                    reasons.append(f"checked {asked['asked']} times")
-                if not asked["messaged"]:
-                    reasons.append("checked but not messaged afterwards")
-                if reasons:
-                    warnings.append({**asked, "warning": "; ".join(reasons)})
-            return warnings
+            return self._checks.warnings()
 
     def _forget(self) -> None:
-        self._requests: deque[RequestRecord] = deque(maxlen=self._keep)
-        self._bodies: OrderedDict[int, RequestRecord] = OrderedDict()
-        self._body_bytes = 0
+        self._requests = RequestsSeen(self._keep, _BODIES)
         self._messages = Records(self._keep, _MESSAGES)
         self._uploads: deque[dict[str, Any]] = deque(maxlen=self._keep)
         self._campaigns: deque[dict[str, Any]] = deque(maxlen=self._keep)
         self._validations: deque[dict[str, Any]] = deque(maxlen=self._keep)
         self._counts: Counter[str] = Counter()
         self._media: dict[str, str] = {}
-        self._contents: OrderedDict[str, bytes] = OrderedDict()
-        self._content_bytes = 0
-        self._asked: dict[str, dict[str, Any]] = {}
+        self._contents = Media(_MEDIA)
+        self._checks = Checks()
         self._throttled: set[str] = set()
         self._fingerprints: set[int] = set()
         self._looked = 0.0
@@ -373,20 +334,17 @@ class Store:
         for data in archive.load("message").values():
             self._drop(self._messages.add(record_of(data)))
             if data["outcome"] == "accepted":
-                self._fingerprints.add(_fingerprint(data["recipient"], data["template"], data["components"]))
+                self._fingerprints.add(fingerprint(data["recipient"], data["template"], data["components"]))
         for kind, kept in self._lists:
             for item in archive.load(kind).values():
                 self._append(kind, kept, item)
         self._media.update({one["id"]: one["kind"] for one in self._uploads})
         for media_id, content in archive.load_bytes().items():
             self._keep_content(media_id, content)
-        checked: dict[str, str] = {}
-        for item in self._validations:
-            self._ask(item["number"])
-            checked.setdefault(item["number"], item["received_at"])
-        for record in self._messages:
-            if record.is_accepted and record.received_at >= checked.get(record.recipient, "~"):
-                self._asked[record.recipient]["messaged"] = True
+        came = [(item["received_at"], self._checks.checked, item["number"]) for item in self._validations]
+        came += [(one.received_at, self._checks.messaged, one.recipient) for one in self._messages if one.is_accepted]
+        for _, happened, number in sorted(came, key=lambda one: one[0]):
+            happened(number)
         self._prune()
 
     def _save(self, archive: Archive) -> None:
@@ -395,17 +353,13 @@ class Store:
         for kind, kept in self._lists:
             for item in kept:
                 archive.put(kind, _key(item), item)
-        for media_id, content in self._contents.items():
+        for media_id, content in self._contents.all().items():
             archive.put_bytes(media_id, content)
         archive.put("counts", "all", dict(self._counts))
 
     @property
     def _lists(self) -> tuple[tuple[str, deque[dict[str, Any]]], ...]:
         return ("upload", self._uploads), ("campaign", self._campaigns), ("validation", self._validations)
-
-    def _ask(self, number: str) -> None:
-        asked = self._asked.setdefault(number, {"number": number, "asked": 0, "messaged": False})
-        asked["asked"] += 1
 
     def _add(self, record: MessageRecord) -> MessageRecord:
         self._drop(self._messages.add(record))
@@ -433,26 +387,12 @@ class Store:
             self._archive.put(kind, _key(record), record)
             self._archive.put("counts", "all", dict(self._counts))
 
-    def _forget_body(self, record: RequestRecord) -> None:
-        if self._bodies.pop(record.number, None) is not None and record.body is not None:
-            self._body_bytes -= len(record.body)
-            record.body = None
-
     def _keep_content(self, media_id: str, content: bytes) -> None:
-        if len(content) > _MEDIA:
-            return
-        self._contents[media_id] = content
-        self._content_bytes += len(content)
+        gone = self._contents.add(media_id, content)
         if self._archive is not None:
             self._archive.put_bytes(media_id, content)
-        while self._content_bytes > _MEDIA:
-            oldest, dropped = self._contents.popitem(last=False)
-            self._forget_content(oldest, dropped)
-
-    def _forget_content(self, media_id: str, content: bytes) -> None:
-        self._content_bytes -= len(content)
-        if self._archive is not None:
-            self._archive.drop_bytes(media_id)
+            for one in gone:
+                self._archive.drop_bytes(one)
 
     def _prune(self) -> None:
         """Drop what is too old; looked for once a second."""
@@ -462,15 +402,14 @@ class Store:
         self._looked = now
         moment = iso_utc(int((now - self._keep_for) * 1e9))
         self._drop(self._messages.drop_before(moment))
-        while self._requests and self._requests[0].seen["time"] < now - self._keep_for:
-            self._forget_body(self._requests.popleft())
+        self._requests.drop_before(now - self._keep_for)
         for kind, kept in self._lists:
             while kept and kept[0]["received_at"] < moment:
                 self._gone(kind, kept.popleft())
 
     def _gone(self, kind: str, record: dict[str, Any]) -> None:
-        if kind == "upload" and (content := self._contents.pop(record["id"], None)) is not None:
-            self._forget_content(record["id"], content)
+        if kind == "upload" and self._contents.remove(record["id"]) and self._archive is not None:
+            self._archive.drop_bytes(record["id"])
         if self._archive is not None:
             self._archive.drop(kind, _key(record))
 
@@ -478,26 +417,3 @@ class Store:
 def _key(record: dict[str, Any]) -> str:
     # A campaign and a check are a request of their own.
     return str(record.get("id") or record["request"])
-
-
-def _record(entry: Entry, outcome: str, number: int, origin: Origin, **more: Any) -> MessageRecord:
-    object_data = entry.object_data
-    return MessageRecord(
-        key=str(number) if outcome == "accepted" else f"r{number}",
-        number=number,
-        outcome=outcome,
-        recipient=entry.recipient,
-        template=entry.template,
-        language=entry.language,
-        components_json=json.dumps(entry.components, ensure_ascii=False),
-        object_data_json=None if object_data is None else json.dumps(object_data, ensure_ascii=False),
-        schedule=entry.schedule,
-        received_at=iso_utc(),
-        origin=origin,
-        **{"failed": None, **more},
-    )
-
-
-def _fingerprint(recipient: str, template: str, components: list[Any]) -> int:
-    text = json.dumps([recipient, template, components], sort_keys=True)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

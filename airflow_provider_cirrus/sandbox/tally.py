@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
-if TYPE_CHECKING:
-    from airflow_provider_cirrus.sandbox.records import MessageRecord
+
+class Counted(Protocol):
+    """What is counted of a message."""
+
+    template: str
+    outcome: str
+    received_at: str
+    failed: str | dict[str, Any] | None
+    schedule: int | None
+    is_read: bool
 
 
 class Tally:
@@ -21,7 +29,7 @@ class Tally:
     :ivar unread: how many nobody has looked at
     """
 
-    def __init__(self, records: Iterable[MessageRecord] = ()) -> None:
+    def __init__(self, records: Iterable[Counted] = ()) -> None:
         self.templates: Counter[tuple[str, str]] = Counter()
         self.minutes: Counter[tuple[str, str]] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -35,11 +43,11 @@ class Tally:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def add(self, record: MessageRecord) -> None:
+    def add(self, record: Counted) -> None:
         """Count a message."""
         self._count(record, 1)
 
-    def remove(self, record: MessageRecord) -> None:
+    def remove(self, record: Counted) -> None:
         """Count a message no more."""
         self._count(record, -1)
 
@@ -51,7 +59,7 @@ class Tally:
         made.scheduled, made.unread = self.scheduled, self.unread
         return made
 
-    def _count(self, record: MessageRecord, step: int) -> None:
+    def _count(self, record: Counted, step: int) -> None:
         _step(self.templates, (record.template, record.outcome), step)
         _step(self.minutes, (record.received_at[:16], record.outcome), step)
         if record.failed is not None:

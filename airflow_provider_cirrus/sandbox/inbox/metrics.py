@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_cirrus.sandbox.control import Controlled
+    from airflow_provider_cirrus.sandbox.controlled import Controlled
 
 
 def metrics(app: Controlled) -> str:

@@ -102,7 +102,10 @@ class Person:
         """What the newest message says, in a line."""
         body = self._bubbles.preview(self.newest)
         if body is not None and not isinstance(body, str) and body.body:
-            return body.body
+            # Late: without definitions the sandbox stands on its own.
+            from airflow_provider_cirrus.templates.markup import to_terminal
+
+            return to_terminal(body.body, colours=False)
         texts = [line for one in self.newest.components for line in _component(one)[1:]]
         return " ".join(texts) or self.newest.template
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from airflow_provider_cirrus.sandbox.control import Controlled
+    from airflow_provider_cirrus.sandbox.controlled import Controlled
     from airflow_provider_cirrus.sandbox.records import MessageRecord
 
 _LONGEST_ANSWER = 4096

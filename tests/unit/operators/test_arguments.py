@@ -102,6 +102,7 @@ OPERATORS: list[tuple[type[BaseOperator], dict[str, Any], dict[str, Any]]] = [
             "on_empty": "skip",
             "rules": {"suppression": ["+447700900190"]},
             "delivery": {"dry_run": True},
+            "templates_path": Path("templates"),
             "stream": None,
             "cirrus_conn_id": "cirrus_default",
         },

@@ -12,7 +12,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_cirrus import Columns, Rules
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.operators import SendTemplateOperator, UploadMediaOperator
+from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
+from airflow_provider_cirrus.operators import CampaignOperator, SendTemplateOperator, UploadMediaOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 from tests.unit.templates.definitions import CODE, NAMED, ORDER, PICTURE, changed
@@ -290,3 +291,98 @@ def test_what_is_sent_has_no_preview(folder: Path, cirrus_default: Sandbox, tmp_
     found = run(made(folder, report=str(report)))
     assert "previews" not in found
     assert "preview" not in json.loads(report.read_text())
+
+
+GREETING: dict[str, Any] = {
+    "name": "opening_hours",
+    "language": "en",
+    "category": "MARKETING",
+    "components": [{"type": "BODY", "text": "We are open from nine to five, also on Saturday."}],
+}
+
+
+@pytest.fixture
+def customers(tmp_path: Path) -> str:
+    path = tmp_path / "customers.csv"
+    path.write_text(f"phone1\n{ANN}\n{BEN}\n")
+    return str(path)
+
+
+def campaign(folder: Path, customers: str, **fields: Any) -> CampaignOperator:
+    (folder / "opening_hours.en.json").write_text(json.dumps(GREETING))
+    given = {"template": "opening_hours", "language": "en", "audience_file": customers, "templates_path": str(folder)}
+    return CampaignOperator(**{"task_id": "campaign", **given, **fields})
+
+
+def test_a_campaign_takes_no_template_with_parameters(folder: Path, customers: str) -> None:
+    with pytest.raises(InvalidInput, match="header"):
+        campaign(folder, customers, template="order_update")
+    with pytest.raises(InvalidInput, match="header"):
+        campaign(folder, customers, template="new_bicycle")
+    with pytest.raises(InvalidInput, match="templates_path: is no folder"):
+        campaign(folder, customers, templates_path="nowhere")
+    # What is not known yet is no error.
+    campaign(folder, customers, template="{{ params.template }}")
+    campaign(folder, customers, template="order_update", templates_path="{{ params.folder }}")
+    campaign(folder, customers, template="not_defined")
+
+
+def test_a_campaign_that_was_not_known_yet_is_checked_before_it_is_handed_over(
+    folder: Path, customers: str, cirrus_default: Sandbox, connection: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match="header"):
+        run(campaign(folder, customers, template="{{ params.template }}"), template="order_update")
+    connection(templates_path=str(folder), require_templates=True)
+    with pytest.raises(AirflowFailException, match="header"):
+        run(campaign(folder, customers, template="order_update", templates_path=None))
+    with pytest.raises(AirflowFailException, match="has no definition"):
+        run(campaign(folder, customers, template="not_defined", templates_path=None))
+    assert cirrus_default.campaigns == []
+    assert run(campaign(folder, customers, templates_path=None))["accepted"] == 2
+
+
+def test_the_category_of_a_campaign_is_that_of_the_definition(
+    folder: Path, customers: str, cirrus_default: Sandbox
+) -> None:
+    found = run(campaign(folder, customers, rules={"opt_in": {"marketing": [ANN], "utility": [BEN]}}))
+    assert (found["accepted"], found["suppressed"]) == (1, 1)
+    assert cirrus_default.campaigns[0]["recipients"] == [ANN.removeprefix("+")]
+
+
+def notifier(**fields: Any) -> CirrusNotifier:
+    return CirrusNotifier(**{"to": ANN, **FITS, **fields})
+
+
+def test_a_notice_that_does_not_fit_fails_when_the_dag_is_parsed(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="body: holds 2 parameters"):
+        notifier(templates_path=str(folder), body=["{{ ti.task_id }}", "x"])
+    notifier(templates_path=str(folder), body=["{{ ti.task_id }}", "x", "y"])
+    # It is not known yet where that begins.
+    notifier(templates_path="templates", body=["x"])
+
+
+def test_a_notice_is_checked_before_it_is_sent(folder: Path, cirrus_default: Sandbox, connection: Any) -> None:
+    where: Any = {"dag": DAG("shop", schedule=None), "params": {"body": ["x"]}}
+    rendered = notifier(templates_path=str(folder), body="{{ params.body }}")
+    rendered.render_template_fields(where)
+    with pytest.raises(InvalidInput, match="body: holds 1 parameter"):
+        rendered.notify(where)
+    connection(templates_path=str(folder), require_templates=True)
+    with pytest.raises(InvalidInput, match="body: holds 2 parameters"):
+        notifier(body=BODY[:2]).notify(where)
+    with pytest.raises(InvalidInput, match="has no definition"):
+        notifier(template="not_defined").notify(where)
+    assert cirrus_default.messages == []
+    notifier().notify(where)
+    assert len(cirrus_default.messages) == 1
+
+
+def test_the_folder_of_a_notice_begins_at_the_dag_file(
+    folder: Path, cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = DAG("shop", schedule=None)
+    monkeypatch.setattr(type(dag), "folder", str(folder.parent), raising=False)
+    with pytest.raises(InvalidInput, match="body: holds 2 parameters"):
+        notifier(templates_path="templates", body=BODY[:2]).notify({"dag": dag})
+    notifier(templates_path="templates").notify({"dag": dag})
+    assert len(cirrus_default.messages) == 1
