@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import shlex
 import shutil
 import sys
 import textwrap
@@ -66,7 +67,10 @@ def demo(home: Path, dag_file: Path) -> int:
         raise ScriptError(f"there is no {dag_file}")
     log = home / "airflow.log"
     templates = dag_file.parent / "templates"
-    with LocalSandbox(home / "sandbox.log", templates=templates if templates.is_dir() else None) as sandbox:
+    shown_by = templates if templates.is_dir() else None
+    data = home / "sandbox.db"
+    data.unlink(missing_ok=True)
+    with LocalSandbox(home / "sandbox.log", templates=shown_by, data=data) as sandbox:
         env = airflow_environment(
             home / "airflow", dag_file.parent, env={"AIRFLOW_CONN_CIRRUS_DEFAULT": sandbox.connection_uri}
         )
@@ -79,16 +83,18 @@ def demo(home: Path, dag_file: Path) -> int:
         result = json.loads(result_file.read_text())
         inbox = sandbox.inbox()
         (home / "inbox.json").write_text(json.dumps(inbox, indent=2, ensure_ascii=False))
-        (home / "inbox.html").write_text(sandbox.inbox_page(), encoding="utf-8")
 
     print("\n".join(table(("task", "state", "returned"), list(task_rows(result["tasks"])))))
     print("\nWho got what:\n")
     columns = ("recipient", "template", "header", "body", "message id", "schedule")
     print("\n".join(table(columns, [message_row(message) for message in inbox["messages"]])))
     print(f"\nWhere to look, in {home}:")
-    print("  inbox.html, inbox.json   what the sandbox received, message by message")
+    print("  inbox.json               what the sandbox received, message by message")
     print("  run.json                 the run's tasks with their XCom values")
     print("  airflow.log, sandbox.log what the two printed")
+    show = [sys.executable, "-m", "airflow_provider_cirrus.sandbox", "--data", str(data)]
+    show += [] if shown_by is None else ["--templates", str(shown_by)]
+    print(f"To see the messages as their recipients would: {shlex.join(show)}")
     print("To look around in Airflow's own pages: make up")
 
     if faults := list(find_faults(result, inbox)):

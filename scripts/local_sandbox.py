@@ -28,17 +28,21 @@ class LocalSandbox:
     :param log: where its output goes.
     :param port: its port; a free one by default.
     :param templates: the folder of the definitions by which it shows messages.
+    :param data: the file that remembers them when it has ended.
     """
 
-    def __init__(self, log: Path, *, port: int | None = None, templates: Path | None = None) -> None:
+    def __init__(
+        self, log: Path, *, port: int | None = None, templates: Path | None = None, data: Path | None = None
+    ) -> None:
         self.log = log
         self.port = port or free_ports(1)[0]
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.connection_uri = ""
         argv = [sys.executable, "-m", "airflow_provider_cirrus.sandbox"]
-        shown_by = [] if templates is None else ["--templates", str(templates)]
+        given = {"--templates": templates, "--data": data, "--host": LOOPBACK, "--port": self.port}
+        options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
         self._process = Supervised(
-            [*argv, *shown_by, "--host", LOOPBACK, "--port", str(self.port)],
+            [*argv, *options],
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             log=log,
         )
@@ -74,10 +78,6 @@ class LocalSandbox:
         """Return what it received."""
         inbox: dict[str, Any] = self._http.get("/inbox.json").raise_for_status().json()
         return inbox
-
-    def inbox_page(self) -> str:
-        """Return the page that shows what it received."""
-        return self._http.get("/").raise_for_status().text
 
     def _up(self) -> bool:
         self.check_alive()
