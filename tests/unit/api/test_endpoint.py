@@ -46,3 +46,19 @@ def test_plain_http_is_for_this_machine(host: str) -> None:
 
 def test_the_token_is_not_shown() -> None:
     assert "s3cret" not in repr(Endpoint(**GOOD))
+
+
+BAGGAGE = {"airflow.dag_id": "shop news", "airflow.run_id": "manual__2026-11-20T08:00:00+00:00, ü=;"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost", "[::1]:1"])
+def test_a_server_on_this_machine_is_told_what_a_request_is_part_of(host: str) -> None:
+    headers = Endpoint(**GOOD, base_url=f"http://{host}", baggage=BAGGAGE).headers
+    run = "manual__2026-11-20T08%3A00%3A00%2B00%3A00%2C%20%C3%BC%3D%3B"
+    assert headers["Baggage"] == f"airflow.dag_id=shop%20news,airflow.run_id={run}"
+    assert "Baggage" not in Endpoint(**GOOD, base_url=f"http://{host}").headers
+
+
+@pytest.mark.parametrize("host", ["api.cirrus.example", "127.0.0.1.cirrus.example", "10.0.0.1"])
+def test_no_other_is_told_the_names_of_dags(host: str) -> None:
+    assert "Baggage" not in Endpoint(**GOOD, base_url=f"https://{host}", baggage=BAGGAGE).headers

@@ -359,3 +359,24 @@ def test_testing_a_connection_tells_what_a_task_would_stumble_over(connection: A
         works, said = CirrusHook().test_connection()
     assert not works
     assert next(iter(extra)) in said
+
+
+def test_the_sandbox_learns_of_which_task_a_message_is(
+    cirrus_default: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DAG_ID", "DAG_RUN_ID", "TASK_ID"):
+        monkeypatch.delenv(f"AIRFLOW_CTX_{name}", raising=False)
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "shop")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual__2026-11-20T08:00:00+00:00")
+    message = Message.build("+447700900101", {"name": "order_update", "language": "en"})
+    CirrusHook().get_conn().send([message])
+
+    async def send() -> None:
+        client = await CirrusHook().aget_conn()
+        await client.send([message])
+        await client.close()
+
+    asyncio.run(send())
+    tags = ["template:order_update", f"stream:{cirrus_default.stream_id}", "dag:shop"]
+    tags.append("run:manual__2026-11-20T08:00:00+00:00")
+    assert [one["tags"] for one in cirrus_default.messages] == [tags, tags]

@@ -21,7 +21,14 @@ from airflow_provider_cirrus.templates import Templates
 from tests.unit.templates.definitions import ALL, ORDER, changed
 from tests.unit.templates.test_check import GOOD
 
-HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "\U0001f6b2 ride", "a & b"]
+HOSTILE = [
+    "a\x00b",
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "\u202egnp.exe",
+    "\U0001f6b2 ride",
+    "a & b",
+]
 
 
 @pytest.fixture
@@ -138,7 +145,7 @@ def test_nothing_of_a_message_becomes_markup(folder: Path, hostile: str) -> None
     shown = page(folder, stored(hostile))
     found = elements(shown)
     assert (found.names, found.attributes) == (plain.names, plain.attributes)
-    assert "\u202e" not in shown
+    assert not {"\u202e", "\x00"} & set(shown)
 
 
 def page(folder: Path | None, message: dict[str, Any]) -> str:
