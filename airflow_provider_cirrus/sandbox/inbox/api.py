@@ -25,7 +25,7 @@ from airflow_provider_cirrus.sandbox.strict_json import BodyError
 from airflow_provider_cirrus.sandbox.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from starlette.requests import Request
 
@@ -235,23 +235,12 @@ class Api:
         recipient = request.query_params.get("recipient")
         store = self._app.store
         records = store.records() if recipient is None else store.to(digits_of(recipient))
-        return newest_first(records, request.query_params.get("query", ""), bubbles)
+        return Query(request.query_params.get("query", "")).newest_first(records, bubbles.seen)
 
     def _shown(self, record: MessageRecord, bubbles: Bubbles) -> dict[str, Any]:
         if self._app.settings.templates is None:
             return record.as_dict()
         return {**record.as_dict(), "preview": bubbles.text(record)}
-
-
-def newest_first(records: Iterable[MessageRecord], query: str, bubbles: Bubbles) -> Iterator[MessageRecord]:
-    """
-    Yield the messages that a query finds, the newest first.
-
-    :param records: oldest first
-    :raises QueryError: nobody can answer it
-    """
-    asked = Query(query)
-    return (record for record in reversed(list(records)) if asked.matches(record, bubbles.seen))
 
 
 def remove_fault(app: Controlled, number: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,11 +66,6 @@ class Query:
             _Term(bool(minus), _test(field, phrase or word)) for minus, field, phrase, word in _TERM.findall(text)
         ]
 
-    @property
-    def finds_everything(self) -> bool:
-        """Whether nothing was asked for."""
-        return not self._terms
-
     def matches(self, record: MessageRecord, seen: Callable[[MessageRecord], str] = lambda record: "") -> bool:
         """
         Return whether a message is found.
@@ -79,11 +74,16 @@ class Query:
         """
         return all(term.holds(record, seen) != term.is_not for term in self._terms)
 
-    def find(
-        self, records: Iterable[MessageRecord], seen: Callable[[MessageRecord], str] = lambda record: ""
-    ) -> list[MessageRecord]:
-        """Return the messages that are found, in their order."""
-        return [record for record in records if self.matches(record, seen)]
+    def newest_first(
+        self, records: Sequence[MessageRecord], seen: Callable[[MessageRecord], str] = lambda record: ""
+    ) -> Iterator[MessageRecord]:
+        """
+        Yield the messages that are found.
+
+        :param records: oldest first
+        :param seen: as of :meth:`matches`
+        """
+        return (record for record in reversed(records) if self.matches(record, seen))
 
 
 def _test(field: str, value: str) -> _Holds:

@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from airflow_provider_cirrus.sandbox.inbox import pages
-from airflow_provider_cirrus.sandbox.inbox.api import Missing, newest_first, problems_of, remove_fault
+from airflow_provider_cirrus.sandbox.inbox.api import Missing, problems_of, remove_fault
 from airflow_provider_cirrus.sandbox.inbox.bubbles import Bubbles
 from airflow_provider_cirrus.sandbox.inbox.people import timeline
-from airflow_provider_cirrus.sandbox.inbox.search import QueryError
+from airflow_provider_cirrus.sandbox.inbox.search import Query, QueryError
 from airflow_provider_cirrus.sandbox.records import digits_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Web:
         if not query.strip():
             raise QueryError("query is missing: say which messages to delete")
         store, bubbles = self._app.store, self._bubbles()
-        found = await asyncio.to_thread(lambda: list(newest_first(store.records(), query, bubbles)))
+        found = await asyncio.to_thread(lambda: list(Query(query).newest_first(store.records(), bubbles.seen)))
         store.delete(found)
         return _see("/")
 
@@ -201,7 +201,7 @@ class Web:
         query, store = _query(request), self._app.store
         if not query.strip():
             return None, pages.people(store, None, bubbles, _page(request))
-        found = list(newest_first(store.records(), query, bubbles))[::-1]
+        found = list(Query(query).newest_first(store.records(), bubbles.seen))[::-1]
         return found, pages.people(store, found, bubbles, _page(request))
 
     def _recipient(self, request: Request) -> str:

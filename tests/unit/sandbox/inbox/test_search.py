@@ -100,7 +100,7 @@ def test_a_query_finds(query: str, found: str) -> None:
     refused |= {"schedule": 1_900_000_000, "received_at": "2026-11-19T08:00:00.0000000Z"}
     records = [record_of(data) for data in [*MESSAGES, refused]]
     wanted = Query(query)
-    messages = wanted.find(records, lambda record: seen.get(record.id or "", ""))
+    messages = list(wanted.newest_first(records, lambda record: seen.get(record.id or "", "")))[::-1]
     assert "".join("3" if one.key == "r1" else str(one.id)[1:] for one in messages) == found
 
 
