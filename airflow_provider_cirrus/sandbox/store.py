@@ -1,6 +1,6 @@
 """
-What a sandbox has seen: requests, messages, uploads, campaigns, validations. One room, as one lock guards all of it: what
-is counted, found and kept in a file at once is of one moment.
+What a sandbox has seen: requests, messages, uploads, campaigns, validations. One room, as one lock guards all of it:
+what is counted, found and kept in a file at once is of one moment.
 """
 
 from __future__ import annotations
