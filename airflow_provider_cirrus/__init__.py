@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.options import Delivery as Delivery
     from airflow_provider_cirrus.delivery.options import Report as Report
     from airflow_provider_cirrus.delivery.options import Rules as Rules
+    from airflow_provider_cirrus.delivery.plan.rate_card import RateCard as RateCard
     from airflow_provider_cirrus.delivery.rules.consent import OptIn as OptIn
     from airflow_provider_cirrus.delivery.rules.consent import Suppression as Suppression
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap as FrequencyCap
@@ -27,6 +28,7 @@ _ROOMS = {
     "FrequencyCap": "rules.frequency_cap",
     "OptIn": "rules.consent",
     "QuietHours": "rules.quiet_hours",
+    "RateCard": "plan.rate_card",
     "Report": "options",
     "Rules": "options",
     "SqlNumbers": "contact_lists.spec",
@@ -40,6 +42,7 @@ __all__ = [
     "FrequencyCap",
     "OptIn",
     "QuietHours",
+    "RateCard",
     "Report",
     "Rules",
     "SqlNumbers",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.plan.plan import Plan
     from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
     from airflow_provider_cirrus.templates.store import Templates
 
@@ -183,6 +184,34 @@ def deliver(
             preview=templates.preview if templates and delivery.is_dry else None,
         ).run(messages, total)
     return replace(result, report_uri=opening.report_uri)
+
+
+def plan(
+    messages: Messages,
+    stream_id: str,
+    *,
+    rules: Rules = _NO_RULES,
+    zone_column: str | None = None,
+    allowlist: Allowlist = everybody_is_allowed,
+    connect: Connect | None = None,
+    templates: Templates | None = None,
+) -> Plan:
+    """
+    Return what sending messages would come to; nothing is sent, and nothing remembered.
+
+    Earlier runs and frequency caps are not looked at: they are asked when a message is about to leave.
+
+    :param messages: of :func:`messages_of`
+    :param stream_id: that they would be sent through
+    :param rules: as of :func:`deliver`, like the others
+    :raises CirrusError: wrong arguments, or something that cannot be used
+    """
+    # Late, as most sends are not planned.
+    from airflow_provider_cirrus.delivery.plan.plan import Planner
+
+    with ExitStack() as opened:
+        policy = _Opening(opened, rules, connect, None, is_dry=True).policy(allowlist, zone_column)
+        return Planner(stream_id, policy, templates, rules.checked_category()).plan(messages)
 
 
 class _Opening:

@@ -229,6 +229,8 @@ class CirrusHook(BaseHook):
         on_empty: str = "skip",
         templates_path: Any = None,
         languages: Sequence[str] | None = None,
+        approved: Any = None,
+        tolerance: Any = None,
         context: Context | None = None,
         **message: Unpack[MessageFields],
     ) -> dict[str, Any]:
@@ -242,6 +244,8 @@ class CirrusHook(BaseHook):
         :param on_empty: ``skip``, ``succeed`` or ``fail``, where there is nobody to message
         :param templates_path: folder of the templates' definitions; None: that of the connection
         :param languages: in which to look for a definition, in this order, where there is none in the message's own
+        :param approved: the result of a plan that somebody approved: nothing is sent that differs from it
+        :param tolerance: by how many messages it may differ: a count, or a ratio; None: by none
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them
         :return: as the operator
@@ -264,6 +268,8 @@ class CirrusHook(BaseHook):
             message=dict(message),
             templates_path=templates_path,
             languages=languages,
+            approved=approved,
+            tolerance=tolerance,
         )
         client, found, total = task.open(on_empty, to=to, messages=messages, audience=audience)
         with client:

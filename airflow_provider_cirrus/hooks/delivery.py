@@ -50,6 +50,8 @@ class TaskDelivery:
     :ivar message: what all messages share; ``template`` and ``language`` for the log, ``message_key``
     :ivar templates_path: folder of the templates' definitions; None: that of the connection
     :ivar languages: in which to look for one, in this order, where there is none in the message's own
+    :ivar approved: the result of a plan: nothing is sent that differs from it; None: nobody was asked
+    :ivar tolerance: by how many messages it may differ: a count, or a ratio
     :ivar is_resumed: whether it goes on after quiet hours
     :ivar begun: how often it has begun anew, as nothing was sent
     :ivar stop: once set, no further batch leaves
@@ -67,6 +69,8 @@ class TaskDelivery:
     message: Mapping[str, Any] = field(default_factory=dict)
     templates_path: Any = None
     languages: Any = None
+    approved: Any = None
+    tolerance: Any = None
     is_resumed: bool = False
     begun: int = 0
     stop: Event = field(default_factory=Event)
@@ -148,30 +152,44 @@ class TaskDelivery:
         :raises AirflowFailException: wrong arguments; nothing was sent
         :raises AirflowSkipException: nobody is to be messaged, and that is how the task is to end
         """
-        from airflow_provider_cirrus.delivery.deliver import messages_of
         from airflow_provider_cirrus.delivery.errors import EmptyAudience
 
         try:
             self.check()
             check_on_empty(on_empty)
-            found, total = messages_of(
-                self.message,
-                to=to,
-                messages=messages,
-                audience=audience,
-                columns=self.effective_columns,
-                rules=self.effective_rules,
-                shard=self.effective_delivery.part(),
-                not_before=self.not_before,
-                refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
-                may_be_empty=on_empty == "succeed",
-                templates=self.templates,
-            )
+            given = {"to": to, "messages": messages, "audience": audience, "may_be_empty": on_empty == "succeed"}
+            if self.approved is not None:
+                # Late, as most sends are not planned.
+                from airflow_provider_cirrus.hooks.plan import check_approval, refuse_one_shot
+
+                refuse_one_shot(audience)
+                check_approval(self, self.messages(**given)[0])
+            found, total = self.messages(**given)
             return self.hook.make_client(is_checked=True, attempts=1), found, total
         except EmptyAudience as error:
             end_empty(on_empty, f"{error.message} Nothing is sent.")
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
+
+    def messages(self, **given: Any) -> tuple[Messages, int | None]:
+        """
+        Return the messages of the audience, and how many they are where that is known.
+
+        :param given: ``to``, ``messages``, ``audience`` and ``may_be_empty`` of :func:`~.delivery.deliver.messages_of`
+        :raises CirrusError: as that says
+        """
+        from airflow_provider_cirrus.delivery.deliver import messages_of
+
+        return messages_of(
+            self.message,
+            **given,
+            columns=self.effective_columns,
+            rules=self.effective_rules,
+            shard=self.effective_delivery.part(),
+            not_before=self.not_before,
+            refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
+            templates=self.templates,
+        )
 
     def run(self, client: CirrusClient, messages: Messages, total: int | None) -> DeliveryResult:
         """

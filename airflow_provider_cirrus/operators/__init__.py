@@ -10,12 +10,20 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator as SendTemplateOperator
     from airflow_provider_cirrus.operators.cirrus import UploadMediaOperator as UploadMediaOperator
     from airflow_provider_cirrus.operators.cirrus import ValidateContactOperator as ValidateContactOperator
+    from airflow_provider_cirrus.operators.plan import PlanSendOperator as PlanSendOperator
 
-__all__ = ["CampaignOperator", "SendTemplateOperator", "UploadMediaOperator", "ValidateContactOperator"]
+_ROOMS = {"CampaignOperator": "campaign", "PlanSendOperator": "plan"}
+
+__all__ = [
+    "CampaignOperator",
+    "PlanSendOperator",
+    "SendTemplateOperator",
+    "UploadMediaOperator",
+    "ValidateContactOperator",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "campaign" if name == "CampaignOperator" else "cirrus"
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'cirrus')}"), name)

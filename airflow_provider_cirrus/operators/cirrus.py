@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_literal, time_span
+from airflow_provider_cirrus.arguments import allowance, is_literal, time_span
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import (
     Delivery,
@@ -87,6 +87,10 @@ class SendTemplateOperator(SendOperator):
         None: the connection's. See docs/templates.md
     :param languages: where the template has no definition in ``language``, or none is given: the first of these in
         which it has
+    :param approved: the output of a :class:`PlanSendOperator` that somebody approved: where the audience, the message,
+        the rules, the templates' definitions or the rate are others now, nothing is sent. See docs/plan.md
+    :param tolerance: by how many messages the audience may differ from what was approved: a count (int) or a ratio of
+        it (float, or ``5%``); None: by none
     :param on_empty: what the task does where there is nobody to message: ``skip``, ``succeed`` with a summary of
         nothing, or ``fail``; an empty list that is written out in the DAG file is an error
     :param stream: name of a stream in the connection, or an encrypted stream id; None: the connection's own
@@ -97,7 +101,15 @@ class SendTemplateOperator(SendOperator):
     :raises CirrusUnsentError: messages are left that a retry can send
     """
 
-    template_fields: Sequence[str] = ("to", "messages", "audience", *SEND_FIELDS, "on_empty")
+    template_fields: Sequence[str] = (
+        "to",
+        "messages",
+        "audience",
+        *SEND_FIELDS,
+        "approved",
+        "tolerance",
+        "on_empty",
+    )
     hidden_fields: ClassVar[Sequence[str]] = ("to", "messages", "audience", *SendOperator.hidden_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SendOperator.template_fields_renderers,
@@ -127,6 +139,8 @@ class SendTemplateOperator(SendOperator):
         report: Report | Mapping[str, Any] | str | None = None,
         templates_path: str | None = None,
         languages: Sequence[str] | str | None = None,
+        approved: Mapping[str, Any] | str | None = None,
+        tolerance: int | float | str | None = None,
         on_empty: Literal["skip", "succeed", "fail"] | str = "skip",
         **kwargs: Any,
     ) -> None:
@@ -134,6 +148,8 @@ class SendTemplateOperator(SendOperator):
         self.template = template
         self.language = language
         self.on_empty = on_empty
+        self.approved = approved
+        self.tolerance = tolerance
         self.to = to
         self.messages = messages
         self.audience = audience
@@ -156,6 +172,8 @@ class SendTemplateOperator(SendOperator):
             self._check_recipients()
             if is_literal(on_empty):
                 check_on_empty(on_empty)
+            if tolerance is not None and is_literal(tolerance):
+                allowance(tolerance, 1, "tolerance")
             self._check_message(needs_template=messages is None and not self._brings_template())
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class SendOperator(CirrusOperator):
     Its options are kept as plain dicts: what is in these is rendered, serialised, found as a dependency and shown.
     """
 
-    operator_extra_links = (ConversationLink(),)
+    operator_extra_links: Sequence[Any] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
         ("header", "body", "buttons", "components", "object_data", "columns", "rules", "delivery"), "json"
     )
@@ -75,6 +75,9 @@ class SendOperator(CirrusOperator):
     report: Any
     templates_path: Any
     languages: Any
+    #: Of those whose audience can be read twice.
+    approved: Any = None
+    tolerance: Any = None
 
     #: The conversation that the send opened, for its link; see :mod:`airflow_provider_cirrus.links.cirrus`.
     conversation_url = ""
@@ -188,6 +191,8 @@ class SendOperator(CirrusOperator):
             message=self._message(),
             templates_path=self.templates_path,
             languages=self.languages,
+            approved=self.approved,
+            tolerance=self.tolerance,
             is_resumed=self._is_resumed,
             begun=self._begun,
             stop=self._stop,

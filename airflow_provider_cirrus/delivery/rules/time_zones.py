@@ -25,7 +25,7 @@ def zones_of(digits: str) -> tuple[str, ...]:
 
     :param digits: as :func:`~airflow_provider_cirrus.api.phone.to_digits` returns them
     """
-    everywhere = _zones_of_prefix(_country_code(digits))
+    everywhere = _zones_of_country(digits[:3])
     spellings = spellings_of(digits)
     # Nearly all countries: no kind of number tells more than the country does.
     if len(everywhere) < 2 or (len(spellings) == 1 and _zones_of_prefix(digits) == everywhere):
@@ -37,17 +37,45 @@ def zones_of(digits: str) -> tuple[str, ...]:
 
 
 def _zones_of_prefix(digits: str) -> tuple[str, ...]:
-    from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
+    # Numbers that are the same up to where the longest entry of their country ends are in the same zones.
+    return _zones_of_beginning(digits[: _longest_prefixes().get(_country_code(digits), 1)])
 
-    prefixes = (digits[:width] for width in range(TIMEZONE_LONGEST_PREFIX, 0, -1))
+
+@lru_cache(maxsize=100_000)
+def _zones_of_beginning(digits: str) -> tuple[str, ...]:
+    from phonenumbers.tzdata import TIMEZONE_DATA
+
+    prefixes = (digits[:width] for width in range(len(digits), 0, -1))
     return next((TIMEZONE_DATA[prefix] for prefix in prefixes if prefix in TIMEZONE_DATA), ())
+
+
+@cache
+def _longest_prefixes() -> dict[str, int]:
+    """Return the length of the longest entry of each country code."""
+    from phonenumbers.tzdata import TIMEZONE_DATA
+
+    found: dict[str, int] = {}
+    for prefix in TIMEZONE_DATA:
+        code = _country_code(prefix)
+        found[code] = max(found.get(code, 1), len(prefix))
+    return found
+
+
+@cache
+def _zones_of_country(digits: str) -> tuple[str, ...]:
+    """Return the zones of the country of a number's first three digits."""
+    return _zones_of_prefix(_code_of(digits))
+
+
+@cache
+def _has_areas_of_mobiles(code: str) -> bool:
+    import phonenumbers
+
+    return phonenumbers.is_number_type_geographical(phonenumbers.PhoneNumberType.MOBILE, int(code))
 
 
 def _zones_of_area(digits: str) -> tuple[str, ...]:
     """Return the zones of the area that a number belongs to; nothing where it is not known to belong to one."""
-    import phonenumbers
-    from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
-
     code = _country_code(digits)
     national = digits[len(code) :]
     # Two short cuts, as asking for the kind of a number costs ten times as much. In +1 all that looks like a fixed
@@ -55,8 +83,11 @@ def _zones_of_area(digits: str) -> tuple[str, ...]:
     looks_fixed = _fixed_lines(code).fullmatch(national)
     if code == "1" and looks_fixed:
         return _zones_of_prefix(digits)
-    if not looks_fixed and not phonenumbers.is_number_type_geographical(phonenumbers.PhoneNumberType.MOBILE, int(code)):
+    if not looks_fixed and not _has_areas_of_mobiles(code):
         return ()
+    import phonenumbers
+    from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
+
     number = phonenumbers.PhoneNumber(country_code=int(code), national_number=int(national or 0))
     if zeros := len(national) - len(national.lstrip("0")):
         number.italian_leading_zero, number.number_of_leading_zeros = True, zeros
@@ -78,6 +109,12 @@ def _fixed_lines(code: str) -> re.Pattern[str]:
 
 
 def _country_code(digits: str) -> str:
+    return _code_of(digits[:3])
+
+
+@cache
+def _code_of(digits: str) -> str:
+    """Return the country code of a number's first three digits."""
     import phonenumbers
 
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE

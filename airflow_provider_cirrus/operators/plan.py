@@ -1,0 +1,94 @@
+"""The operator that says what a send would come to, before anybody is messaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.delivery.options import plain
+from airflow_provider_cirrus.hooks.ending import end_empty, fail
+from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
+from airflow_provider_cirrus.operators.hidden import unhidden
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
+
+
+class PlanSendOperator(SendTemplateOperator):
+    """
+    Say what a send would come to, and send nothing.
+
+    .. seealso:: docs/plan.md
+
+    It takes the arguments of :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, reads the
+    audience once through every rule, and returns counts, how long it takes, what it costs at most, and examples. Its
+    ``markdown`` is made for the ``body`` of Airflow's ``ApprovalOperator``; its output for ``approved`` of the send,
+    which then messages nobody where the audience, the message, the rules, the definitions or the rate are others.
+
+    Example::
+
+        shared = {"template": "order_update", "language": "en", "audience": "s3://shop/orders.csv"}
+        plan = PlanSendOperator(task_id="plan", **shared)
+        approve = ApprovalOperator(task_id="approve", subject="Send it?", body=plan.output["markdown"])
+        send = SendTemplateOperator(task_id="send", **shared, approved=plan.output)
+        plan >> approve >> send
+
+    :param rate_card: Meta's price list as you downloaded it, a path, or a dict of ``path`` and ``markets``, as
+        :class:`~airflow_provider_cirrus.delivery.plan.RateCard`; None: nobody asks what it costs
+    :param kwargs: as ``SendTemplateOperator``
+    :return: ``{"total", "to_send", "outcomes", "countries", "templates", "categories", "rules", "reasons",
+        "messages_per_second", "seconds", "ends_at", "asleep", "cost", "examples", "notes", "approval", "markdown"}``
+    :raises AirflowFailException: wrong arguments, or something that cannot be used
+    """
+
+    template_fields: Sequence[str] = (*SendTemplateOperator.template_fields, "rate_card")
+    operator_extra_links = ()
+    template_fields_renderers: ClassVar[dict[str, str]] = SendTemplateOperator.template_fields_renderers
+
+    def __init__(self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate_card = plain(rate_card)
+        with self._checking():
+            if rate_card is not None and is_literal(rate_card):
+                # Late, as most tasks plan nothing.
+                from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
+
+                RateCard.of(rate_card)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the audience; return what sending it would come to."""
+        from airflow_provider_cirrus.delivery.errors import EmptyAudience
+        from airflow_provider_cirrus.hooks.ending import check_on_empty
+        from airflow_provider_cirrus.hooks.plan import plan_of
+
+        task = self._task_delivery(context)
+        try:
+            task.check()
+            check_on_empty(self.on_empty)
+            messages, _ = task.messages(
+                to=unhidden(self.to),
+                messages=unhidden(self.messages),
+                audience=unhidden(self.audience),
+                may_be_empty=self.on_empty == "succeed",
+            )
+            found = plan_of(task, messages, self.rate_card)
+        except EmptyAudience as error:
+            end_empty(self.on_empty, f"{error.message} There is nothing to plan.")
+        except CirrusError as error:
+            fail(error)
+        finally:
+            self.hook.close()
+        self.log.info(
+            "A plan: %d of %d messages would be sent, in %.0f s at %g a second; nothing was sent.",
+            found["to_send"],
+            found["total"],
+            found["seconds"],
+            found["messages_per_second"],
+        )
+        return found
