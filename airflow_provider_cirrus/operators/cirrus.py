@@ -87,8 +87,9 @@ class SendTemplateOperator(SendOperator):
         None: the connection's. See docs/templates.md
     :param languages: where the template has no definition in ``language``, or none is given: the first of these in
         which it has
-    :param approved: the output of a :class:`PlanSendOperator` that somebody approved: where the audience, the message,
-        the rules, the templates' definitions or the rate are others now, nothing is sent. See docs/plan.md
+    :param approved: what a :class:`~.operators.plan.PlanSendOperator` returned and somebody approved: where the
+        audience, the message, the rules, the templates' definitions or the rate are others now, nothing is sent. See
+        docs/plan.md
     :param tolerance: by how many messages the audience may differ from what was approved: a count (int) or a ratio of
         it (float, or ``5%``); None: by none
     :param on_empty: what the task does where there is nobody to message: ``skip``, ``succeed`` with a summary of

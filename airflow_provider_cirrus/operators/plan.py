@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.options import plain
-from airflow_provider_cirrus.hooks.ending import end_empty, fail
+from airflow_provider_cirrus.hooks.ending import end_empty, fail, push_result
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
 
 
+#: Parts of a plan that are XComs of their own, too: ``plan.output["markdown"]`` is the XCom of that key.
+PUSHED = ("markdown", "approval")
+
+
 class PlanSendOperator(SendTemplateOperator):
     """
     Say what a send would come to, and send nothing.
@@ -28,15 +32,16 @@ class PlanSendOperator(SendTemplateOperator):
 
     It takes the arguments of :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, reads the
     audience once through every rule, and returns counts, how long it takes, what it costs at most, and examples. Its
-    ``markdown`` is made for the ``body`` of Airflow's ``ApprovalOperator``; its output for ``approved`` of the send,
-    which then messages nobody where the audience, the message, the rules, the definitions or the rate are others.
+    ``markdown`` is made for the ``body`` of Airflow's ``ApprovalOperator``; its ``approval`` for ``approved`` of the
+    send, which then messages nobody where the audience, the message, the rules, the definitions or the rate are others.
+    Both are XComs of these keys, too.
 
     Example::
 
         shared = {"template": "order_update", "language": "en", "audience": "s3://shop/orders.csv"}
         plan = PlanSendOperator(task_id="plan", **shared)
         approve = ApprovalOperator(task_id="approve", subject="Send it?", body=plan.output["markdown"])
-        send = SendTemplateOperator(task_id="send", **shared, approved=plan.output)
+        send = SendTemplateOperator(task_id="send", **shared, approved=plan.output["approval"])
         plan >> approve >> send
 
     :param rate_card: Meta's price list as you downloaded it, a path, or a dict of ``path`` and ``markets``, as
@@ -91,4 +96,6 @@ class PlanSendOperator(SendTemplateOperator):
             found["seconds"],
             found["messages_per_second"],
         )
+        for key in PUSHED:
+            push_result(context, found[key], key)
         return found

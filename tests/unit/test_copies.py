@@ -18,6 +18,7 @@ from airflow_provider_cirrus import (
     FrequencyCap,
     OptIn,
     QuietHours,
+    RateCard,
     Report,
     Rules,
     SqlNumbers,
@@ -27,6 +28,7 @@ from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.notifications.cirrus import CirrusNotifier
 from airflow_provider_cirrus.operators import (
     CampaignOperator,
+    PlanSendOperator,
     SendTemplateOperator,
     UploadMediaOperator,
     ValidateContactOperator,
@@ -46,6 +48,7 @@ OPTIONS = [
     FrequencyCap(2, days=7),
     OptIn(column="agreed"),
     QuietHours("21:00", "08:00"),
+    RateCard("rates.csv", {"KE": "Rest of Africa"}),
     Report("r.csv", recipients="masked"),
     RULES,
     SqlNumbers("SELECT 1", "crm"),
@@ -65,6 +68,7 @@ def tasks() -> list[Any]:
         SendTemplateOperator(task_id="send", **MESSAGE, to=[ANN], rules=RULES, authentication_code="493817"),
         SqlToCirrusOperator(task_id="sql", **MESSAGE, sql="SELECT 1;", sql_conn_id="shop"),
         CampaignOperator(task_id="campaign", **MESSAGE, audience_file="a.csv"),
+        PlanSendOperator(task_id="plan", **MESSAGE, to=[ANN], rate_card=RateCard("rates.csv")),
         UploadMediaOperator(task_id="upload", path="a.pdf"),
         ValidateContactOperator(task_id="check", phone_number=ANN, opt_in=True),
         ConversationSensor(task_id="wait", object_id=5, reply=True),
@@ -88,5 +92,5 @@ def test_a_part_of_a_dag_can_be_taken() -> None:
         first, *rest = tasks()
         first >> rest
     part = dag.partial_subset("send", include_downstream=True, include_upstream=False)
-    assert set(part.task_ids) == {"send", "sql", "campaign", "upload", "check", "wait"}
+    assert set(part.task_ids) == {"send", "sql", "campaign", "plan", "upload", "check", "wait"}
     assert part.get_task("send") is not first

@@ -65,6 +65,9 @@ OPERATORS: list[tuple[type[BaseOperator], dict[str, Any], dict[str, Any]]] = [
             "audience": Path("audience.csv"),
             "columns": {"to": "to"},
             "report": Path("report.csv"),
+            # Needs a plan: see test_plan.py, also for the operator that makes one.
+            "approved": None,
+            "tolerance": None,
         },
     ),
     (

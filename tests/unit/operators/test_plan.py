@@ -14,6 +14,7 @@ from airflow_provider_cirrus import QuietHours, RateCard, Rules
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 from airflow_provider_cirrus.operators import PlanSendOperator, SendTemplateOperator
+from airflow_provider_cirrus.operators.plan import PUSHED
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.plan.test_rate_card import LIST
 
@@ -63,6 +64,7 @@ def test_a_plan_sends_nothing_and_says_what_a_send_would_do(cirrus_default: Sand
     assert found["cost"]["at_most"] == "0.7200"
     assert found["messages_per_second"] == 80
     assert "**18 messages** of 21 would be sent" in found["markdown"]
+    assert PUSHED == ("markdown", "approval")
     assert all(number.removeprefix("+") not in json.dumps(found) for number in NUMBERS)
 
 

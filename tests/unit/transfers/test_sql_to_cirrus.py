@@ -55,7 +55,14 @@ def test_what_is_templated_or_in_the_rows_is_left_for_the_run(given: dict[str, A
 
 def test_all_arguments_of_the_send_are_taken_but_its_audience() -> None:
     mine = set(SqlToCirrusOperator.template_fields) - {"sql", "sql_conn_id", "parameters", "hook_params", "database"}
-    assert mine == set(SendTemplateOperator.template_fields) - {"to", "messages", "audience"}
+    assert mine == set(SendTemplateOperator.template_fields) - {
+        "to",
+        "messages",
+        "audience",
+        # A query is not read twice.
+        "approved",
+        "tolerance",
+    }
     with pytest.raises((TypeError, AirflowException), match="to"):
         SqlToCirrusOperator(task_id="send", **GOOD, to="+447700900101")
 
