@@ -163,7 +163,7 @@ class TaskDelivery:
                 from airflow_provider_cirrus.hooks.plan import check_approval, refuse_one_shot
 
                 refuse_one_shot(audience)
-                check_approval(self, self.messages(**given)[0])
+                check_approval(self, self.messages(**given, is_planned=True)[0])
             found, total = self.messages(**given)
             return self.hook.make_client(is_checked=True, attempts=1), found, total
         except EmptyAudience as error:
@@ -171,10 +171,12 @@ class TaskDelivery:
         except CirrusError as error:
             raise AirflowFailException(f"{error} Nothing was sent.") from error
 
-    def messages(self, **given: Any) -> tuple[Messages, int | None]:
+    def messages(self, *, is_planned: bool = False, **given: Any) -> tuple[Messages, int | None]:
         """
         Return the messages of the audience, and how many they are where that is known.
 
+        :param is_planned: also those whose schedule is past, which a plan rejects by itself: a later try's audience is
+            then the same as the first one's
         :param given: ``to``, ``messages``, ``audience`` and ``may_be_empty`` of :func:`~.delivery.deliver.messages_of`
         :raises CirrusError: as that says
         """
@@ -186,7 +188,7 @@ class TaskDelivery:
             columns=self.effective_columns,
             rules=self.effective_rules,
             shard=self.effective_delivery.part(),
-            not_before=self.not_before,
+            not_before=0.0 if is_planned else self.not_before,
             refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
             templates=self.templates,
         )

@@ -77,6 +77,7 @@ class PlanSendOperator(SendTemplateOperator):
             task.check()
             check_on_empty(self.on_empty)
             messages, _ = task.messages(
+                is_planned=True,
                 to=unhidden(self.to),
                 messages=unhidden(self.messages),
                 audience=unhidden(self.audience),

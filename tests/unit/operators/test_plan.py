@@ -26,18 +26,13 @@ def rows(count: int = 20, name: str = "Ann") -> list[dict[str, str]]:
     return [{"phone": number, "name": name} for number in NUMBERS[:count]]
 
 
-def run(operator: Any) -> dict[str, Any]:
-    """Run an operator as a first try."""
+def run(operator: Any, attempt: int = 1) -> dict[str, Any]:
+    """Run a try of an operator."""
     running = operator.prepare_for_execution()
     ti = SimpleNamespace(
-        try_number=1,
-        max_tries=0,
-        dag_id="d",
-        run_id="r",
-        task_id=operator.task_id,
-        map_index=-1,
-        xcom_push=lambda **_: 0,
+        try_number=attempt, max_tries=1, dag_id="d", run_id="r", task_id=operator.task_id, map_index=-1
     )
+    ti.xcom_push = lambda **_: None
     result: dict[str, Any] = running.execute({"ti": ti, "task": running, "params": {}})
     return json.loads(json.dumps(result))
 
@@ -130,6 +125,21 @@ def test_a_difference_that_is_tolerated_is_sent(cirrus_default: Sandbox) -> None
     assert cirrus_default.messages == []
     assert send(rows(), approved, tolerance=1)["accepted"] == 20
     assert send(rows(), approved, tolerance="10%")["accepted"] == 20
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_each_try_sends_what_was_approved_although_schedules_are_past_by_then(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempt: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    audience = [{**one, "at": 4_000_000_000 if place else 1_700_000_000} for place, one in enumerate(rows())]
+    columns = {"to": "phone", "body": ["name"], "schedule": "at"}
+    approved = plan(audience, columns=columns)
+    assert approved["outcomes"] == {"now": 0, "later": 19, "rejected": 1, "suppressed": 0, "duplicate": 0}
+    delivery = {"ledger_conn_id": "ledger", "max_failed": 1}
+    given = {**SHARED, "columns": columns, "audience": audience, "approved": approved, "delivery": delivery}
+    found = run(SendTemplateOperator(task_id="send", retries=1, **given), attempt)
+    assert (found["accepted"], found["rejected"]) == (19, 1)
 
 
 def test_who_opts_out_after_an_approval_is_left_out_and_stops_nobody(cirrus_default: Sandbox, tmp_path: Path) -> None:
