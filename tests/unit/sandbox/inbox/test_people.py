@@ -230,6 +230,6 @@ def test_faults_are_set_and_removed_by_a_form(sandbox: Sandbox) -> None:
         assert 'role="alert"' in answer.text
         assert "<script>" not in answer.text
     assert len(sandbox.faults) == 1
-    assert post(sandbox, "/faults/9/remove").status_code == 404
+    assert post(sandbox, "/faults/999999/remove").status_code == 404
     assert post(sandbox, f"/faults/{fault['id']}/remove").headers["location"] == "/faults"
     assert sandbox.faults == []
