@@ -81,11 +81,13 @@ class RequestsSeen:
 
     def about(self, number: str) -> list[RequestRecord]:
         """Return those that name a phone number, in digits."""
-        wanted = number.encode()
+        # As JSON has it, right or wrong.
+        written = (f'"{number}"'.encode(), f'"+{number}"'.encode())
         return [
             one
             for one in self._records
-            if (one.body is not None and wanted in one.body) or str(one.seen["path"]).endswith(f"/{number}")
+            if str(one.seen["path"]).endswith(f"/{number}")
+            or (one.body is not None and any(text in one.body for text in written))
         ]
 
     def _forget_body(self, record: RequestRecord) -> None:

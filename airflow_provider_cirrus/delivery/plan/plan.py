@@ -257,14 +257,13 @@ def as_dict(
         ],
         "messages_per_second": rate,
         "seconds": round(seconds, 1),
-        "ends_at": _iso(max(start, (made.last_wake or 0)) if not made.outcomes[NOW] else start + seconds),
+        "ends_at": _iso(max(start + seconds, made.last_wake or 0)),
         "asleep": None,
         "cost": None,
         "examples": _examples(made, templates),
     }
     if made.first_wake is not None and made.last_wake is not None:
         found["asleep"] = {"first_wakes_at": _iso(made.first_wake), "last_wakes_at": _iso(made.last_wake)}
-        found["ends_at"] = _iso(max(start + seconds, made.last_wake))
     if prices is not None:
         found["cost"] = _cost(made, prices)
     return found

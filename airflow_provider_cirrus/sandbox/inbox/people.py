@@ -43,8 +43,10 @@ def timeline(number: str, store: Store, conversations: Conversations) -> list[Ev
     """
     Return what happened to a recipient, oldest first.
 
-    :param number: digits
+    :param number: digits; nothing happened to what holds none
     """
+    if not number:
+        return []
     # Of one moment: first what was asked for, then what came of it.
     found = [_of_request(one, number) for one in store.requests_about(number)]
     records = store.to(number)
@@ -74,7 +76,11 @@ def _wanted(body: Any, number: str) -> str:
     wanted = []
     for entry in entries if isinstance(entries, list) else ():
         data = entry.get("template_data") if isinstance(entry, dict) else None
-        if isinstance(data, dict) and str(data.get("to")) == number and isinstance(data.get("template"), dict):
+        if (
+            isinstance(data, dict)
+            and str(data.get("to")).removeprefix("+") == number
+            and isinstance(data.get("template"), dict)
+        ):
             language = data["template"].get("language")
             code = language.get("code") if isinstance(language, dict) else language
             wanted.append(f"{data['template'].get('name')} ({code})")

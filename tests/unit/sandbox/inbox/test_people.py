@@ -109,6 +109,21 @@ def test_a_customer_goes_on_with_the_newest_conversation(sandbox: Sandbox) -> No
     assert [len(one["childs"]) for one in sandbox.conversations] == [1, 2]
 
 
+@pytest.mark.parametrize("number", ["nobody", "4477009001", "%20", "447700900101447700900102"])
+def test_what_is_no_number_or_part_of_one_has_no_page(sandbox: Sandbox, number: str) -> None:
+    send(sandbox, order(), order("447700900102"))
+    for path in (f"/to/{number}", f"/_sandbox/recipients/{number}"):
+        assert get(sandbox, path).status_code == 404
+
+
+def test_a_number_with_a_plus_is_the_same_person(sandbox: Sandbox, client: httpx.Client, path: Any) -> None:
+    template = {"name": "order_update", "language": {"code": "en"}, "components": []}
+    answer = client.post(path(sandbox), json={"data": [{"template_data": {"to": f"+{PERSON}", "template": template}}]})
+    assert answer.status_code == 400
+    (event,) = get(sandbox, f"/_sandbox/recipients/+{PERSON}").json()["events"]
+    assert event["text"] == "A request for order_update (en): answered 400"
+
+
 def test_nobody_answers_who_got_nothing(sandbox: Sandbox) -> None:
     assert post(sandbox, "/to/447700900199", text="Hello").status_code == 404
     assert post(sandbox, "/conversations/70001", text="Hello").status_code == 404
