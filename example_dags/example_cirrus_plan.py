@@ -39,12 +39,12 @@ with DAG(
         "template": "order_update",
         "language": "en",
         "audience": [
-            {"phone": f"+4477009001{40 + place}", "order": f"A-{place}", "status": f"waiting for you, {name}"}
+            {"phone": f"+44770090020{place}", "order": f"A-{place}", "status": f"waiting for you, {name}"}
             for place, name in enumerate(NAMES)
         ],
         "columns": Columns(to="phone", body={"order": "order", "status": "status"}, buttons=["order"]),
         "buttons": [{"type": "url"}],
-        "rules": Rules(suppression=["+44 7700 900145"]),
+        "rules": Rules(suppression=["+44 7700 900205"]),
         "templates_path": "templates",
     }
     plan = PlanSendOperator(task_id="plan", **summer)

@@ -71,6 +71,8 @@ def test_the_examples_run(found: dict[str, Any]) -> None:
         "447700900182",
         "447700900183",
         "447700900189",
+        # Before Airflow 3.1 nobody is asked: the plan is a record.
+        *(f"44770090020{number}" for number in range(5)),
     ]
 
 

@@ -35,7 +35,7 @@ def test_what_a_person_says_is_done(airflow: LocalAirflow, sandbox: Sandbox, ans
     path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     airflow.request("PATCH", path, {"chosen_options": [answer], "params_input": {}})
     assert airflow.wait_for_run(DAG, run_id) == "success"
-    sent = [f"44770090014{place}" for place in range(5)] if answer == "Approve" else []
+    sent = [f"44770090020{place}" for place in range(5)] if answer == "Approve" else []
     assert sorted(numbers(sandbox)) == sent
     instances = airflow.request("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
     assert {one["task_id"]: one["state"] for one in instances}["send"] == state
