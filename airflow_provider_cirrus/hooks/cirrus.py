@@ -244,7 +244,8 @@ class CirrusHook(BaseHook):
         :param on_empty: ``skip``, ``succeed`` or ``fail``, where there is nobody to message
         :param templates_path: folder of the templates' definitions; None: that of the connection
         :param languages: in which to look for a definition, in this order, where there is none in the message's own
-        :param approved: the result of a plan that somebody approved: nothing is sent that differs from it
+        :param approved: the result of a plan that somebody approved: nothing is sent that differs from it. None: nobody
+            was to be asked
         :param tolerance: by how many messages it may differ: a count, or a ratio; None: by none
         :param context: of the task; None: that of the task that is running
         :param message: ``template``, ``language``, ``body`` and the like, as the operator takes them

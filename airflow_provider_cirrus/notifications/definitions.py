@@ -41,7 +41,7 @@ def check_definition(path: Any, message: Mapping[str, Any]) -> None:
         return
     # Late, as most DAGs have no definitions.
     from airflow_provider_cirrus.delivery.audience.columns import Columns
-    from airflow_provider_cirrus.operators.template_check import check_literals
+    from airflow_provider_cirrus.hooks.template_check import check_literals
 
     templates = templates_in(path)
     if templates is not None:

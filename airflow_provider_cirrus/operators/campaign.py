@@ -255,8 +255,8 @@ class CampaignOperator(CirrusOperator):
     def _check_definition(self) -> None:
         """Check that the template takes no parameters, where the task says where its definition is."""
         # Late, as most DAGs have no definitions.
+        from airflow_provider_cirrus.hooks.template_check import check_literals
         from airflow_provider_cirrus.hooks.templates import templates_in
-        from airflow_provider_cirrus.operators.template_check import check_literals
 
         templates = templates_in(self.templates_path, folder=folder_of(self.get_dag()))
         if templates is not None:

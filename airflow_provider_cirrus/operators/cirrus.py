@@ -87,9 +87,8 @@ class SendTemplateOperator(SendOperator):
         None: the connection's. See docs/templates.md
     :param languages: where the template has no definition in ``language``, or none is given: the first of these in
         which it has
-    :param approved: what a :class:`~.operators.plan.PlanSendOperator` returned and somebody approved: where the
-        audience, the message, the rules, the templates' definitions or the rate are others now, nothing is sent. See
-        docs/plan.md
+    :param approved: what a :class:`~.operators.plan.PlanSendOperator` returned and somebody approved: where audience,
+        message, rules, the templates' definitions or the rate are others now, nothing is sent. See docs/plan.md
     :param tolerance: by how many messages the audience may differ from what was approved: a count (int) or a ratio of
         it (float, or ``5%``); None: by none
     :param on_empty: what the task does where there is nobody to message: ``skip``, ``succeed`` with a summary of
@@ -150,6 +149,7 @@ class SendTemplateOperator(SendOperator):
         self.language = language
         self.on_empty = on_empty
         self.approved = approved
+        self._needs_approval = approved is not None
         self.tolerance = tolerance
         self.to = to
         self.messages = messages

@@ -78,6 +78,8 @@ class SendOperator(CirrusOperator):
     #: Of those whose audience can be read twice.
     approved: Any = None
     tolerance: Any = None
+    #: What is given and renders to nothing approves nothing: it is not as if nobody was to be asked.
+    _needs_approval = False
 
     #: The conversation that the send opened, for its link; see :mod:`airflow_provider_cirrus.links.cirrus`.
     conversation_url = ""
@@ -161,8 +163,8 @@ class SendOperator(CirrusOperator):
         if self.templates_path is None or not is_literal(self.templates_path):
             return
         # Late, as most DAGs have no definitions.
+        from airflow_provider_cirrus.hooks.template_check import check_literals
         from airflow_provider_cirrus.hooks.templates import templates_in
-        from airflow_provider_cirrus.operators.template_check import check_literals
 
         dag = self.get_dag()
         languages = self.languages if is_literal(self.languages) else None
@@ -191,7 +193,7 @@ class SendOperator(CirrusOperator):
             message=self._message(),
             templates_path=self.templates_path,
             languages=self.languages,
-            approved=self.approved,
+            approved={} if self._needs_approval and self.approved is None else self.approved,
             tolerance=self.tolerance,
             is_resumed=self._is_resumed,
             begun=self._begun,

@@ -40,7 +40,7 @@ def terms(
         "messages": made.messages.as_text(),
         "recipients": made.recipients.as_text(),
         "rules": _hash(plain(rules)),
-        "templates": _hash_of_definitions(made.templates, templates),
+        "templates": _hash_of_definitions(made.read, templates),
         "messages_per_second": rate,
         "shard": list(shard) if shard else None,
     }

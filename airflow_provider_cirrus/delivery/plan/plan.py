@@ -56,6 +56,7 @@ class Plan:
     :ivar examples: what recipients would see: language, kind (``long`` or ``short``) and text
     :ivar messages: digest of the messages of the audience, before any rule; when they are sent is not part of it
     :ivar recipients: digest of whom they would go to
+    :ivar read: the templates and languages of the audience, before any rule: an account has a few thousand at most
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -68,6 +69,7 @@ class Plan:
     examples: dict[tuple[str, str], tuple[int, Message]] = field(default_factory=dict)
     messages: Digest = field(default_factory=Digest)
     recipients: Digest = field(default_factory=Digest)
+    read: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def total(self) -> int:
@@ -190,6 +192,7 @@ def _add(made: Plan, item: Item, message: Message) -> None:
     else:
         made.messages.add(item.key + message.template.wire_text.encode())
     made.recipients.add(item.account.encode())
+    made.read.add((message.template.name, message.template.language))
 
 
 def _held_back(made: Plan, item: Item, outcome: Outcome, reason: str) -> None:

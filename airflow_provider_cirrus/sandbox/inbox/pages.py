@@ -114,9 +114,7 @@ class Person:
 Listed: TypeAlias = tuple[list[Person], int]
 
 
-def people(
-    store: Store, found: Sequence[MessageRecord] | None, bubbles: Bubbles, number_of_page: int
-) -> tuple[list[Person], int]:
+def people(store: Store, found: Sequence[MessageRecord] | None, bubbles: Bubbles, number_of_page: int) -> Listed:
     """
     Return a page of the list of recipients, who got something last first, and how many there are in all.
 

@@ -152,6 +152,30 @@ def test_who_opts_out_after_an_approval_is_left_out_and_stops_nobody(cirrus_defa
     assert (found["accepted"], found["suppressed"]) == (18, 2)
 
 
+def test_who_opts_out_as_the_last_of_a_language_stops_nobody(cirrus_default: Sandbox, tmp_path: Path) -> None:
+    body = {"type": "BODY", "text": "Hello dear {{1}}, welcome to us.", "example": {"body_text": [["Ann"]]}}
+    for language in ("en", "de"):
+        definition = {"name": "hello", "language": language, "category": "UTILITY", "components": [body]}
+        (tmp_path / f"hello.{language}.json").write_text(json.dumps(definition))
+    out = tmp_path / "out.txt"
+    out.write_text("")
+    audience = [{**one, "language": "en" if place else "de"} for place, one in enumerate(rows())]
+    columns = {"to": "phone", "body": ["name"], "language": "language"}
+    given: dict[str, Any] = {"columns": columns, "templates_path": str(tmp_path), "rules": Rules(suppression=str(out))}
+    approved = plan(audience, **given)
+    out.write_text(NUMBERS[0])
+    assert send(audience, approved, **given)["accepted"] == 19
+
+
+@pytest.mark.parametrize("rendered", [None, "", "None"])
+def test_an_approval_that_comes_to_nothing_approves_nothing(cirrus_default: Sandbox, rendered: Any) -> None:
+    operator = SendTemplateOperator(task_id="send", **SHARED, audience=rows(), approved="{{ nothing }}")
+    operator.approved = rendered
+    with pytest.raises(AirflowFailException, match="approved: is no result of a plan"):
+        run(operator)
+    assert cirrus_default.requests == []
+
+
 def test_who_would_get_it_now_and_would_not_have_is_not_approved(cirrus_default: Sandbox, tmp_path: Path) -> None:
     agreed = tmp_path / "agreed.txt"
     agreed.write_text("\n".join(NUMBERS[:10]))
