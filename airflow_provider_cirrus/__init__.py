@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.audience.columns import Columns as Columns
+    from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker as CircuitBreaker
     from airflow_provider_cirrus.delivery.contact_lists.spec import FileNumbers as FileNumbers
     from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers as SqlNumbers
     from airflow_provider_cirrus.delivery.options import Delivery as Delivery
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 # Loaded when they are first used: Airflow imports this package to know the provider, and needs none of them.
 _ROOMS = {
+    "CircuitBreaker": "circuit_breaker",
     "Columns": "audience.columns",
     "Delivery": "options",
     "FileNumbers": "contact_lists.spec",
@@ -36,6 +38,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "CircuitBreaker",
     "Columns",
     "Delivery",
     "FileNumbers",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -115,3 +117,56 @@ def time_span(value: Any, field: str) -> float:
         shown = repr(value)[:40]
         raise InvalidInput(field, f"{shown} is no time span above 0.", hint="Give a timedelta, or seconds.")
     return seconds
+
+
+def to_plain(value: Any) -> Any:
+    """
+    Return options, and all that is in them, as dicts and lists; what they do not say is left out.
+
+    Templates and references to other tasks stay as they are: Airflow finds them in dicts and lists, and nowhere else.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "to_dict"):
+            return value.to_dict()
+        if hasattr(value, "accounts"):
+            return sorted(value.accounts)
+        said = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
+        return {name: to_plain(inner) for name, inner in said.items() if not _is_default(value, name, inner)}
+    if isinstance(value, Mapping):
+        return {name: to_plain(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes):
+        return [to_plain(inner) for inner in value]
+    return value
+
+
+def plain_without_functions(value: Any, name: str) -> Any:
+    """
+    Return a value as dicts and lists; see :func:`to_plain`.
+
+    :param name: how errors name it
+    :raises InvalidInput: a function in it, which Airflow would call
+    """
+    found = to_plain(value)
+    _refuse_functions(found, name)
+    return found
+
+
+def _refuse_functions(value: Any, name: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_functions(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_functions(inner, name)
+    elif callable(value) and is_literal(value):
+        raise InvalidInput(
+            name,
+            "is a function, and Airflow would call it when it renders the task.",
+            hint="Give a list, a file, a query, or the output of a task; functions serve CirrusHook.deliver.",
+        )
+
+
+def _is_default(value: Any, name: str, inner: Any) -> bool:
+    one = next(one for one in fields(value) if one.name == name)
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    return inner is None or inner == default

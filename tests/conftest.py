@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,31 @@ os.environ |= {
 from airflow_provider_cirrus.sandbox import Sandbox  # noqa: E402
 from tests.mariadb import mariadb as mariadb  # noqa: E402
 from tests.postgres import postgres as postgres  # noqa: E402
+
+# System tests that start an Airflow of their own; the others share one.
+_OWN_AIRFLOW = {f"test_{name}.py" for name in ("airflow_2_11", "airflow_3_4", "kills", "ledgers", "triggerer")}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """
+    Hand tests to workers: those that share an Airflow, or a database that takes long to make, to one and the same.
+
+    By their files, as the marks that pytest-xdist goes by are lost on their way with pytest 9.2.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByWhatTheyShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            if path.parent.name == "system":
+                # Both mostly wait.
+                return "own-airflow" if path.name in _OWN_AIRFLOW else "system"
+            return "integration" if path.parent.name == "integration" else nodeid
+
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ class Command:
 
     def run(self, options: Namespace) -> int:
         """Run it; return the exit status."""
+        options.command = self.name
         return int(import_module(self.module).run(options))
 
     def run_and_exit(self, options: Namespace) -> None:
@@ -115,6 +116,41 @@ def add_templates_options(parser: ArgumentParser) -> None:
     actions.add_parser("schema", help="print the JSON Schema of a definition, for editors")
 
 
+def add_steering_options(parser: ArgumentParser) -> None:
+    """Add the options of ``pause``, ``resume`` and ``stop``."""
+    add = parser.add_argument
+    add("dag_id", metavar="DAG", help="the DAG's id")
+    add("run_id", metavar="RUN", help="the run's id")
+    add("task_id", metavar="TASK", help="the sending task's id; if it is mapped, all its tasks are meant")
+    add(
+        "--ledger-conn-id",
+        metavar="ID",
+        help="the connection of the ledger's database; without it, Airflow's task state store is used (3.3 and later)",
+    )
+
+
+def add_rate_options(parser: ArgumentParser) -> None:
+    """Add the options of ``rate``."""
+    add_steering_options(parser)
+    parser.add_argument(
+        "messages_per_second",
+        metavar="RATE",
+        help="most messages in a second, of all mapped tasks together; - takes the limit back",
+    )
+
+
+def _steering_command(name: str, text: str) -> Command:
+    add_options = add_rate_options if name == "rate" else add_steering_options
+    return Command(
+        name,
+        text,
+        add_options,
+        "airflow_provider_cirrus.cli.steering",
+        epilog="A send obeys within five seconds. Prints as JSON what is wanted of it now. Exit status: 0 if it is "
+        "written down, else 1.",
+    )
+
+
 COMMANDS = (
     Command(
         "sandbox",
@@ -137,6 +173,10 @@ COMMANDS = (
         "airflow_provider_cirrus.cli.erase",
         epilog="Prints as JSON how many rows are gone. Exit status: 0 if it is done, even if there were none; else 1.",
     ),
+    _steering_command("pause", "Let nothing more leave of a running send until it is resumed"),
+    _steering_command("resume", "Let a paused send go on"),
+    _steering_command("rate", "Slow a running send down, or give it its own rate back"),
+    _steering_command("stop", "End a running send: the rest stays unsent, and the task fails without a retry"),
     Command(
         "templates",
         "Check, lint and show templates that are defined in files; nothing is sent, and no connection is needed",

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,10 +24,13 @@ from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEM
 from airflow_provider_cirrus.delivery.audience.messages import check_rows, read_audience, read_messages
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
+from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker
 from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
 from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink, RejectSink
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
+from airflow_provider_cirrus.delivery.engine.helm import NOBODY_LOOKS, Oversight
 from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
+from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.errors import EmptyAudience
 from airflow_provider_cirrus.delivery.ledger.base import Ledger
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, refuse_columns, with_row_context
@@ -37,6 +40,7 @@ from airflow_provider_cirrus.delivery.rules.consent import Consent
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.policy import Allowlist, Policy, everybody_is_allowed
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.steering.wish import Steering
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -53,7 +57,27 @@ Messages: TypeAlias = "Iterable[tuple[int, Message | RejectedRow]]"
 Listener: TypeAlias = "Callable[[Sequence[MessageOutcome]], None]"
 Connect: TypeAlias = "Callable[[str], Engine]"
 
-_NO_RULES, _AS_USUAL = Rules(), Delivery()
+
+@dataclass(frozen=True)
+class ThisTry:
+    """
+    The try of a task that sends.
+
+    :ivar number: from 1
+    :ivar cleared_after: the last try before the task was last cleared; 0: it never was
+    :ivar stop: once set, no further batch leaves
+    :ivar steering: what people want of the run meanwhile; None: nobody can say
+    :ivar is_resumed: whether it goes on after it gave its worker's slot back
+    """
+
+    number: int = 1
+    cleared_after: int = 0
+    stop: Event | None = None
+    steering: Steering | None = None
+    is_resumed: bool = False
+
+
+_NO_RULES, _AS_USUAL, _FIRST = Rules(), Delivery(), ThisTry()
 
 
 def messages_of(
@@ -138,8 +162,7 @@ def deliver(
     ledger: Ledger | None = None,
     messages_per_second: float = 80,
     start_after: float = 0.0,
-    attempt: int = 1,
-    stop: Event | None = None,
+    this_try: ThisTry = _FIRST,
     send: Callable[[Sequence[Message]], SendResult] | None = None,
     listener: Listener | None = None,
     templates: Templates | None = None,
@@ -159,8 +182,7 @@ def deliver(
     :param ledger: opened: what was sent before, and where to record what is; None: nothing is remembered
     :param messages_per_second: the limit; a fraction for a shard's part of it
     :param start_after: seconds before the first message leaves
-    :param attempt: the try of the task
-    :param stop: once set, no further batch leaves
+    :param this_try: of the task
     :param send: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
     :param templates: the definitions by which a dry run shows what recipients would see
@@ -173,17 +195,30 @@ def deliver(
             send or client.send,
             client.endpoint.stream_id,
             None if delivery.is_dry else ledger,
-            messages_per_second=messages_per_second,
-            attempt=attempt,
-            repeat_unknown=delivery.repeats_unknown,
-            stop=stop or Event(),
-            listener=_all_of(opening.report(report, templates), opening.rejects_to(attempt), listener),
+            messages_per_second,
+            this_try.number,
+            delivery.repeats_unknown,
+            this_try.stop or Event(),
+            listener=_all_of(opening.report(report, templates), opening.rejects_to(this_try.number), listener),
             policy=policy,
             dry_run=delivery.is_dry,
             start_after=start_after,
             preview=templates.preview if templates and delivery.is_dry else None,
+            oversight=NOBODY_LOOKS if delivery.is_dry else _oversight(delivery, this_try),
         ).run(messages, total)
     return replace(result, report_uri=opening.report_uri)
+
+
+def _oversight(delivery: Delivery, this_try: ThisTry) -> Oversight:
+    breaker = CircuitBreaker.of(delivery.circuit_breaker)
+    return Oversight(
+        Watch(breaker, delivery.first_messages(), this_try.cleared_after, delivery.repeats_unknown),
+        delivery.asks_after_canary,
+        this_try.steering,
+        delivery.share(),
+        # What has waited without a slot goes on doing so.
+        0 if this_try.is_resumed else delivery.pause_patience(),
+    )
 
 
 def plan(

@@ -7,14 +7,22 @@ All of them are frozen, take a dict of the same names instead, and leave out wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import allowance, is_literal, is_true, time_span, whole_number
+from airflow_provider_cirrus.arguments import (
+    allowance,
+    is_literal,
+    is_true,
+    plain_without_functions,
+    time_span,
+    to_plain,
+    whole_number,
+)
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 
 Options = TypeVar("Options", "Rules", "Delivery", "Report", Columns)
@@ -23,6 +31,7 @@ _MODES = ("at_most_once", "at_least_once")
 _RECIPIENTS = ("full", "masked", "hash")
 _IF_EXISTS = ("resume", "replace", "fail")
 _DAY = 86_400.0
+_PAUSE_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,13 @@ class Delivery:
     :ivar retry_rejected_after: of messages with a ``message_key`` that an earlier run was refused with a code that
         passes (131049, 132015, 134101, 131057), send again those that are so old: a timedelta, or seconds, of at least
         a day; None: never. Each run tries them once. Needs a ``ledger_conn_id``
+    :ivar circuit_breaker: how much may come back rejected or unknown before it stops by itself, as
+        :class:`~.circuit_breaker.CircuitBreaker` or a dict of its arguments; False: it never does. None: at one
+        in ten rejected, one in a hundred unknown, twenty in a row rejected for one reason. See docs/circuit_breaker.md
+    :ivar canary: so many messages go first, and the rest once their outcomes are in; None: all go
+    :ivar canary_then: what follows a canary that fared well: ``send`` the rest, or ``pause`` until somebody resumes
+    :ivar pause_defer_after: how long a paused task keeps its worker's slot, as a timedelta or seconds; None: 5 minutes.
+        See docs/steering.md
     :ivar resend: send again what an earlier run of this task sent, on purpose
     :ivar dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
         succeeds, and nothing is remembered of it
@@ -127,6 +143,10 @@ class Delivery:
     shards: int | str | None = None
     ledger_conn_id: str | None = None
     retry_rejected_after: timedelta | float | str | None = None
+    circuit_breaker: Any = None
+    canary: int | str | None = None
+    canary_then: Literal["send", "pause"] | str | None = None
+    pause_defer_after: timedelta | float | str | None = None
     resend: bool | str | None = None
     dry_run: bool | str | None = None
 
@@ -138,7 +158,7 @@ class Delivery:
 
         :param shards: how many parts
         """
-        return [plain(replace(self, shard=shard, shards=shards)) for shard in range(shards)]
+        return [to_plain(replace(self, shard=shard, shards=shards)) for shard in range(shards)]
 
     def check(self) -> None:
         """
@@ -158,9 +178,50 @@ class Delivery:
             self.part()
         if is_literal(self.retry_rejected_after):
             self.rejected_wait()
+        if self.circuit_breaker is not None and is_literal(self.circuit_breaker):
+            # Late, as most sends have the usual one.
+            from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker
+
+            CircuitBreaker.of(self.circuit_breaker)
+        if self.canary is not None and is_literal(self.canary):
+            whole_number(self.canary, "canary", 1)
+        if self.canary_then is not None and is_literal(self.canary_then):
+            _one_of("delivery", "canary_then", self.canary_then, ("send", "pause"))
+        if is_literal(self.pause_defer_after):
+            self.pause_patience()
         for name in ("resend", "dry_run"):
             if (value := getattr(self, name)) is not None and is_literal(value):
                 is_true(value, name)
+
+    @property
+    def asks_after_canary(self) -> bool:
+        """Whether the rest waits until somebody resumes."""
+        return self.canary_then == "pause"
+
+    def pause_patience(self) -> float:
+        """
+        Return the seconds after which a paused task gives its worker's slot back.
+
+        :raises InvalidInput: no time span
+        """
+        return (
+            _PAUSE_PATIENCE
+            if self.pause_defer_after is None
+            else time_span(self.pause_defer_after, "pause_defer_after")
+        )
+
+    def share(self) -> float:
+        """Return this task's part of what holds for all: 1 where the audience is not sharded."""
+        return 1 / part[1] if (part := self.part()) else 1.0
+
+    def first_messages(self) -> int:
+        """
+        Return how many messages of this task go first, and are looked at before the others follow; 0: none.
+
+        :raises InvalidInput: the canary, or the shard, is none
+        """
+        canary = 0 if self.canary is None else whole_number(self.canary, "canary", 1)
+        return math.ceil(canary * self.share())
 
     @property
     def repeats_unknown(self) -> bool:
@@ -303,26 +364,6 @@ def refuse_columns(columns: Columns) -> None:
         )
 
 
-def plain(value: Any) -> Any:
-    """
-    Return options, and all that is in them, as dicts and lists; what they do not say is left out.
-
-    Templates and references to other tasks stay as they are: Airflow finds them in dicts and lists, and nowhere else.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        if hasattr(value, "to_dict"):
-            return value.to_dict()
-        if hasattr(value, "accounts"):
-            return sorted(value.accounts)
-        said = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
-        return {name: plain(inner) for name, inner in said.items() if not _is_default(value, name, inner)}
-    if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes):
-        return [plain(inner) for inner in value]
-    return value
-
-
 def at_the_edge(kind: type[Options], value: Any, name: str, *, may_call: bool = False) -> Any:
     """
     Return what an operator keeps of an argument: plain dicts, which Airflow renders, serialises and shows.
@@ -334,19 +375,7 @@ def at_the_edge(kind: type[Options], value: Any, name: str, *, may_call: bool = 
         # None, or a template or a reference that stands for the whole.
         return value
     options_of(kind, value, name)
-    return plain(value) if may_call else plain_without_functions(value, name)
-
-
-def plain_without_functions(value: Any, name: str) -> Any:
-    """
-    Return a value as dicts and lists; see :func:`plain`.
-
-    :param name: how errors name it
-    :raises InvalidInput: a function in it, which Airflow would call
-    """
-    found = plain(value)
-    _refuse_functions(found, name)
-    return found
+    return to_plain(value) if may_call else plain_without_functions(value, name)
 
 
 def refuse_others(options: Any, allowed: Sequence[str], argument: str, problem: str, hint: str) -> None:
@@ -360,27 +389,6 @@ def refuse_others(options: Any, allowed: Sequence[str], argument: str, problem: 
     for one in fields(options):
         if one.name not in allowed and getattr(options, one.name) is not None:
             raise InvalidInput(f"{argument}.{one.name}", problem, hint=hint)
-
-
-def _refuse_functions(value: Any, name: str) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _refuse_functions(inner, f"{name}.{key}")
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_functions(inner, name)
-    elif callable(value) and is_literal(value):
-        raise InvalidInput(
-            name,
-            "is a function, and Airflow would call it when it renders the task.",
-            hint="Give a list, a file, a query, or the output of a task; functions serve CirrusHook.deliver.",
-        )
-
-
-def _is_default(value: Any, name: str, inner: Any) -> bool:
-    one = next(one for one in fields(value) if one.name == name)
-    default = one.default if one.default_factory is MISSING else one.default_factory()
-    return inner is None or inner == default
 
 
 def _one_of(name: str, part: str, value: Any, choices: Sequence[str]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -27,14 +26,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.api.errors import CirrusError
-    from airflow_provider_cirrus.delivery.deliver import Messages
+    from airflow_provider_cirrus.delivery.deliver import Messages, ThisTry
     from airflow_provider_cirrus.delivery.engine.result import DeliveryResult
     from airflow_provider_cirrus.delivery.ledger.base import Ledger
     from airflow_provider_cirrus.hooks.protocol import DeliveryHook
+    from airflow_provider_cirrus.hooks.waiting import Defer
     from airflow_provider_cirrus.templates.store import Templates
-
-#: Gives the worker's slot back until a moment, in Unix seconds; see :meth:`TaskDelivery.end`.
-Defer: TypeAlias = "Callable[[float, int | None], None]"
 
 
 @dataclass
@@ -92,6 +89,8 @@ class TaskDelivery:
     @cached_property
     def templates(self) -> Templates | None:
         """The definitions of templates that this send goes by."""
+        from airflow_provider_cirrus.hooks.templates import folder_of
+
         return self.hook.templates(self.templates_path, self.languages, folder_of(self.context.get("dag")))
 
     def _category(self) -> str | None:
@@ -232,8 +231,7 @@ class TaskDelivery:
                 ledger=ledger,
                 messages_per_second=rate,
                 start_after=self.start_after(rate),
-                attempt=ti.try_number,
-                stop=self.stop,
+                this_try=self._this_try(ledger),
                 send=metrics.timed(client.send),
                 listener=metrics.counted(None),
                 templates=self.templates,
@@ -257,6 +255,7 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
         from airflow_provider_cirrus.delivery.report.summary import explanation, in_words, summary
         from airflow_provider_cirrus.delivery.report.writer import shown_as
+        from airflow_provider_cirrus.hooks.waiting import wait_for_the_end_of_quiet_hours, wait_until_resumed
 
         delivery = self.effective_delivery
         recipients: Any = self.effective_report.recipients or "full"
@@ -270,11 +269,14 @@ class TaskDelivery:
             counts,
             deferred=result.deferred,
             was_stopped=was_ended,
+            is_called_off=result.is_called_off,
             repeats_unknown=delivery.repeats_unknown,
             allowed=allowance(max_failed, result.total),
         )
+        if result.is_paused and not was_ended and counts["unsent"]:
+            wait_until_resumed(result, defer)
         if how is Verdict.DEFER:
-            self._wait_for_the_end_of_quiet_hours(result, defer)
+            wait_for_the_end_of_quiet_hours(self.hook.log, result, defer)
         if not was_ended and not counts["unsent"]:
             check_suppressed(self.effective_rules, found, self.context)
         if how is Verdict.SUCCESS:
@@ -291,7 +293,8 @@ class TaskDelivery:
         if how is Verdict.RETRY:
             # What a retry sends: what is unsent and, at least once, what may not have been sent.
             raise CirrusUnsentError("\n".join(lines), result.error.retry_after if result.error else None)
-        lines.append(f"More than max_failed={max_failed} allows.")
+        if not result.is_called_off:
+            lines.append(f"More than max_failed={max_failed} allows.")
         raise AirflowFailException("\n".join(lines))
 
     def ledger(self) -> Ledger | None:
@@ -312,6 +315,14 @@ class TaskDelivery:
         if not self.hook.ledger_conn_id_or(self.effective_delivery.ledger_conn_id):
             self._check_memory()
         return open_ledger(self.hook, self.context, task, self.effective_delivery.ledger_conn_id)
+
+    def _this_try(self, ledger: Ledger | None) -> ThisTry:
+        from airflow_provider_cirrus.delivery.deliver import ThisTry
+        from airflow_provider_cirrus.hooks.steering import steering_of
+
+        this = task_try(self.context, self.retries)
+        steering = steering_of(self.hook, self.context, ledger, this, self.effective_delivery)
+        return ThisTry(this.try_number, this.cleared_after, self.stop, steering, self.is_resumed)
 
     def _check_memory(self) -> None:
         """Say what is asked for and needs a memory across runs, which only a database has."""
@@ -362,15 +373,6 @@ class TaskDelivery:
         # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
         return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
 
-    def _wait_for_the_end_of_quiet_hours(self, result: DeliveryResult, defer: Defer | None) -> None:
-        assert result.resume_at is not None
-        until = datetime.fromtimestamp(result.resume_at, UTC).isoformat(timespec="seconds")
-        wait = f"{in_numbers(result.deferred, 'message')} {'waits' if result.deferred == 1 else 'wait'}"
-        self.hook.log.info("%s for the end of quiet hours; going on at %s.", wait, until)
-        if defer is not None:
-            defer(result.resume_at, None)
-        raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
-
     def _begin_anew(self, result: DeliveryResult, defer: Defer) -> None:
         """Wait for another beginning in this very try, where a next one would not know that nothing was sent."""
         from airflow_provider_cirrus.api.results import Outcome, Sent
@@ -390,9 +392,3 @@ class TaskDelivery:
             self.retries,
         )
         defer(time.time() + delay, self.begun + 1)
-
-
-def folder_of(dag: Any) -> str | None:
-    """Return the folder of a DAG's file; None where it has none, as for a DAG that came out of a database."""
-    folder = getattr(dag, "folder", None)
-    return folder if isinstance(folder, str) else None

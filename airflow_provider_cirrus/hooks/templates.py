@@ -56,3 +56,9 @@ def _languages(value: Any) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or not all(isinstance(one, str) and one for one in value):
         raise InvalidInput("languages", "is no list of language codes.", hint='Such as ["pt_BR", "pt", "en"].')
     return tuple(value)
+
+
+def folder_of(dag: Any) -> str | None:
+    """Return the folder of a DAG's file; None where it has none, as for a DAG that came out of a database."""
+    folder = getattr(dag, "folder", None)
+    return folder if isinstance(folder, str) else None

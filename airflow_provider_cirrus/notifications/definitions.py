@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.hooks.templates import templates_in
+from airflow_provider_cirrus.hooks.templates import folder_of, templates_in
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,8 +24,6 @@ def templates_of(path: Any, extra: Mapping[str, Any], context: Context) -> Templ
     :param context: where the notice is sent from: a relative path begins at the file of its DAG
     :raises InvalidInput: there are none, and the connection requires them
     """
-    from airflow_provider_cirrus.hooks.delivery import folder_of
-
     return templates_in(path, folder=folder_of(context.get("dag")), extra=extra)
 
 

@@ -107,7 +107,7 @@ def deliver_in_window(
     :param deadline: moment of ``time.monotonic()`` after which nothing more is tried
     :param counting: the same messages where some were held back before them, by how many
     """
-    from airflow_provider_cirrus.delivery.deliver import deliver
+    from airflow_provider_cirrus.delivery.deliver import ThisTry, deliver
 
     if time.monotonic() >= deadline:
         # What came before took all of the time; the next notice may have better luck.
@@ -126,7 +126,7 @@ def deliver_in_window(
     patience.daemon = True
     patience.start()
     try:
-        result = deliver(enumerate(messages), client, total=len(messages), stop=stop)
+        result = deliver(enumerate(messages), client, total=len(messages), this_try=ThisTry(stop=stop))
     finally:
         patience.cancel()
     if result.counts["rejected"] + result.counts["unsent"] == result.total:

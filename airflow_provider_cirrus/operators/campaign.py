@@ -12,7 +12,7 @@ from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Rules, at_the_edge, options_of, refuse_others
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery, folder_of
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 from airflow_provider_cirrus.hooks.ending import check_on_empty, check_suppressed, end_empty, fail, push_result
 from airflow_provider_cirrus.operators.base import CirrusOperator, with_any_category
 from airflow_provider_cirrus.operators.hidden import unhidden
@@ -256,7 +256,7 @@ class CampaignOperator(CirrusOperator):
         """Check that the template takes no parameters, where the task says where its definition is."""
         # Late, as most DAGs have no definitions.
         from airflow_provider_cirrus.hooks.template_check import check_literals
-        from airflow_provider_cirrus.hooks.templates import templates_in
+        from airflow_provider_cirrus.hooks.templates import folder_of, templates_in
 
         templates = templates_in(self.templates_path, folder=folder_of(self.get_dag()))
         if templates is not None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import allowance, is_literal, time_span
+from airflow_provider_cirrus.arguments import allowance, is_literal, plain_without_functions, time_span
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import (
     Delivery,
     Report,
     Rules,
     options_of,
-    plain_without_functions,
     refuse_columns,
     with_row_context,
 )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cirrus.api.errors import CirrusError
-from airflow_provider_cirrus.arguments import is_literal
-from airflow_provider_cirrus.delivery.options import plain
+from airflow_provider_cirrus.arguments import is_literal, to_plain
 from airflow_provider_cirrus.hooks.ending import end_empty, fail, push_result
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
@@ -58,7 +57,7 @@ class PlanSendOperator(SendTemplateOperator):
 
     def __init__(self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rate_card = plain(rate_card)
+        self.rate_card = to_plain(rate_card)
         with self._checking():
             if rate_card is not None and is_literal(rate_card):
                 # Late, as most tasks plan nothing.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_cirrus.arguments import is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, at_the_edge, options_of
-from airflow_provider_cirrus.hooks.delivery import TaskDelivery, folder_of
+from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 from airflow_provider_cirrus.links.cirrus import ConversationLink
 from airflow_provider_cirrus.operators.base import CirrusOperator, with_any_category
 from airflow_provider_cirrus.operators.hidden import unhidden
@@ -164,7 +164,7 @@ class SendOperator(CirrusOperator):
             return
         # Late, as most DAGs have no definitions.
         from airflow_provider_cirrus.hooks.template_check import check_literals
-        from airflow_provider_cirrus.hooks.templates import templates_in
+        from airflow_provider_cirrus.hooks.templates import folder_of, templates_in
 
         dag = self.get_dag()
         languages = self.languages if is_literal(self.languages) else None

@@ -28,14 +28,6 @@ def dags_folder(airflow_home: Path) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        # Called with the items of the whole session, not only with ours.
-        if HERE in item.path.parents:
-            # In one worker, as they share a database that takes long to make.
-            item.add_marker(pytest.mark.xdist_group("integration"))
-
-
 class Run:
     """What a DAG run came to."""
 

@@ -36,6 +36,7 @@ def test_every_promise_is_kept_with_the_task_state_store(part: int) -> None:
     assert report.worlds == 2000
     assert {fault for fault in FAULTS if not report.struck[fault]} == ONLY_SQL, "what never strikes tries nothing"
     assert report.accepted > 5000
+    assert report.struck["tripped"] > 20
     assert report.refusals > 50
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
+from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Commit, Item, Options
@@ -24,7 +25,8 @@ from airflow_provider_cirrus.delivery.engine.reader import Reader
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
-from airflow_provider_cirrus.delivery.ledger import LedgerError, LedgerSuperseded, TaskTry, key_of
+from airflow_provider_cirrus.delivery.engine.watch import Watch
+from airflow_provider_cirrus.delivery.ledger import Entry, LedgerError, LedgerSuperseded, TaskTry, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import Policy, Timing
 from tests.simulation.choices import Choices
@@ -76,6 +78,8 @@ FAULTS = (
     "quiet_hours",
     "slow_audience",
     "pause",
+    "canary",
+    "circuit_breaker",
 )
 
 
@@ -163,6 +167,9 @@ class Process:
         self._left = list(task.audience)
         self._was_stopped = False
         self._has_read = False
+        #: Messages on their way, and those of this try whose outcome is known.
+        self.flying = self.settled = 0
+        self.was_called_off = False
         #: What struck before this try began.
         self.struck_before = Counter(world.struck_counts)
         world.processes += 1
@@ -195,8 +202,14 @@ class Process:
                 task.resend_for = task.max_tries
                 task.generation += 1
             self.rules = world.codec.rules(world, ledger)
-            self.reader = Reader(self.index, STREAM, ledger, self.rules)
+            self.watch = Watch(
+                world.breaker, world.canary, this_try.cleared_after, bool(task.options.get("repeat_unknown"))
+            )
+            left: dict[bytes, Entry] = {}
+            self.reader = Reader(self.index, STREAM, _noting(ledger, left), self.rules, self.watch)
             self.reader.load()
+            self.oracle = BreakerOracle(world, task, this_try.cleared_after, left)
+            self.canary_left = self.oracle.canary_left
         except Killed:
             self.die("killed while opening")
             return
@@ -212,7 +225,9 @@ class Process:
         self.recorder = Recorder(ledger, self.rules)
         timing = self.rules.timing if self.rules.has_quiet_hours else None
         options = Options(**{**world.options, **task.options, "attempt": task.try_number, "timing": timing})
+        options = replace(options, watch=self.watch)
         self.machine = Machine(options, world.now)
+        self.event(self.machine.begin, False, world.now, world.wall)
         self._read()
         self._do()
 
@@ -348,6 +363,12 @@ class Process:
         messages = machine.depart(batch, world.now, world.wall)
         items = list(batch.items)
         if messages:
+            self.flying += len(messages)
+            is_known = self.settled >= self.canary_left
+            world.check(
+                is_known or self.flying + self.settled <= self.canary_left, "they left before the canary was in"
+            )
+            self.oracle.check_departure()
             self.departures.append((world.now, len(messages)))
             self._check_departure(messages)
 
@@ -375,6 +396,10 @@ class Process:
         }
         self.task.may_be_unknown |= unknown
         if self.is_alive and self.machine is not None:
+            self.flying -= len(items)
+            if not (sent.split and len(items) > 1):
+                self.settled += sum(one.outcome is not Outcome.UNSENT for one in sent.results)
+                self.oracle.answered(sent)
             self.event(self.machine.answered, batch, sent, self.world.now, self.world.wall)
 
     def stop(self) -> None:
@@ -413,14 +438,96 @@ class Process:
             missing = {index for index, _ in self.audience} - self.told.keys()
             self.world.check(not missing, "nobody said what became of %s", sorted(missing))
         counts = Counter(one.entry.outcome for one in self.told.values())
+        self.oracle.check_end(machine.is_called_off and not self.was_called_off)
         found = verdict(
             counts,
             deferred=machine.deferred,
             was_stopped=self._was_stopped,
+            is_called_off=machine.is_called_off,
             repeats_unknown=machine._options.repeat_unknown,
             allowed=len(self.told),
         )
         self.world.ended(self, found)
+
+
+class BreakerOracle:
+    """
+    Says when a circuit breaker must have stopped a try, from lists of all that came: slow, and plain to see.
+
+    Over the whole run it knows what earlier tries left; of the latest, and of those in a row, only a first try's.
+    """
+
+    def __init__(self, world: World, task: Task, cleared_after: int, known: Mapping[bytes, Entry]) -> None:
+        self._world, self._breaker = world, world.breaker
+        self._is_exact = not world.canary
+        repeats = bool(task.options.get("repeat_unknown"))
+        counted = (Outcome.ACCEPTED, Outcome.REJECTED) if repeats else (*_CAME,)
+        self._before = [
+            entry.outcome
+            for entry in known.values()
+            if entry.time and entry.attempt > cleared_after and entry.outcome in counted
+        ]
+        interrupted = sum(not entry.time and entry.outcome is Outcome.UNKNOWN for entry in known.values())
+        #: Messages that go before the others.
+        self.canary_left = max(0, world.canary - len(self._before) - (0 if cleared_after else interrupted))
+        self._came: list[tuple[Outcome, Any]] = []
+        self._is_open = False
+        self._look()
+
+    def answered(self, sent: SendResult) -> None:
+        """Take what came back."""
+        self._came += [(one.outcome, one.code or one.reason) for one in sent.results if one.outcome in _CAME]
+        self._look()
+
+    def check_departure(self) -> None:
+        """Fail the world where something leaves that must not."""
+        self._world.check(not self._is_open, "it left after the circuit breaker had opened")
+
+    def check_end(self, is_called_off: bool) -> None:
+        """Fail the world where a try stopped by itself that had no reason to."""
+        if is_called_off:
+            self._world.struck("tripped")
+            is_right = self._is_open or bool(self._before) or not self._is_exact
+            self._world.check(is_right, "the circuit breaker opened for nothing")
+
+    def _look(self) -> None:
+        breaker = self._breaker
+        if breaker is None:
+            return
+        outcomes = [*self._before, *(outcome for outcome, _ in self._came)]
+        if len(outcomes) >= breaker.min_outcomes:
+            self._is_open |= _is_too_much(outcomes, breaker)
+            if not self._before:
+                self._is_open |= _is_too_much(outcomes[-breaker.window :], breaker)
+        most = breaker.max_in_a_row
+        if most is not None:
+            told = [(outcome, why) for outcome, why in self._came if outcome is not Outcome.UNKNOWN]
+            rows = (told[at : at + most] for at in range(len(told) - most + 1))
+            self._is_open |= any(len(set(row)) == 1 and row[0][0] is Outcome.REJECTED for row in rows)
+
+
+def _noting(ledger: Any, left: dict[bytes, Entry]) -> Any:
+    """Return a ledger that writes down what is loaded from it."""
+    load = ledger.load
+
+    def noting() -> Iterator[tuple[bytes, Entry]]:
+        for key, entry in load():
+            left[key] = entry
+            yield key, entry
+
+    ledger.load = noting
+    return ledger
+
+
+_CAME = (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.UNKNOWN)
+
+
+def _is_too_much(outcomes: Sequence[Outcome], breaker: CircuitBreaker) -> bool:
+    for outcome, most in ((Outcome.REJECTED, breaker.max_rejected), (Outcome.UNKNOWN, breaker.max_unknown)):
+        count = sum(one is outcome for one in outcomes)
+        if most is not None and count and count + 1e-9 >= most * len(outcomes):
+            return True
+    return False
 
 
 class World:
@@ -461,6 +568,20 @@ class World:
             "batch": 1 + choices.below(5),
             "pause": choices.of([1.0, 0.1, 4.0]),
         }
+        self.canary = 0
+        self.breaker: CircuitBreaker | None = None
+        if "canary" in self.on and choices.chance(20):
+            self.canary = 1 + choices.below(10)
+            self.struck("canary")
+        if "circuit_breaker" in self.on and choices.chance(20):
+            self.breaker = CircuitBreaker(
+                max_rejected=choices.of([0.3, 0.1, None]),
+                max_unknown=choices.of([0.3, 0.1, None]),
+                max_in_a_row=choices.of([3, 2, None]),
+                min_outcomes=choices.of([8, 4, 1]),
+                window=choices.of([10, 5, 1000]),
+            )
+            self.struck("circuit_breaker")
         self.cirrus = SimulatedCirrus(self)
         self.tasks = codec.tasks(self)
 
@@ -538,8 +659,17 @@ class World:
                 self._pause(process)
 
     def _pause(self, process: Process) -> None:
+        """Let somebody pause a run for a while, slow it down, or stop it."""
         machine = process.machine
         assert machine is not None
+        wanted = self.choices.below(8)
+        if wanted == 1:
+            process.was_called_off = True
+            process.event(machine.call_off, "somebody stopped it", "", self.now, self.wall)
+            return
+        if wanted == 2:
+            process.event(machine.slow_down, self.options["messages_per_second"] / 3, self.now, self.wall)
+            return
         process.event(machine.pause)
 
         def resume() -> None:
@@ -688,7 +818,9 @@ class World:
         left = [one.recipient for one in process.told.values() if one.entry.outcome is Outcome.UNSENT]
         # Whoever was to get a template that was refused for another; nobody else is left for that.
         excused = excused or (is_blocked and all(to in UNTRANSLATED_NUMBERS for to in left))
-        excused = excused or machine.deferred > 0 or bool(process.task.options.get("repeat_unknown"))
+        excused = (
+            excused or machine.is_called_off or machine.deferred > 0 or bool(process.task.options.get("repeat_unknown"))
+        )
         self.check(excused, "somebody was left, and nothing had ended the run: %s", dict(struck))
 
     def _judge(self, task: Task) -> None:

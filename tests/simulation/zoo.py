@@ -23,6 +23,7 @@ from airflow_provider_cirrus.delivery.engine.machine import Machine
 from airflow_provider_cirrus.delivery.engine.parts import Batch
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
+from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger import (
     INTERRUPTED,
     NOBODY,
@@ -55,6 +56,39 @@ def planted(make: Callable[[], Codec]) -> Callable[[Callable[[], Any]], Callable
 
 
 # ---- the engine's rules
+
+
+@planted(TaskStateCodec)
+def nobody_waits_for_the_canary() -> Any:
+    return patch.object(Machine, "_canary_room", lambda self: self._size)
+
+
+@planted(TaskStateCodec)
+def a_restart_forgets_what_was_sent_of_the_canary() -> Any:
+    return patch.object(Watch, "interrupted", lambda self, count: None)
+
+
+@planted(TaskStateCodec)
+def a_restart_forgets_what_came_back() -> Any:
+    return patch.object(Watch, "remember", lambda self, entries: iter(entries))
+
+
+@planted(TaskStateCodec)
+def an_open_circuit_lets_what_is_intended_leave() -> Any:
+    return patch.object(Machine, "_end", lambda self, stopped="", remedy="": setattr(self, "stopped", stopped))
+
+
+@planted(TaskStateCodec)
+def accepted_messages_do_not_end_a_row() -> Any:
+    real = Watch._follow
+
+    def follow(self: Watch, entry: Entry) -> None:
+        row, reason = self._in_a_row, self._row_reason
+        real(self, entry)
+        if entry.outcome is Outcome.ACCEPTED:
+            self._in_a_row, self._row_reason = row, reason
+
+    return patch.object(Watch, "_follow", follow)
 
 
 @planted(TaskStateCodec)

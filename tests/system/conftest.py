@@ -20,15 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Called with the items of the whole session, not only with ours.
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
-            # What needs the shared Airflow is in one worker, what starts its own in another: they mostly wait.
-            own = item.path.name in (
-                "test_airflow_2_11.py",
-                "test_airflow_3_4.py",
-                "test_kills.py",
-                "test_ledgers.py",
-                "test_triggerer.py",
-            )
-            item.add_marker(pytest.mark.xdist_group("own-airflow" if own else "system"))
 
 
 @pytest.fixture(scope="session")

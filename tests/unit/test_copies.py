@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 import airflow_provider_cirrus
 from airflow_provider_cirrus import (
+    CircuitBreaker,
     Columns,
     Delivery,
     FileNumbers,
@@ -42,8 +43,14 @@ MESSAGE: dict[str, Any] = {"template": "order_update", "language": "en"}
 ANN = "+447700900101"
 RULES = Rules(opt_in=[ANN], quiet_hours=QuietHours("21:00", "08:00"), frequency_cap=FrequencyCap(2, days=7))
 OPTIONS = [
+    CircuitBreaker(max_rejected=0.3),
     Columns(to="phone", body=["name"]),
-    Delivery(max_failed="5%", retry_rejected_after=timedelta(days=1)),
+    Delivery(
+        max_failed="5%",
+        circuit_breaker=CircuitBreaker(max_in_a_row=None),
+        canary=100,
+        retry_rejected_after=timedelta(days=1),
+    ),
     FileNumbers("s3://shop/out.csv"),
     FrequencyCap(2, days=7),
     OptIn(column="agreed"),

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
+from airflow_provider_cirrus.delivery.engine.helm import NOBODY_LOOKS, Helm, Oversight, Telling
 from airflow_provider_cirrus.delivery.engine.machine import Machine, max_in_flight
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
@@ -74,6 +75,7 @@ class Dispatcher:
     :param dry_run: send nothing: what would be sent is ``unsent``
     :param preview: of a dry run: what the recipient of a message would see
     :param start_after: seconds before the first message leaves, so that many shards do not begin with one each
+    :param oversight: who may stop or pause it
     """
 
     send: Callable[[Sequence[Message]], SendResult]
@@ -90,6 +92,7 @@ class Dispatcher:
     dry_run: bool = False
     start_after: float = 0.0
     preview: Callable[[Message], str] | None = None
+    oversight: Oversight = NOBODY_LOOKS
 
     def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> DeliveryResult:
         """
@@ -117,6 +120,8 @@ class _Run:
             dry_run=dispatcher.dry_run,
             start_after=dispatcher.start_after,
             preview=dispatcher.preview,
+            watch=dispatcher.oversight.watch,
+            asks_after_canary=dispatcher.oversight.asks_after_canary,
         )
         self._machine = Machine(options, time.monotonic())
         self._recorder = Recorder(dispatcher.ledger, dispatcher.policy)
@@ -133,15 +138,30 @@ class _Run:
         self._wrote_at = 0.0
         self._tidying = Lock()
         self._has_ended = False
+        self._helm: Helm | None = None
+        if (steering := dispatcher.oversight.steering) is not None:
+            self._helm = Helm(
+                steering,
+                self._machine,
+                self._event,
+                Telling(self._delivery, total, dispatcher.messages_per_second, dispatcher.attempt),
+                dispatcher.messages_per_second,
+                dispatcher.oversight,
+            )
 
     def through(self, audience: Iterable[tuple[int, Message | RejectedRow]]) -> DeliveryResult:
         """Send the audience."""
         begun = time.monotonic()
         ticker = Thread(target=self._tick, name="cirrus-clock", daemon=True)
         with closing(TempIndex()) as index:
-            reader = Reader(index, self._dispatcher.stream_id, self._dispatcher.ledger, self._dispatcher.policy)
+            dispatcher = self._dispatcher
+            reader = Reader(
+                index, dispatcher.stream_id, dispatcher.ledger, dispatcher.policy, dispatcher.oversight.watch
+            )
             try:
                 reader.load()
+                is_approved = self._helm is not None and self._helm.begin()
+                self._event(lambda now, wall: self._machine.begin(is_approved, now, wall))
                 self._writer.grow()
                 ticker.start()
                 self._read(audience, reader)
@@ -150,12 +170,18 @@ class _Run:
                 # Also when the task is timed out or terminated: what is in flight is waited for, and recorded.
                 self._wind_up()
         self._reporter.close()
+        if self._helm is not None and not self._dispatcher.stop.is_set():
+            self._helm.tell("ended")
         machine = self._machine
         if broken := machine.broken or self._reporter.error:
             raise broken
         self._delivery.error, self._delivery.seconds = machine.error, time.monotonic() - begun
         self._delivery.deferred, self._delivery.resume_at = machine.deferred, machine.resume_at
-        self._delivery.stopped, self._delivery.remedy = machine.stopped, machine.remedy
+        if not machine.is_called_off or self._delivery.counts[Outcome.UNSENT]:
+            # A circuit breaker that found nothing to hold back has stopped nothing.
+            self._delivery.stopped, self._delivery.remedy = machine.stopped, machine.remedy
+            self._delivery.is_called_off = machine.is_called_off
+        self._delivery.is_paused = self._helm is not None and self._helm.has_left
         return self._delivery
 
     # ---- the reading thread
@@ -187,6 +213,8 @@ class _Run:
         return self._machine.broken is not None or self._dispatcher.stop.is_set()
 
     def _wind_up(self) -> None:
+        if self._helm is not None:
+            self._helm.close(waits=not self._dispatcher.stop.is_set())
         self._event(self._machine.stop)
         self._wait(lambda: self._machine.is_idle, _LAST_WAIT)
         with self._changed:
@@ -303,6 +331,8 @@ class _Run:
         for one in settled:
             self._delivery.add(one)
         self._progress.tell(self._delivery.counts)
+        if self._helm is not None:
+            self._helm.telling.note(settled)
         if self._dispatcher.listener is not None:
             try:
                 self._dispatcher.listener(settled)

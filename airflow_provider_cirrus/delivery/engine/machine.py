@@ -127,6 +127,11 @@ class Machine:
         self.error: CirrusError | None = None
         #: Why the run stopped by itself, and what to do about it; empty where it did not.
         self.stopped = self.remedy = ""
+        #: Whether what came back, or a person, speaks against going on, so that a retry would stop at once.
+        self.is_called_off = False
+        #: Whether the first messages have fared well, and the others wait for a person.
+        self.awaits_approval = False
+        self._canary = bool(options.watch and options.watch.canary_left)
         self._troubles = Troubles(log)
         #: How many of the unsent wait for the end of quiet hours, and the Unix seconds of the first of these ends.
         self.deferred = 0
@@ -189,6 +194,18 @@ class Machine:
         return min(moments, default=None)
 
     # ---- events: the audience
+
+    def begin(self, is_approved: bool, now: float, wall: float) -> None:
+        """
+        Take note that it is known what earlier tries left: it may speak against sending any more.
+
+        :param is_approved: whether somebody has said by now that the run may go on after its first messages
+        """
+        self._canary = bool(self._options.watch and self._options.watch.canary_left)
+        if not self._canary and self._options.asks_after_canary and not is_approved:
+            self._await_approval()
+        self._look_at_outcomes()
+        self._go_on(now, wall)
 
     def rows(self, items: Sequence[Item], now: float, wall: float) -> None:
         """Take what was read: what there is nothing to do about is told, the others wait for their turn."""
@@ -269,7 +286,7 @@ class Machine:
     def _make_batches(self, now: float, wall: float) -> None:
         """Make batches of what departs next, and only of that: what is cut off after its intent stays unknown."""
         while self._can_send() and self._has_slot(now) and self._lead_wait(now) <= 0:
-            items = self._next_items(now, wall)
+            items = self._next_items(now, wall, min(self._size, self._canary_room()))
             if not items:
                 return
             self._intended.append(Batch(items))
@@ -286,7 +303,19 @@ class Machine:
         # Beside what may be in flight, what leaves while an intent is written: nothing where answers are slow or the
         # limit is low, a few batches where thousands of messages leave in a second.
         meanwhile = int(self._departures.rate(now) * 2.5 * self.write_took + 0.5)
+        if self._canary and not self._canary_room():
+            return False
         return self._slots < self._open_window(now) + min(meanwhile, self._options.concurrency)
+
+    def _canary_room(self) -> int:
+        """Return how many messages more may be on their way before it is known how the first ones fare."""
+        if not self._canary:
+            return self._size
+        watch = self._options.watch
+        assert watch is not None
+        writing = [] if self._writing is None else self._writing.batches
+        parts = (self._intended, writing, self._armed, self._handed.values(), self._in_flight.values())
+        return max(0, watch.canary_left - sum(len(batch.items) for part in parts for batch in part))
 
     def _open_window(self, now: float) -> int:
         """Return how many requests may be in flight now."""
@@ -320,7 +349,7 @@ class Machine:
         lead = min(max(_LEAD[0], 1.5 * self.write_took), _LEAD[1])
         return self._limit.forecast(self._size, ahead, now) - lead
 
-    def _next_items(self, now: float, wall: float) -> list[Item]:
+    def _next_items(self, now: float, wall: float, most: int) -> list[Item]:
         """
         Take the messages of a request, those first that are tried again.
 
@@ -329,7 +358,7 @@ class Machine:
         items: list[Item] = []
         accounts: set[str] = set()
         later: list[Item] = []
-        while len(items) < self._size and len(later) < self._size:
+        while len(items) < most and len(later) < most:
             item = self._next_item(now)
             if item is None:
                 break
@@ -534,6 +563,30 @@ class Machine:
         # What is tried again is recorded, too: it is not under way while it waits.
         self._record(again)
         self._settle_items(final)
+        if (watch := self._options.watch) is not None:
+            for _, entry in final:
+                if entry.outcome is not Outcome.UNSENT:
+                    watch.add(entry)
+            self._look_at_outcomes()
+
+    def _look_at_outcomes(self) -> None:
+        """End the run where what came back speaks against going on; let the others leave where the first fare well."""
+        watch = self._options.watch
+        if watch is None or self._is_over:
+            return
+        if found := watch.why_not_on():
+            self.is_called_off = not (self._options.repeat_unknown and watch.stops_for_unknown)
+            self._end(*found)
+        elif self._canary and not watch.canary_left:
+            self._canary = False
+            if self._options.asks_after_canary:
+                self._await_approval()
+            else:
+                log.info("The first messages have their outcomes, and nothing speaks against the others: they follow.")
+
+    def _await_approval(self) -> None:
+        self._is_paused = self.awaits_approval = True
+        log.info("The first messages have their outcomes, and nothing speaks against the others: resume the send.")
 
     def _forward(self, item: Item, entry: Entry) -> Entry:
         """Return what may be recorded: a message that an earlier try may have sent is never certainly unsent again."""
@@ -633,7 +686,20 @@ class Machine:
 
     def resume(self, now: float, wall: float) -> None:
         """Go on after :meth:`pause`."""
-        self._is_paused = False
+        self._is_paused = self.awaits_approval = False
+        self._go_on(now, wall)
+
+    def slow_down(self, per_second: float, now: float, wall: float) -> None:
+        """Take another limit, in messages a second."""
+        self._limit.limit_to(per_second, now)
+        self._size = _size_of_requests(self._options.batch, per_second)
+        self._go_on(now, wall)
+
+    def call_off(self, why: str, remedy: str, now: float, wall: float) -> None:
+        """End the run as somebody wants: the rest stays unsent, and a retry would find the same."""
+        if not self._is_over:
+            self.is_called_off = True
+        self._end(why, remedy)
         self._go_on(now, wall)
 
     def break_off(self, error: BaseException, now: float, wall: float) -> None:

@@ -12,6 +12,7 @@ from airflow_provider_cirrus.api.wire import MAX_BATCH
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
+from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.rules.policy import Timing
 
@@ -105,6 +106,8 @@ class Options:
     :ivar timing: when a message may leave, by its recipient's quiet hours; None: at any time
     :ivar batch: most messages of a request
     :ivar preview: of a dry run: what the recipient of a message would see
+    :ivar watch: says when what comes back speaks against going on; None: never
+    :ivar asks_after_canary: whether the run pauses once the first messages have fared well
     """
 
     messages_per_second: float = 80
@@ -117,3 +120,5 @@ class Options:
     start_after: float = 0.0
     batch: int = MAX_BATCH
     preview: Callable[[Message], str] | None = None
+    watch: Watch | None = None
+    asks_after_canary: bool = False

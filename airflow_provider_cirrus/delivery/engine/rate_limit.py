@@ -88,6 +88,12 @@ class RateLimit:
         self._last = now
         return permit
 
+    def limit_to(self, per_second: float, now: float) -> None:
+        """Take another full rate; what a 429 has halved grows towards it as before."""
+        was_full = self.rate(now) >= self.full
+        self._rate = per_second if was_full else min(self.rate(now), per_second)
+        self._changed, self.full = now, per_second
+
     def leave(self, permit: Permit, count: int, now: float) -> None:
         """
         Take note that the messages of a permit leave now.

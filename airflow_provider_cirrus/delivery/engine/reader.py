@@ -11,6 +11,7 @@ from airflow_provider_cirrus.api.phone import account_of
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine.parts import Item
+from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger.base import Ledger, key_of
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import Policy
@@ -28,13 +29,17 @@ class Reader:
     :param stream_id: part of a message's key
     :param ledger: what was sent before, here and by other tasks
     :param policy: who may be messaged at all
+    :param watch: is shown what earlier tries left
     """
 
-    def __init__(self, index: TempIndex, stream_id: str, ledger: Ledger | None, policy: Policy) -> None:
+    def __init__(
+        self, index: TempIndex, stream_id: str, ledger: Ledger | None, policy: Policy, watch: Watch | None = None
+    ) -> None:
         self._index = index
         self._stream_id = stream_id
         self._ledger = ledger
         self._policy = policy
+        self._watch = watch
 
     def load(self) -> None:
         """
@@ -42,7 +47,12 @@ class Reader:
 
         :raises LedgerError: it cannot be read
         """
-        if self._ledger is not None and (known := self._index.load(self._ledger.load())):
+        if self._ledger is None:
+            return
+        entries = self._ledger.load()
+        if known := self._index.load(entries if self._watch is None else self._watch.remember(entries)):
+            if self._watch is not None:
+                self._watch.interrupted(self._index.interrupted())
             log.info("Earlier tries left the outcomes of %d messages; what they settled is left alone.", known)
 
     def items(self, rows: Sequence[tuple[int, Message | RejectedRow]], wall: float | None = None) -> list[Item]:

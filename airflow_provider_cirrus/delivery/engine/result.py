@@ -106,6 +106,8 @@ class DeliveryResult:
     :ivar error: the last error of a whole request, for its ``retry_after``
     :ivar stopped: why the run stopped before the end of its audience; empty where it did not
     :ivar remedy: what to do about that
+    :ivar is_called_off: whether the circuit breaker, or somebody, stopped it, so that a retry would stop at once
+    :ivar is_paused: whether it ended as nobody resumed it for long: what is left waits for that
     :ivar seconds: how long it took
     :ivar deferred: how many of the unsent wait for the end of quiet hours
     :ivar resume_at: Unix seconds of the first of these ends
@@ -119,6 +121,8 @@ class DeliveryResult:
     error: CirrusError | None = None
     stopped: str = ""
     remedy: str = ""
+    is_called_off: bool = False
+    is_paused: bool = False
     seconds: float = 0.0
     deferred: int = 0
     resume_at: float | None = None

@@ -66,6 +66,11 @@ class TaskTry:
         return self.try_number > 1 and self.max_tries != self.retries
 
     @property
+    def cleared_after(self) -> int:
+        """The last try before the task was last cleared; 0: it never was."""
+        return self.max_tries - self.retries if self.was_cleared else 0
+
+    @property
     def clear(self) -> int:
         """The name of the last clear: 0 where there was none. It grows with every clear."""
         return self.max_tries if self.was_cleared else 0

@@ -56,6 +56,14 @@ class TempIndex:
         (count,) = self._rows.execute("SELECT count(*) FROM known").fetchone()
         return int(count)
 
+    def interrupted(self) -> int:
+        """Return how many messages earlier tries were about to send when they were cut off."""
+        unknown = Outcome.UNKNOWN.value
+        (count,) = self._rows.execute(
+            "SELECT count(*) FROM known WHERE outcome = ? AND time = 0", (unknown,)
+        ).fetchone()
+        return int(count)
+
     def check_and_mark(self, keys: Sequence[bytes], claims: Sequence[bool] | None = None) -> list[Entry | bool]:
         """
         Take note of messages of the audience.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
-from airflow_provider_cirrus.arguments import allowance
-from airflow_provider_cirrus.delivery.options import Rules, plain
+from airflow_provider_cirrus.arguments import allowance, to_plain
+from airflow_provider_cirrus.delivery.options import Rules
 from airflow_provider_cirrus.delivery.plan.digest import Digest
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def terms(
         "to_send": made.to_send,
         "messages": made.messages.as_text(),
         "recipients": made.recipients.as_text(),
-        "rules": _hash(plain(rules)),
+        "rules": _hash(to_plain(rules)),
         "templates": _hash_of_definitions(made.read, templates),
         "messages_per_second": rate,
         "shard": list(shard) if shard else None,

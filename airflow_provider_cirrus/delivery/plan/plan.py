@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cirrus.api.country import country_of
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import mask_all
 from airflow_provider_cirrus.api.results import Outcome
@@ -20,7 +21,6 @@ from airflow_provider_cirrus.delivery.engine.result import Reasons
 from airflow_provider_cirrus.delivery.ledger.base import Entry
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.plan.digest import Digest
-from airflow_provider_cirrus.delivery.plan.markets import country_of
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.audience.rows import RejectedRow

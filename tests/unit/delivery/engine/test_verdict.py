@@ -13,10 +13,18 @@ def of(
     *,
     deferred: int = 0,
     was_stopped: bool = False,
+    is_called_off: bool = False,
     repeats_unknown: bool = False,
     allowed: float = 0,
 ) -> Verdict:
-    return verdict(counts, deferred=deferred, was_stopped=was_stopped, repeats_unknown=repeats_unknown, allowed=allowed)
+    return verdict(
+        counts,
+        deferred=deferred,
+        was_stopped=was_stopped,
+        is_called_off=is_called_off,
+        repeats_unknown=repeats_unknown,
+        allowed=allowed,
+    )
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -50,3 +58,11 @@ def test_the_task_waits_only_where_all_that_is_left_waits_for_quiet_hours() -> N
 
 def test_a_task_that_was_stopped_did_not_read_to_its_end() -> None:
     assert of({"accepted": 3}, was_stopped=True) is Verdict.RETRY
+
+
+def test_a_run_that_its_circuit_breaker_stopped_is_not_retried_as_that_would_find_the_same() -> None:
+    assert of({"accepted": 1, "unsent": 9}) is Verdict.RETRY
+    assert of({"accepted": 1, "unsent": 9}, is_called_off=True) is Verdict.FAIL
+    # Airflow told it to end, so it goes on elsewhere, and stops there.
+    assert of({"accepted": 1, "unsent": 9}, is_called_off=True, was_stopped=True) is Verdict.RETRY
+    assert of({"accepted": 10}, is_called_off=True) is Verdict.SUCCESS

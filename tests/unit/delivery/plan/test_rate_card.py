@@ -9,9 +9,9 @@ from typing import Any
 import phonenumbers
 import pytest
 
+from airflow_provider_cirrus.api.country import UNKNOWN, country_of
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.plan import markets
-from airflow_provider_cirrus.delivery.plan.markets import UNKNOWN, country_of
 from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
 
 # Invented prices, in the shape of the list.
