@@ -151,6 +151,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "notifications": ["airflow_provider_cirrus.notifications.cirrus.CirrusNotifier"],
         "extra-links": ["airflow_provider_cirrus.links.cirrus.ConversationLink"],
+        "plugins": [{"name": "cirrus", "plugin-class": "airflow_provider_cirrus.plugins.cirrus.CirrusPlugin"}],
         # Known from Airflow 3.2 on, and passed over by earlier ones.
         "cli": ["airflow_provider_cirrus.cli.definition.get_cirrus_cli_commands"],
         "connection-types": [

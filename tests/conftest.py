@@ -30,7 +30,7 @@ from tests.mariadb import mariadb as mariadb  # noqa: E402
 from tests.postgres import postgres as postgres  # noqa: E402
 
 # System tests that start an Airflow of their own; the others share one.
-_OWN_AIRFLOW = {f"test_{name}.py" for name in ("airflow_2_11", "airflow_3_4", "kills", "ledgers", "triggerer")}
+_OWN = ("airflow_2_11", "airflow_3_4", "kills", "ledgers", "steering", "triggerer")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             path = Path(nodeid.partition("::")[0])
             if path.parent.name == "system":
                 # Both mostly wait.
-                return "own-airflow" if path.name in _OWN_AIRFLOW else "system"
+                return "own-airflow" if path.stem.removeprefix("test_") in _OWN else "system"
             return "integration" if path.parent.name == "integration" else nodeid
 
     return ByWhatTheyShare(config, log)

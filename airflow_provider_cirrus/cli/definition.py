@@ -139,6 +139,13 @@ def add_rate_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_report_options(parser: ArgumentParser) -> None:
+    """Add the options of ``report``."""
+    add = parser.add_argument
+    add("report", metavar="REPORT", help="a report of a send: a path or a URI")
+    add("--output", metavar="FILE", help="where to write the page (default: the report's name and .html, here)")
+
+
 def _steering_command(name: str, text: str) -> Command:
     add_options = add_rate_options if name == "rate" else add_steering_options
     return Command(
@@ -177,6 +184,13 @@ COMMANDS = (
     _steering_command("resume", "Let a paused send go on"),
     _steering_command("rate", "Slow a running send down, or give it its own rate back"),
     _steering_command("stop", "End a running send: the rest stays unsent, and the task fails without a retry"),
+    Command(
+        "report",
+        "Write a report as a page that can be opened anywhere: counts, reasons, countries, and when it happened",
+        add_report_options,
+        "airflow_provider_cirrus.cli.report",
+        epilog="Prints where the page is. It holds no whole number. Exit status: 0 if it is written, else 1.",
+    ),
     Command(
         "templates",
         "Check, lint and show templates that are defined in files; nothing is sent, and no connection is needed",
