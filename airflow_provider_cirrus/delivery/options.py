@@ -1,5 +1,6 @@
 """
-What users say of a send beside its message, in small objects that many tasks may share.
+What users say of a send beside its message, in small objects that many tasks may share. One room, so that whoever asks
+what a send takes finds all of it here.
 
 All of them are frozen, take a dict of the same names instead, and leave out what is not said: a connection's own
 ``rules`` and ``delivery`` fill that in. Nothing is checked here that has to be opened or looked up.
@@ -116,6 +117,8 @@ class Delivery:
     :ivar on_bad_rows: ``reject`` rows that cannot become a message, and serve the others; or ``fail``: look at all rows
         first, which are read twice, and send nothing where one is bad. None: ``reject``
     :ivar messages_per_second: most messages that this task sends in a second; None: the connection's
+    :ivar spread_over: send evenly over so long, a timedelta or seconds, and never faster than the rate; None: at the
+        rate. The audience is counted first
     :ivar shard: which part of the audience this task sends, from 0; each takes its part of the rate
     :ivar shards: how many parts there are; :meth:`sharded` makes all of them
     :ivar ledger_conn_id: connection of a database that remembers what was sent, across runs and DAGs where messages
@@ -139,6 +142,7 @@ class Delivery:
     max_failed: int | float | str | None = None
     on_bad_rows: Literal["reject", "fail"] | str | None = None
     messages_per_second: int | str | None = None
+    spread_over: timedelta | float | str | None = None
     shard: int | str | None = None
     shards: int | str | None = None
     ledger_conn_id: str | None = None
@@ -178,6 +182,8 @@ class Delivery:
             self.part()
         if is_literal(self.retry_rejected_after):
             self.rejected_wait()
+        if is_literal(self.spread_over):
+            self.spread()
         if self.circuit_breaker is not None and is_literal(self.circuit_breaker):
             # Late, as most sends have the usual one.
             from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker
@@ -209,6 +215,14 @@ class Delivery:
             if self.pause_defer_after is None
             else time_span(self.pause_defer_after, "pause_defer_after")
         )
+
+    def spread(self) -> float | None:
+        """
+        Return the seconds over which messages are spread; None: over none.
+
+        :raises InvalidInput: ``spread_over`` is no time span
+        """
+        return None if self.spread_over is None else time_span(self.spread_over, "spread_over")
 
     def share(self) -> float:
         """Return this task's part of what holds for all: 1 where the audience is not sharded."""

@@ -16,8 +16,15 @@ from airflow_provider_cirrus.api.text import in_numbers
 from airflow_provider_cirrus.arguments import allowance, whole_number
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
-from airflow_provider_cirrus.hooks.ending import check_on_empty, check_suppressed, end_empty, fail, push_result
-from airflow_provider_cirrus.hooks.ledger import expect, fingerprint, open_ledger, task_try
+from airflow_provider_cirrus.hooks.ending import (
+    check_on_empty,
+    check_suppressed,
+    end_empty,
+    fail,
+    push_result,
+    refuse_one_shot,
+)
+from airflow_provider_cirrus.hooks.ledger import check_memory, expect, fingerprint, open_ledger, task_try
 from airflow_provider_cirrus.links.cirrus import leave_link
 from airflow_provider_cirrus.retries import CirrusUnsentError
 
@@ -157,13 +164,17 @@ class TaskDelivery:
             self.check()
             check_on_empty(on_empty)
             given = {"to": to, "messages": messages, "audience": audience, "may_be_empty": on_empty == "succeed"}
+            if self.approved is not None or self.effective_delivery.spread_over is not None:
+                refuse_one_shot(audience)
             if self.approved is not None:
                 # Late, as most sends are not planned.
-                from airflow_provider_cirrus.hooks.plan import check_approval, refuse_one_shot
+                from airflow_provider_cirrus.hooks.plan import check_approval
 
-                refuse_one_shot(audience)
                 check_approval(self, self.messages(**given, is_planned=True)[0])
             found, total = self.messages(**given)
+            if total is None and self.effective_delivery.spread_over is not None:
+                total = sum(1 for _ in found)
+                found, _ = self.messages(**given)
             return self.hook.make_client(is_checked=True, attempts=1), found, total
         except EmptyAudience as error:
             end_empty(on_empty, f"{error.message} Nothing is sent.")
@@ -207,7 +218,7 @@ class TaskDelivery:
 
         ti, log, delivery = self.context["ti"], self.hook.log, self.effective_delivery
         try:
-            rate = self.rate()
+            rate = self.rate(total)
             many = "messages" if total is None else in_numbers(total, "message")
             if delivery.is_dry:
                 log.info("A dry run: %s%s checked, and nothing is sent.", many, self._subject)
@@ -255,7 +266,11 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.engine.verdict import Verdict, verdict
         from airflow_provider_cirrus.delivery.report.summary import explanation, in_words, summary
         from airflow_provider_cirrus.delivery.report.writer import shown_as
-        from airflow_provider_cirrus.hooks.waiting import wait_for_the_end_of_quiet_hours, wait_until_resumed
+        from airflow_provider_cirrus.hooks.waiting import (
+            begin_anew,
+            wait_for_the_end_of_quiet_hours,
+            wait_until_resumed,
+        )
 
         delivery = self.effective_delivery
         recipients: Any = self.effective_report.recipients or "full"
@@ -281,8 +296,9 @@ class TaskDelivery:
             check_suppressed(self.effective_rules, found, self.context)
         if how is Verdict.SUCCESS:
             return found
-        if how is Verdict.RETRY and not was_ended and defer is not None:
-            self._begin_anew(result, defer)
+        may_begin_anew = not was_ended and not self._is_remembered and self.begun < self.retries
+        if how is Verdict.RETRY and may_begin_anew and defer is not None:
+            begin_anew(self.hook.log, self.context["task"], result, (self.begun + 1, self.retries), defer)
         # A failed task's result is worth as much as a successful one's: who got it and who did not.
         push_result(self.context, found)
         lines = [f"{in_words(result)}{self._subject}.", *explanation(result)]
@@ -313,7 +329,7 @@ class TaskDelivery:
             retry_rejected_after=self.effective_delivery.rejected_wait(),
         )
         if not self.hook.ledger_conn_id_or(self.effective_delivery.ledger_conn_id):
-            self._check_memory()
+            check_memory(self)
         return open_ledger(self.hook, self.context, task, self.effective_delivery.ledger_conn_id)
 
     def _this_try(self, ledger: Ledger | None) -> ThisTry:
@@ -323,22 +339,6 @@ class TaskDelivery:
         this = task_try(self.context, self.retries)
         steering = steering_of(self.hook, self.context, ledger, this, self.effective_delivery)
         return ThisTry(this.try_number, this.cleared_after, self.stop, steering, self.is_resumed)
-
-    def _check_memory(self) -> None:
-        """Say what is asked for and needs a memory across runs, which only a database has."""
-        if self.effective_delivery.retry_rejected_after is not None:
-            raise InvalidInput(
-                "retry_rejected_after",
-                "needs a database that remembers across runs.",
-                hint="Give the Cirrus connection, or the delivery of the task, a ledger_conn_id.",
-            )
-        lists = [given for given in self.audience if isinstance(given, list | tuple)]
-        of_messages = any(isinstance(one, Mapping) and one.get("message_key") for given in lists for one in given)
-        if self.message.get("message_key") or self.effective_columns.key or of_messages:
-            self.hook.log.warning(
-                "Message keys are remembered for this task and run only: another run sends the same messages again. "
-                "Give the Cirrus connection a ledger_conn_id, so that a database remembers them for ever."
-            )
 
     def identity(self) -> Mapping[str, Any]:
         """
@@ -353,17 +353,33 @@ class TaskDelivery:
         is_mapped = map_index is not None and map_index >= 0
         return {"mapped": fingerprint(*self.audience)} if is_mapped and self.audience else {}
 
-    def rate(self) -> float:
+    def rate(self, total: int | None) -> float:
         """
-        Return the messages a second of this task: its own, or the connection's, or a shard's part of it.
+        Return the messages a second of this task, spread over the time that it is given.
+
+        :param total: messages of this task, where they are to be spread over a time
+        :raises InvalidInput: no whole number, or nobody knows how many there are to be spread
+        """
+        said = self.effective_delivery
+        if said.spread_over is not None and total is None:
+            raise InvalidInput(
+                "spread_over",
+                "needs an audience that can be counted, which a query is not.",
+                hint="Set messages_per_second instead.",
+            )
+        spread = said.spread()
+        return min(self.full_rate(), total / spread) if spread and total else self.full_rate()
+
+    def full_rate(self) -> float:
+        """
+        Return the messages a second of this task at most: its own, or the connection's, or a shard's part of it.
 
         :raises InvalidInput: no whole number
         """
         said = self.effective_delivery
         rate = whole_number(said.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
-        shard = said.part()
         # Not rounded up: a hundred shards must not come to more than the whole.
-        return rate / shard[1] if shard else rate
+        return rate if said.share() == 1 else rate * said.share()
 
     def start_after(self, rate: float) -> float:
         """Return the seconds until this shard's turn, where there are more shards than messages in a second."""
@@ -372,23 +388,3 @@ class TaskDelivery:
             return 0.0
         # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
         return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
-
-    def _begin_anew(self, result: DeliveryResult, defer: Defer) -> None:
-        """Wait for another beginning in this very try, where a next one would not know that nothing was sent."""
-        from airflow_provider_cirrus.api.results import Outcome, Sent
-        from airflow_provider_cirrus.delivery.report.summary import explanation
-
-        left = sum(count for outcome, count in result.counts.items() if Outcome(outcome).sent is not Sent.NO)
-        if self._is_remembered or left or self.begun >= self.retries:
-            return
-        delay = self.context["task"].retry_delay.total_seconds()
-        delay = max(delay, (result.error and result.error.retry_after) or 0)
-        self.hook.log.warning(
-            "%s Nothing was sent, and Airflow before 3.3 would not remember that: instead of a retry, this try begins "
-            "anew in %.0f s (%d of %d).",
-            " ".join(explanation(result)),
-            delay,
-            self.begun + 1,
-            self.retries,
-        )
-        defer(time.time() + delay, self.begun + 1)

@@ -64,3 +64,17 @@ def fail(error: CirrusError) -> NoReturn:
     # For the retry policy.
     failure.retry_after = error.retry_after  # type: ignore[attr-defined]
     raise failure from error
+
+
+def refuse_one_shot(audience: Any) -> None:
+    """
+    Refuse an audience that can be read only once, where it is read to look at it first.
+
+    :raises InvalidInput: it is an iterator
+    """
+    if hasattr(audience, "__next__"):
+        raise InvalidInput(
+            "audience",
+            f"is a {type(audience).__name__}, which can be read only once.",
+            hint="Give a file or a list: it is compared with what was approved, or counted, before anything is sent.",
+        )

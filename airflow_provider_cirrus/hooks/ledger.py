@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_cirrus.api.errors import InvalidInput
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cirrus.delivery.audience.columns import Columns
     from airflow_provider_cirrus.delivery.ledger.base import Ledger, TaskTry
+    from airflow_provider_cirrus.delivery.options import Delivery
     from airflow_provider_cirrus.hooks.protocol import DeliveryHook
 
 
@@ -85,6 +90,43 @@ def _refuse_without_memory(hook: DeliveryHook, task: TaskTry) -> None:
         "which: nothing was sent now. Give the task, or the Cirrus connection, a ledger_conn_id; or look into the "
         "console, then clear the task with resend=True and only those recipients that are missing."
     )
+
+
+class Remembering(Protocol):
+    """What a task says of a send that may need a memory across runs."""
+
+    hook: DeliveryHook
+    message: Mapping[str, Any]
+    audience: Sequence[Any]
+
+    @property
+    def effective_columns(self) -> Columns:
+        """Which column fills what."""
+
+    @property
+    def effective_delivery(self) -> Delivery:
+        """How to send."""
+
+
+def check_memory(task: Remembering) -> None:
+    """
+    Say what is asked for and needs a memory across runs, which only a database has.
+
+    :raises InvalidInput: it makes no sense without one
+    """
+    if task.effective_delivery.retry_rejected_after is not None:
+        raise InvalidInput(
+            "retry_rejected_after",
+            "needs a database that remembers across runs.",
+            hint="Give the Cirrus connection, or the delivery of the task, a ledger_conn_id.",
+        )
+    lists = [given for given in task.audience if isinstance(given, list | tuple)]
+    of_messages = any(isinstance(one, Mapping) and one.get("message_key") for given in lists for one in given)
+    if task.message.get("message_key") or task.effective_columns.key or of_messages:
+        task.hook.log.warning(
+            "Message keys are remembered for this task and run only: another run sends the same messages again. "
+            "Give the Cirrus connection a ledger_conn_id, so that a database remembers them for ever."
+        )
 
 
 def expect(ledger: Ledger | None, total: int | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import from_text
 from airflow_provider_cirrus.delivery import deliver
 from airflow_provider_cirrus.delivery.plan.approval import check_approved, terms
@@ -45,8 +44,11 @@ class Planned(Protocol):
     def templates(self) -> Templates | None:
         """The definitions of templates."""
 
-    def rate(self) -> float:
-        """Return the messages a second."""
+    def full_rate(self) -> float:
+        """Return the messages a second, at most."""
+
+    def rate(self, total: int | None) -> float:
+        """Return the messages a second of so many."""
 
 
 def plan_of(task: Planned, messages: Messages, rate_card: Any = None) -> dict[str, Any]:
@@ -59,10 +61,11 @@ def plan_of(task: Planned, messages: Messages, rate_card: Any = None) -> dict[st
     """
     # First: a list that cannot be read is found before a million rows are.
     prices = None if rate_card is None else RateCard.of(rate_card).prices()
-    made, rate = _planned(task, messages), task.rate()
+    made = _planned(task, messages)
+    rate = task.rate(made.total)
     found = as_dict(made, rate=rate, prices=prices, templates=task.templates)
     found["notes"] = list(_notes(task, made))
-    found["approval"] = _terms(task, made, rate)
+    found["approval"] = _terms(task, made)
     return {**found, "markdown": markdown(found)}
 
 
@@ -74,7 +77,7 @@ def check_approval(task: Planned, messages: Messages) -> None:
     """
     tolerance = 0 if task.tolerance is None else task.tolerance
     made = _planned(task, messages)
-    check_approved(from_text(task.approved), _terms(task, made, task.rate()), tolerance)
+    check_approved(from_text(task.approved), _terms(task, made), tolerance)
     task.hook.log.info("What would be sent is what was approved: %d messages.", made.to_send)
 
 
@@ -93,12 +96,13 @@ def _planned(task: Planned, messages: Messages) -> Plan:
     )
 
 
-def _terms(task: Planned, made: Plan, rate: float) -> dict[str, Any]:
+def _terms(task: Planned, made: Plan) -> dict[str, Any]:
     return terms(
         made,
         rules=task.effective_rules,
         templates=task.templates,
-        rate=rate,
+        rate=task.full_rate(),
+        spread_over=task.effective_delivery.spread(),
         shard=task.effective_delivery.part(),
     )
 
@@ -113,17 +117,3 @@ def _notes(task: Planned, made: Plan) -> Iterable[str]:
         yield "Who is asleep is told by the moment of this plan: later, it may be others."
     if task.templates is None:
         yield "Examples are parameters only: the templates have no definitions (templates_path)."
-
-
-def refuse_one_shot(audience: Any) -> None:
-    """
-    Refuse an audience that can be read only once, where it is read to look at it first.
-
-    :raises InvalidInput: it is an iterator
-    """
-    if hasattr(audience, "__next__"):
-        raise InvalidInput(
-            "audience",
-            f"is a {type(audience).__name__}, which can be read only once.",
-            hint="Give a file or a list: what was approved is compared before anything is sent.",
-        )

@@ -47,3 +47,28 @@ def wait_until_resumed(result: DeliveryResult, defer: Defer | None) -> NoReturn:
         defer(time.time() + _LOOK_AGAIN, None)
     left = in_numbers(result.counts["unsent"], "message")
     raise CirrusUnsentError(f"The send is paused: {left} left. Resume it (airflow cirrus resume).", _LOOK_AGAIN)
+
+
+def begin_anew(log: Any, task: Any, result: DeliveryResult, beginning: tuple[int, int], defer: Defer) -> None:
+    """
+    Wait for another beginning in this very try, where a next one would not know that nothing was sent.
+
+    Returns where something was, or may have been.
+
+    :param task: the operator
+    :param beginning: which one it is, of how many
+    """
+    from airflow_provider_cirrus.api.results import Outcome, Sent
+    from airflow_provider_cirrus.delivery.report.summary import explanation
+
+    if any(count and Outcome(outcome).sent is not Sent.NO for outcome, count in result.counts.items()):
+        return
+    delay = max(task.retry_delay.total_seconds(), (result.error and result.error.retry_after) or 0)
+    log.warning(
+        "%s Nothing was sent, and Airflow before 3.3 would not remember that: instead of a retry, this try begins "
+        "anew in %.0f s (%d of %d).",
+        " ".join(explanation(result)),
+        delay,
+        *beginning,
+    )
+    defer(time.time() + delay, beginning[0])

@@ -115,3 +115,19 @@ def test_the_templates_example_tells_each_in_their_language(run_dag: Callable[..
     ]
     button = sandbox.messages[0]["components"][-1]
     assert (button["index"], button["parameters"]) == (1, [{"type": "text", "text": "R-204"}])
+
+
+def test_the_careful_example_serves_everybody_where_nothing_goes_wrong(
+    run_dag: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    run = run_dag("example_cirrus_safely")
+    assert run.state == "success", run.states
+    assert run.xcom("send")["accepted"] == 9
+
+
+def test_the_careful_example_stops_after_its_first_three(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_fault(on="send", action="refuse", failed={"code": 132000, "message": "no"}, times=None)
+    run = run_dag("example_cirrus_safely")
+    assert run.state == "failed", run.states
+    found = run.xcom("send")
+    assert (found["rejected"], found["unsent"]) == (3, 6)

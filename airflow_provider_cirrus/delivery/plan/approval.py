@@ -26,12 +26,19 @@ class NotApproved(InvalidInput):
 
 
 def terms(
-    made: Plan, *, rules: Rules, templates: Templates | None, rate: float, shard: tuple[int, int] | None
+    made: Plan,
+    *,
+    rules: Rules,
+    templates: Templates | None,
+    rate: float,
+    spread_over: float | None,
+    shard: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """
     Return what an approval of a plan is of, as plain JSON-able data: no number and no text can be read from it.
 
-    :param rate: messages a second
+    :param rate: messages a second, at most
+    :param spread_over: seconds over which they are spread; None: over none
     :param shard: of the audience
     """
     return {
@@ -42,6 +49,7 @@ def terms(
         "rules": _hash(to_plain(rules)),
         "templates": _hash_of_definitions(made.read, templates),
         "messages_per_second": rate,
+        "spread_over": spread_over,
         "shard": list(shard) if shard else None,
     }
 
@@ -64,9 +72,10 @@ def check_approved(approved: Any, now: Mapping[str, Any], tolerance: Any) -> Non
         ("rules", "the rules are others"),
         ("templates", "a definition of a template is another"),
         ("messages_per_second", "the rate is another"),
+        ("spread_over", "the time that it is spread over is another"),
         ("shard", "it is another part of the audience"),
     ):
-        if then[name] != now[name]:
+        if then.get(name) != now[name]:
             said = f": {then[name]} were approved, now {now[name]}" if name == "messages_per_second" else ""
             problems.append(what + said)
     problems += _differences(then, now, messages, allowed)

@@ -6,12 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import phonenumbers
 import pytest
 
-from airflow_provider_cirrus.api.country import UNKNOWN, country_of
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.plan import markets
 from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
 
 # Invented prices, in the shape of the list.
@@ -94,34 +91,3 @@ def test_what_is_no_list_is_refused(value: Any, problem: str) -> None:
 def test_a_market_that_the_list_does_not_have_is_a_slip(path: Path) -> None:
     with pytest.raises(InvalidInput, match="names 'Rest of Afrika'"):
         RateCard(path, {"KE": "Rest of Afrika"}).prices()
-
-
-KINDS = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
-
-
-@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
-def test_the_country_of_a_number_is_that_of_phonenumbers(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(markets, "_known", {})
-    for kind in KINDS:
-        example = phonenumbers.example_number_for_type(region, kind)
-        if example is not None:
-            digits = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
-            wanted = phonenumbers.region_code_for_number(example)
-            # Looked up, and remembered.
-            assert [country_of(digits), country_of(digits)] == [wanted, wanted]
-
-
-def test_a_number_of_no_country_has_none() -> None:
-    # A satellite telephone; a code that nobody has; a number that is valid nowhere.
-    assert country_of("870773111632") == UNKNOWN
-    assert country_of("9991234567") == UNKNOWN
-    assert country_of("44100000000") == "GB"
-
-
-def test_no_more_beginnings_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(markets, "_REMEMBERED", 3)
-    monkeypatch.setattr(markets, "_known", {})
-    for number in range(10):
-        assert country_of(f"44770090{number}123"[:12]) == "GB"
-        assert country_of(f"4477{number}0900123") == "GB"
-        assert len(markets._known) <= 3
