@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.plan.rate_card import RateCard as RateCard
     from airflow_provider_cirrus.delivery.rules.consent import OptIn as OptIn
     from airflow_provider_cirrus.delivery.rules.consent import Suppression as Suppression
+    from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget as DailyBudget
+    from airflow_provider_cirrus.delivery.rules.daily_budget import Ramp as Ramp
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap as FrequencyCap
     from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours as QuietHours
 
@@ -25,11 +27,13 @@ __version__ = "0.1.0"
 _ROOMS = {
     "CircuitBreaker": "circuit_breaker",
     "Columns": "audience.columns",
+    "DailyBudget": "rules.daily_budget",
     "Delivery": "options",
     "FileNumbers": "contact_lists.spec",
     "FrequencyCap": "rules.frequency_cap",
     "OptIn": "rules.consent",
     "QuietHours": "rules.quiet_hours",
+    "Ramp": "rules.daily_budget",
     "RateCard": "plan.rate_card",
     "Report": "options",
     "Rules": "options",
@@ -40,11 +44,13 @@ _ROOMS = {
 __all__ = [
     "CircuitBreaker",
     "Columns",
+    "DailyBudget",
     "Delivery",
     "FileNumbers",
     "FrequencyCap",
     "OptIn",
     "QuietHours",
+    "Ramp",
     "RateCard",
     "Report",
     "Rules",

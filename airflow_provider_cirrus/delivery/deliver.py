@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from threading import Event
@@ -18,44 +18,33 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
-from airflow_provider_cirrus.api.results import Outcome, SendResult
+from airflow_provider_cirrus.api.results import SendResult
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEMPLATE_FIELDS, MessageFields
 from airflow_provider_cirrus.delivery.audience.messages import check_rows, read_audience, read_messages
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow, count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker
-from airflow_provider_cirrus.delivery.contact_lists.open import open_rejects
-from airflow_provider_cirrus.delivery.contact_lists.rejects import OpenSink, RejectSink
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.helm import NOBODY_LOOKS, Oversight
 from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.errors import EmptyAudience
 from airflow_provider_cirrus.delivery.ledger.base import Ledger
+from airflow_provider_cirrus.delivery.opening import Connect, Listener, Opening
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, refuse_columns, with_row_context
-from airflow_provider_cirrus.delivery.report.summary import lines_to
-from airflow_provider_cirrus.delivery.report.writer import ReportFile
-from airflow_provider_cirrus.delivery.rules.consent import Consent
-from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.rules.policy import Allowlist, Policy, everybody_is_allowed
-from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
+from airflow_provider_cirrus.delivery.rules.policy import Allowlist, everybody_is_allowed
 from airflow_provider_cirrus.delivery.steering.wish import Steering
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-
     from airflow_provider_cirrus.api.client import CirrusClient
     from airflow_provider_cirrus.delivery.plan.plan import Plan
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
     from airflow_provider_cirrus.templates.store import Templates
 
 log = logging.getLogger(__name__)
 
 #: Messages, and rows that are none, each with its index.
 Messages: TypeAlias = "Iterable[tuple[int, Message | RejectedRow]]"
-Listener: TypeAlias = "Callable[[Sequence[MessageOutcome]], None]"
-Connect: TypeAlias = "Callable[[str], Engine]"
 
 
 @dataclass(frozen=True)
@@ -189,7 +178,7 @@ def deliver(
     :raises CirrusError: wrong arguments, or something that cannot be used
     """
     with ExitStack() as opened:
-        opening = _Opening(opened, rules, connect, ledger, delivery.is_dry)
+        opening = Opening(opened, rules, connect, ledger, delivery.is_dry, client.endpoint.stream_id)
         policy = opening.policy(allowlist, zone_column)
         result = Dispatcher(
             send or client.send,
@@ -245,109 +234,8 @@ def plan(
     from airflow_provider_cirrus.delivery.plan.plan import Planner
 
     with ExitStack() as opened:
-        policy = _Opening(opened, rules, connect, None, is_dry=True).policy(allowlist, zone_column)
+        policy = Opening(opened, rules, connect, None, True, stream_id).policy(allowlist, zone_column)
         return Planner(stream_id, policy, templates, rules.checked_category()).plan(messages)
-
-
-class _Opening:
-    """Opens what the rules of one delivery need."""
-
-    def __init__(
-        self, opened: ExitStack, rules: Rules, connect: Connect | None, ledger: Ledger | None, is_dry: bool
-    ) -> None:
-        self._opened = opened
-        self._rules = rules
-        self._connect = connect
-        self._ledger = ledger
-        self._is_dry = is_dry
-        self._sink: OpenSink | None = None
-        #: Where the report is, if there is one.
-        self.report_uri: str | None = None
-
-    def report(self, report: Report | None, templates: Templates | None) -> Listener | None:
-        """Open the report; return what writes outcomes to it."""
-        if report is None or not report.path:
-            return None
-        recipients: Any = report.recipients or "full"
-        if_exists: Any = report.if_exists or "resume"
-        made = ReportFile(
-            report.path,
-            recipients=recipients,
-            consent_records=self._rules.opt_in is not None,
-            previews=templates is not None and self._is_dry,
-            if_exists=if_exists,
-        )
-        self.report_uri = self._opened.enter_context(made).uri
-        return lines_to(made)
-
-    def rejects_to(self, attempt: int) -> Listener | None:
-        """Return what writes down who refused messages for good; to be asked for after the policy."""
-        return None if self._sink is None else _rejects_to(self._sink, attempt)
-
-    def policy(self, allowlist: Allowlist, zone_column: str | None) -> Policy:
-        rules = self._rules
-        # First, as it makes what is missing, and may be a suppression list as well.
-        if rules.on_reject is not None and not self._is_dry:
-            sink = open_rejects(RejectSink.of(rules.on_reject), self._connect)
-            self._sink = self._opened.enter_context(closing(sink))
-        return Policy(
-            allowlist,
-            consent=self._consent(),
-            quiet_hours=self._quiet_hours(),
-            zone_column=zone_column,
-            cap=None if rules.frequency_cap is None else FrequencyCap.of(rules.frequency_cap),
-            slots=self._slots(),
-            category=rules.checked_category(),
-        )
-
-    def _consent(self) -> Consent | None:
-        rules = self._rules
-        if rules.opt_in is None and rules.suppression is None:
-            return None
-        category = rules.checked_category()
-        return self._opened.enter_context(
-            Consent(rules.opt_in, rules.suppression, category=category, connect=self._connect)
-        )
-
-    def _quiet_hours(self) -> QuietHours | None:
-        if self._rules.quiet_hours is None:
-            return None
-        quiet_hours = QuietHours.of(self._rules.quiet_hours)
-        quiet_hours.check()
-        if quiet_hours.on_quiet == "defer" and self._ledger is None and not self._is_dry:
-            raise InvalidInput(
-                "quiet_hours",
-                "defers messages, and Airflow before 3.3 would not remember which were sent.",
-                hint='Give the Cirrus connection a ledger_conn_id, or choose on_quiet="schedule" or "suppress".',
-            )
-        return quiet_hours
-
-    def _slots(self) -> FrequencyCapStore | None:
-        # Nobody takes a slot in a dry run.
-        if self._rules.frequency_cap is None or self._is_dry:
-            return None
-        return self._opened.enter_context(closing(slots_beside(self._ledger)))
-
-
-def slots_beside(ledger: Ledger | None) -> FrequencyCapStore:
-    """
-    Return where a task's slots under frequency caps are kept: in the database of its ledger, as the same try.
-
-    :raises InvalidInput: another ledger, which does not remember across runs and DAGs
-    :raises LedgerUnavailable: the database does not answer
-    :raises LedgerError: no tables and no right to create them
-    """
-    # Late, as only a database needs SQLAlchemy.
-    from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-    from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
-
-    if not isinstance(ledger, SqlLedger):
-        raise InvalidInput(
-            "frequency_cap",
-            "needs a database that remembers across runs and DAGs.",
-            hint="Give the Cirrus connection, or the delivery of the task, a ledger_conn_id.",
-        )
-    return FrequencyCapStore.beside(ledger)
 
 
 def _all_of(*found: Listener | None) -> Listener | None:
@@ -360,18 +248,3 @@ def _all_of(*found: Listener | None) -> Listener | None:
             listener(outcomes)
 
     return tell
-
-
-def _rejects_to(sink: OpenSink, attempt: int) -> Listener:
-    """Return a listener that writes down who refused messages for good, of what this try brought."""
-
-    def note(outcomes: Sequence[MessageOutcome]) -> None:
-        sink.add(
-            [
-                (one.recipient, one.entry.code, one.entry.reason)
-                for one in outcomes
-                if one.entry.outcome is Outcome.REJECTED and one.entry.attempt == attempt and one.key
-            ]
-        )
-
-    return note

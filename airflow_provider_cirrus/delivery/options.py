@@ -50,6 +50,9 @@ class Rules:
         a task gives its worker's slot back until those who were asleep may be messaged. See docs/quiet_hours.md
     :ivar frequency_cap: how often somebody is messaged, as :class:`~.rules.frequency_cap.FrequencyCap` or a dict of its
         arguments; needs a ``ledger_conn_id``. See docs/frequency_caps.md
+    :ivar daily_budget: how many different people are messaged in 24 hours, as
+        :class:`~.rules.daily_budget.DailyBudget`, a dict of its arguments, or a number; needs a ``ledger_conn_id``. See
+        docs/daily_budgets.md
     :ivar category: of the template: ``marketing``, ``utility`` or ``authentication``, where opt-in or cap differ by it
     :ivar on_reject: a local file or a table to which numbers are added that Meta refuses for good
     :ivar max_suppressed: how many messages the rules may hold back before the task fails, as ``max_failed`` of
@@ -60,6 +63,7 @@ class Rules:
     suppression: Any = None
     quiet_hours: Any = None
     frequency_cap: Any = None
+    daily_budget: Any = None
     category: str | None = None
     on_reject: Any = None
     max_suppressed: int | float | str | None = None
@@ -80,6 +84,11 @@ class Rules:
             QuietHours.of(self.quiet_hours)
         if self.frequency_cap is not None and is_literal(self.frequency_cap):
             FrequencyCap.of(self.frequency_cap)
+        if self.daily_budget is not None and is_literal(self.daily_budget):
+            # Late, as few sends have one.
+            from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+
+            DailyBudget.of(self.daily_budget)
         if self.on_reject is not None and is_literal(self.on_reject):
             RejectSink.of(self.on_reject)
         if self.max_suppressed is not None and is_literal(self.max_suppressed):

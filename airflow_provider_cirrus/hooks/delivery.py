@@ -268,7 +268,7 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.report.writer import shown_as
         from airflow_provider_cirrus.hooks.waiting import (
             begin_anew,
-            wait_for_the_end_of_quiet_hours,
+            wait_for_their_time,
             wait_until_resumed,
         )
 
@@ -291,7 +291,7 @@ class TaskDelivery:
         if result.is_paused and not was_ended and counts["unsent"]:
             wait_until_resumed(result, defer)
         if how is Verdict.DEFER:
-            wait_for_the_end_of_quiet_hours(self.hook.log, result, defer)
+            wait_for_their_time(self.hook.log, result, defer)
         if not was_ended and not counts["unsent"]:
             check_suppressed(self.effective_rules, found, self.context)
         if how is Verdict.SUCCESS:

@@ -20,9 +20,9 @@ Defer: TypeAlias = "Callable[[float, int | None], None]"
 _LOOK_AGAIN = 60.0
 
 
-def wait_for_the_end_of_quiet_hours(log: Any, result: DeliveryResult, defer: Defer | None) -> NoReturn:
+def wait_for_their_time(log: Any, result: DeliveryResult, defer: Defer | None) -> NoReturn:
     """
-    Wait until the first of those who are asleep may be messaged.
+    Wait until the first of those who are asleep may be messaged, or for another day's budget.
 
     :param defer: None: the slot cannot be given back
     :raises CirrusUnsentError: it cannot, so the next try goes on
@@ -30,10 +30,10 @@ def wait_for_the_end_of_quiet_hours(log: Any, result: DeliveryResult, defer: Def
     assert result.resume_at is not None
     until = datetime.fromtimestamp(result.resume_at, UTC).isoformat(timespec="seconds")
     wait = f"{in_numbers(result.deferred, 'message')} {'waits' if result.deferred == 1 else 'wait'}"
-    log.info("%s for the end of quiet hours; going on at %s.", wait, until)
+    log.info("%s for %s; going on at %s.", wait, result.waits_for, until)
     if defer is not None:
         defer(result.resume_at, None)
-    raise CirrusUnsentError(f"{wait} for the end of quiet hours, at {until}.", result.resume_at - time.time())
+    raise CirrusUnsentError(f"{wait} for {result.waits_for}, at {until}.", result.resume_at - time.time())
 
 
 def wait_until_resumed(result: DeliveryResult, defer: Defer | None) -> NoReturn:

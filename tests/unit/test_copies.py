@@ -14,11 +14,13 @@ import airflow_provider_cirrus
 from airflow_provider_cirrus import (
     CircuitBreaker,
     Columns,
+    DailyBudget,
     Delivery,
     FileNumbers,
     FrequencyCap,
     OptIn,
     QuietHours,
+    Ramp,
     RateCard,
     Report,
     Rules,
@@ -45,6 +47,8 @@ RULES = Rules(opt_in=[ANN], quiet_hours=QuietHours("21:00", "08:00"), frequency_
 OPTIONS = [
     CircuitBreaker(max_rejected=0.3),
     Columns(to="phone", body=["name"]),
+    DailyBudget(2_000, ramp=Ramp(250)),
+    Ramp(250, every=timedelta(hours=12)),
     Delivery(
         max_failed="5%",
         circuit_breaker=CircuitBreaker(max_in_a_row=None),

@@ -177,6 +177,8 @@ class _Run:
             raise broken
         self._delivery.error, self._delivery.seconds = machine.error, time.monotonic() - begun
         self._delivery.deferred, self._delivery.resume_at = machine.deferred, machine.resume_at
+        if machine.is_overspent:
+            self._delivery.waits_for = "room in the daily budget"
         if not machine.is_called_off or self._delivery.counts[Outcome.UNSENT]:
             # A circuit breaker that found nothing to hold back has stopped nothing.
             self._delivery.stopped, self._delivery.remedy = machine.stopped, machine.remedy

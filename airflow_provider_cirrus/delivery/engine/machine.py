@@ -35,6 +35,7 @@ from airflow_provider_cirrus.delivery.engine.progress import Troubles
 from airflow_provider_cirrus.delivery.engine.rate_limit import Frequency, RateLimit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
+from airflow_provider_cirrus.delivery.rules.policy import Overspent
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ _LEDGER_PAUSES = (0.05, 2.0)
 # Seconds by which an intent precedes its departure, at least and at most; in between, what a write takes.
 _LEAD = (0.02, 0.5)
 
+_WAIT = 'Clear the task when there is room again, or let it wait for that: on_exceeded="defer".'
 _NOT_ITS_TURN = "the run stopped before its turn"
 _MAYBE_SENT = "an earlier try may have sent it; this one did not"
 
@@ -127,15 +129,15 @@ class Machine:
         self.error: CirrusError | None = None
         #: Why the run stopped by itself, and what to do about it; empty where it did not.
         self.stopped = self.remedy = ""
-        #: Whether what came back, or a person, speaks against going on, so that a retry would stop at once.
-        self.is_called_off = False
-        #: Whether the first messages have fared well, and the others wait for a person.
-        self.awaits_approval = False
+        #: Whether what came back, or a person, speaks against going on, so that a retry would stop at once; and whether
+        #: the first messages have fared well, and the others wait for a person.
+        self.is_called_off = self.awaits_approval = False
         self._canary = bool(options.watch and options.watch.canary_left)
         self._troubles = Troubles(log)
-        #: How many of the unsent wait for the end of quiet hours, and the Unix seconds of the first of these ends.
+        #: How many of the unsent wait for the end of quiet hours or for another day's budget, and until when at least.
         self.deferred = 0
         self.resume_at: float | None = None
+        self._overspent: Overspent | None = None
 
     # ---- what a driver asks
 
@@ -148,6 +150,11 @@ class Machine:
     def wants_rows(self) -> bool:
         """Whether more of the audience may be read: memory must not grow with it."""
         return self._is_over or len(self._ready) < _READ_AHEAD
+
+    @property
+    def is_overspent(self) -> bool:
+        """Whether the day's budget is spent."""
+        return self._overspent is not None
 
     @property
     def is_done(self) -> bool:
@@ -221,7 +228,7 @@ class Machine:
                 continue
             if final := self._without_sending(item, wall):
                 tell.append(self._told(item, final))
-            elif held := self._held_back(item, wall):
+            elif held := self._not_now(item, wall):
                 tell.append(held)
             elif self._options.dry_run:
                 tell.append(self._would_send(item, wall))
@@ -258,7 +265,7 @@ class Machine:
     @property
     def _asks_nothing(self) -> bool:
         """Whether of a message without a schedule nothing is asked before it leaves."""
-        return self._options.timing is None and not self._blocked
+        return self._options.timing is None and not self._blocked and self._overspent is None
 
     def _held_back(self, item: Item, wall: float) -> MessageOutcome | None:
         """Return the outcome of a message that may not leave at this moment; it may be given another schedule."""
@@ -276,10 +283,22 @@ class Machine:
         if timing.outcome is None:
             item.message = timing.message
             return None
-        if timing.until is not None and not item.maybe:
-            self.deferred += 1
-            self.resume_at = timing.until if self.resume_at is None else min(self.resume_at, timing.until)
+        if timing.outcome is Outcome.UNSENT:
+            return self._put_off(item, timing.reason, timing.until, wall)
         return self._settled(item, timing.outcome, timing.reason, wall)
+
+    def _not_now(self, item: Item, wall: float) -> MessageOutcome | None:
+        """Return the same of a message that has no place in the day's budget yet."""
+        if self._overspent is not None and not self._is_over:
+            return self._put_off(item, self._overspent.reason, self._overspent.until, wall)
+        return self._held_back(item, wall)
+
+    def _put_off(self, item: Item, reason: str, until: float | None, wall: float) -> MessageOutcome:
+        """Return the outcome of a message that may leave later."""
+        if until is not None and not item.maybe:
+            self.deferred += 1
+            self.resume_at = until if self.resume_at is None else min(self.resume_at, until)
+        return self._settled(item, Outcome.UNSENT, reason, wall)
 
     # ---- from waiting to intended
 
@@ -366,7 +385,7 @@ class Machine:
                 later.append(item)
             elif pause := self._pairs.wait(item.account, now):
                 self._wait_for_pair(item, now + pause, wall)
-            elif self._blocked and (held := self._held_back(item, wall)):
+            elif (self._blocked or self._overspent) and (held := self._not_now(item, wall)):
                 # Of the others it is asked when they depart; of these there may be a million.
                 self._effects.tell.append(held)
             else:
@@ -420,12 +439,19 @@ class Machine:
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
         for batch in written.batches:
             if conflicts:
-                self._effects.tell += [
-                    self._told(item, conflicts[item.key]) for item in batch.items if item.key in conflicts
-                ]
+                for item in batch.items:
+                    if (over := written.overspent.get(item.key)) is not None:
+                        self._overspent = over
+                        self._effects.tell.append(self._put_off(item, over.reason, over.until, wall))
+                    elif item.key in conflicts:
+                        self._effects.tell.append(self._told(item, conflicts[item.key]))
                 batch.items = [item for item in batch.items if item.key not in conflicts]
             if batch.items:
                 self._armed.append(batch)
+        if self._overspent is not None and self._overspent.until is None:
+            # Those who have their place go; nobody else does, and no retry would change that.
+            self.is_called_off = True
+            self.stopped, self.remedy = f"the day's budget is spent ({self._overspent.reason}).", _WAIT
         self._go_on(now, wall)
 
     def write_failed(self, error: BaseException, passes: bool, now: float, wall: float) -> None:
@@ -719,7 +745,7 @@ class Machine:
         self._may_write = False
 
     def _end(self, stopped: str = "", remedy: str = "") -> None:
-        if not self._is_over:
+        if stopped and not self._is_over:
             self.stopped, self.remedy = stopped, remedy
         self._is_over = True
 

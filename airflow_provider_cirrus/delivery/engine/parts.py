@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.rules.policy import Timing
+from airflow_provider_cirrus.delivery.rules.policy import Overspent, Timing
 
 
 @dataclass(slots=True, eq=False)
@@ -72,10 +72,12 @@ class Commit:
 
     :ivar batches: whose messages are about to be sent
     :ivar outcomes: what became of messages whose intent was written
+    :ivar overspent: of the messages that are about to be sent, those for which the day's budget has no room
     """
 
     batches: list[Batch]
     outcomes: Outcomes
+    overspent: Mapping[bytes, Overspent] = field(default_factory=dict)
 
     @property
     def items(self) -> list[Item]:

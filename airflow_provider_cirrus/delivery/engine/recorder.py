@@ -34,6 +34,10 @@ class Recorder:
         items = commit.items
         refused = self._policy.claim((item.recipient, item.key) for item in items)
         conflicts = {key: Entry(Outcome.SUPPRESSED, reason=reason) for key, reason in refused.items()}
+        commit.overspent = self._policy.spend((i.recipient, i.key) for i in items if i.key not in conflicts)
+        if commit.overspent:
+            self._policy.release(commit.overspent.keys())
+            conflicts |= {key: Entry(Outcome.UNSENT, reason=one.reason) for key, one in commit.overspent.items()}
         if self._ledger is not None:
             allowed = [item for item in items if item.key not in conflicts] if conflicts else items
             persons = NOBODY

@@ -109,8 +109,9 @@ class DeliveryResult:
     :ivar is_called_off: whether the circuit breaker, or somebody, stopped it, so that a retry would stop at once
     :ivar is_paused: whether it ended as nobody resumed it for long: what is left waits for that
     :ivar seconds: how long it took
-    :ivar deferred: how many of the unsent wait for the end of quiet hours
-    :ivar resume_at: Unix seconds of the first of these ends
+    :ivar deferred: how many of the unsent wait for the end of quiet hours, or for another day's budget
+    :ivar resume_at: Unix seconds at which the first of them may be messaged
+    :ivar waits_for: what they wait for, in words
     :ivar report_uri: where the report is, if there is one
     """
 
@@ -126,6 +127,7 @@ class DeliveryResult:
     seconds: float = 0.0
     deferred: int = 0
     resume_at: float | None = None
+    waits_for: str = "the end of quiet hours"
     report_uri: str | None = None
 
     @property

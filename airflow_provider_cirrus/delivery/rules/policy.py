@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
@@ -19,6 +19,8 @@ from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.rules.consent import Consent
+    from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+    from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
     from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
     from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
     from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
@@ -74,6 +76,17 @@ class Timing:
     until: float | None = None
 
 
+class Overspent(NamedTuple):
+    """
+    Why a message does not leave now, as the day's budget is spent.
+
+    :ivar until: Unix seconds at which there is room again; None: nobody waits for that
+    """
+
+    reason: str
+    until: float | None
+
+
 class Policy:
     """
     The rules of one delivery: who may be messaged at all, when, and how often.
@@ -85,6 +98,8 @@ class Policy:
     :param cap: how often somebody is messaged
     :param slots: where that is counted
     :param category: of the template, for the cap
+    :param budget: how many people are messaged in a day, and whose budget it is
+    :param people: where these are counted
     :param clock: Unix seconds
     """
 
@@ -98,6 +113,8 @@ class Policy:
         cap: FrequencyCap | None = None,
         slots: FrequencyCapStore | None = None,
         category: str | None = None,
+        budget: tuple[DailyBudget, str] | None = None,
+        people: DailyBudgetStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         #: Whether a message's time has a say; asked first, as it is asked of every message twice.
@@ -109,6 +126,8 @@ class Policy:
         self._cap = cap
         self._slots = slots
         self._category = category
+        self._budget = budget
+        self._people = people
         self._clock = clock
 
     def evaluate(self, messages: Sequence[Message]) -> list[ConsentRecord | str]:
@@ -185,14 +204,31 @@ class Policy:
         refused = self._slots.claim(self._cap, persons, self._category)
         return dict.fromkeys(refused, self._cap.reason)
 
+    def spend(self, wanted: Iterable[tuple[str, bytes]]) -> Mapping[bytes, Overspent]:
+        """
+        Spend the day's budget on messages that are about to be sent.
+
+        :param wanted: digits of the recipient, and the message's key
+        :return: of those that may not be sent now, the key and what becomes of them
+        :raises CirrusError: it cannot be known; nobody may be messaged
+        """
+        if self._budget is None or self._people is None:
+            return {}
+        budget, name = self._budget
+        waiting = self._people.claim(budget, name, [(person_of(digits), key) for digits, key in wanted])
+        waits = budget.on_exceeded == "defer"
+        return {key: Overspent(budget.reason, until if waits else None) for key, until in waiting.items()}
+
     def release(self, keys: Collection[bytes]) -> None:
         """
-        Give back the slots of messages that were not sent after all.
+        Give back the slots of messages that were not sent after all, and their places in the day's budget.
 
         :raises CirrusError: they are not given back
         """
         if keys and self._slots is not None:
             self._slots.release(keys)
+        if keys and self._people is not None:
+            self._people.release(keys)
 
     def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
         """
@@ -201,7 +237,7 @@ class Policy:
         :param outcomes: what the ledger recorded
         :raises CirrusError: they are not given back
         """
-        if self._slots is not None:
+        if self._slots is not None or self._people is not None:
             self.release([key for key, entry in outcomes if entry.outcome in _NOT_SENT])
 
 

@@ -23,7 +23,7 @@ from airflow_provider_cirrus.delivery.sql.store import engine_for
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"
 TASK = "dag/run/task"
-NOTHING = {"messages": 0, "slots": 0, "checks": 0, "unattributed_messages": 0}
+NOTHING = {"messages": 0, "slots": 0, "budget": 0, "checks": 0, "unattributed_messages": 0}
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from airflow_provider_cirrus import (
     Suppression,
 )
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.delivery.options import at_the_edge, options_of, plain, with_defaults
+from airflow_provider_cirrus.arguments import to_plain
+from airflow_provider_cirrus.delivery.options import at_the_edge, options_of, with_defaults
 from airflow_provider_cirrus.delivery.rules import consent, frequency_cap, quiet_hours
 
 HOURS = QuietHours("21:00", "08:00", days={"sunday": "all"}, holidays=[date(2027, 12, 25)], zone="Europe/London")
@@ -81,21 +82,21 @@ def test_they_are_frozen(options: Any) -> None:
     ],
 )
 def test_they_become_plain_and_plain_becomes_them(given: Any, expected: dict[str, Any]) -> None:
-    assert plain(given) == expected
+    assert to_plain(given) == expected
     # What is plain says the same, and is plain.
     again = options_of(type(given), expected, "it")
-    assert plain(again) == expected
+    assert to_plain(again) == expected
 
 
 def test_what_is_plain_opens_as_what_it_was() -> None:
     rules = options_of(
-        Rules, plain(Rules(opt_in=AGREED, quiet_hours=HOURS, frequency_cap=FrequencyCap(1, hours=2))), ""
+        Rules, to_plain(Rules(opt_in=AGREED, quiet_hours=HOURS, frequency_cap=FrequencyCap(1, hours=2))), ""
     )
     assert consent.OptIn.of(rules.opt_in) == AGREED
     assert quiet_hours.QuietHours.of(rules.quiet_hours) == HOURS
     assert frequency_cap.FrequencyCap.of(rules.frequency_cap) == FrequencyCap(1, hours=2)
     by_category = Rules(opt_in=OptIn(by_category={"marketing": FileNumbers("a.csv"), "utility": OptIn(column="ok")}))
-    again = options_of(Rules, plain(by_category), "rules")
+    again = options_of(Rules, to_plain(by_category), "rules")
     assert consent.OptIn.of(again.opt_in) == by_category.opt_in
 
 

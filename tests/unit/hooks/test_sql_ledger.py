@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.deliver import slots_beside
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
+from airflow_provider_cirrus.delivery.opening import slots_beside
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
 

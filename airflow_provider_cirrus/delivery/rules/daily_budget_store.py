@@ -1,0 +1,219 @@
+"""Whom a daily budget was spent on, over all tasks, runs and DAGs that share a database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from airflow_provider_cirrus.delivery.ledger.fence import Fence
+from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
+from airflow_provider_cirrus.delivery.rules.daily_budget import DAY, DailyBudget
+from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, upsert
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of, stored_key
+
+# Claims after which some of what is past is deleted, and how much of it.
+_TIDY_EVERY, _PART = 50, 500
+# Of a budget, so much has to be free again before whoever waits for it begins anew.
+_TENTH = 10
+
+_metadata = sa.MetaData()
+# One row a budget, to be locked: whoever holds it alone counts and spends.
+_budgets = sa.Table(
+    "cirrus_budgets",
+    _metadata,
+    sa.Column("budget", sa.CHAR(32), primary_key=True),
+    sa.Column("since", sa.Float(53), nullable=False),
+    sa.Column("seen", sa.Float(53), nullable=False),
+    **MYSQL,
+)
+_places = sa.Table(
+    "cirrus_budget_places",
+    _metadata,
+    sa.Column("key", sa.CHAR(32), primary_key=True),
+    # Of a message that is the same for all runs, each task has a row of its own: none gives another's place back.
+    sa.Column("scope", sa.CHAR(32), primary_key=True),
+    sa.Column("budget", sa.CHAR(32), primary_key=True),
+    sa.Column("person", sa.CHAR(32), nullable=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Index("cirrus_budget_places_at", "budget", "at", "person"),
+    sa.Index("cirrus_budget_places_person", "person"),
+    **MYSQL,
+)
+
+BUDGET_TABLES = Tables("budgets", (_budgets, _places), "daily budgets")
+
+
+class DailyBudgetStore(SqlStore):
+    """
+    The people of the last 24 hours.
+
+    A place is taken before the message leaves, in a transaction that holds the budget alone: so there were never more
+    people than the budget allows, whoever is sending at the same time. It is given back where the message was
+    certainly not sent. Clocks of machines are compared: one that is ahead lengthens the window for the others by as
+    much.
+
+    :param engine: such as :func:`~.sql.store.engine_for` returns
+    :param fence: of the task's ledger, whose tables are in the same database
+    :param create: create the tables where they are missing
+    :param clock: Unix seconds
+    :param is_global: as of :class:`~.ledger.sql.SqlLedger`
+    :raises LedgerError: no tables and no right to create them (with the DDL), another version's format, no database
+    """
+
+    TABLES = BUDGET_TABLES
+
+    def __init__(
+        self,
+        engine: Engine,
+        fence: Fence,
+        *,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
+        is_global: Callable[[bytes], bool] = lambda key: False,
+    ) -> None:
+        super().__init__(engine, create=create)
+        self._fence = fence
+        self._clock = clock
+        self._is_global = is_global
+        self._claims = 0
+        # Made once: to make a statement takes as long as to write a dozen rows.
+        self._lock = upsert(_budgets, self._dialect, keep=("since",))
+        self._take = upsert(_places, self._dialect)
+
+    @classmethod
+    def beside(cls, ledger: SqlLedger) -> Self:
+        """
+        Return where a task's people are counted: in the database of its ledger, as long as this try may write there.
+
+        :raises LedgerError: as the ledger itself
+        """
+        return cls(
+            ledger.engine, ledger.fence, create=ledger.creates_tables, clock=ledger.clock, is_global=ledger.is_global
+        )
+
+    def claim(self, budget: DailyBudget, name: str, wanted: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, float]:
+        """
+        Spend a budget on the persons of messages that are about to be sent, in their order, as far as it goes.
+
+        Somebody who was messaged within the last 24 hours costs nothing; nor does a message that has its place.
+
+        :param name: of the budget
+        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
+        :return: of the messages that must wait, their keys, and when there is room for some, in Unix seconds
+        :raises LedgerUnavailable: the database does not answer; may be repeated
+        :raises LedgerError: nothing was taken; nothing may be sent
+        """
+        if not wanted:
+            return {}
+        whose = scope_of(f"budget {name}")
+        waiting: dict[bytes, float] = {}
+
+        def work(connection: Connection) -> None:
+            waiting.clear()
+            self._fence.hold(connection)
+            now = self._clock()
+            execute_many(connection, self._lock, [{"budget": whose, "since": now, "seen": now}])
+            since = float(connection.scalar(sa.select(_budgets.c.since).where(_budgets.c.budget == whose)) or now)
+            limit = budget.limit(since, now)
+            counts = _counts(whose, now)
+            known = self._known(connection, counts, sorted({person.hex() for person, _ in wanted}))
+            count = connection.scalar(sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*counts)) or 0
+            rows: dict[str, dict[str, Any]] = {}
+            refused: list[bytes] = []
+            for person, key in wanted:
+                who = person.hex()
+                if who not in known:
+                    if count >= limit:
+                        refused.append(key)
+                        continue
+                    known.add(who)
+                    count += 1
+                name = self._name(key)
+                rows[name] = {"key": name, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
+            if rows:
+                execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
+            if refused:
+                waiting.update(dict.fromkeys(refused, _room_at(connection, budget, counts, limit, since, now)))
+
+        self._transaction(work)
+        self._claims += 1
+        if self._claims % _TIDY_EVERY == 0:
+            self._transaction(lambda connection: self._tidy(connection, whose))
+        return waiting
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """
+        Give back the places of messages that were certainly not sent; those of other tasks stay.
+
+        So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
+
+        :param keys: of messages whose outcome the ledger knows by now
+        :raises LedgerUnavailable: the database does not answer; may be repeated
+        :raises LedgerError: they are not given back
+        """
+        names = sorted(self._name(key) for key in keys)
+
+        def work(connection: Connection) -> None:
+            self._fence.hold(connection)
+            for chunk in chunks(names):
+                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._fence.row)
+                connection.execute(mine.where(~may_have_been_sent(_places.c.key, self._fence)))
+
+        self._transaction(work)
+
+    def _known(self, connection: Connection, counts: Sequence[Any], persons: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for chunk in chunks(persons):
+            query = sa.select(_places.c.person).distinct().where(_places.c.person.in_(chunk), *counts)
+            found.update(connection.scalars(query))
+        return found
+
+    def _tidy(self, connection: Connection, whose: str) -> None:
+        self._fence.hold(connection)
+        execute_many(connection, self._lock, [{"budget": whose, "since": self._clock(), "seen": self._clock()}])
+        is_past = (_places.c.budget == whose, _places.c.at < self._clock() - 2 * DAY)
+        old = connection.execute(sa.select(_places.c.key, _places.c.scope).where(*is_past).limit(_PART)).all()
+        for row in old:
+            mine = (_places.c.key == row.key, _places.c.scope == row.scope)
+            connection.execute(sa.delete(_places).where(*is_past, *mine))
+
+    def _name(self, key: bytes) -> str:
+        return stored_key(key, "" if self._is_global(key) else self._fence.scope)
+
+
+def _counts(whose: str, now: float) -> list[Any]:
+    # A place from further ahead than a day is that of a clock that was wrong; it must not count for years.
+    return [_places.c.budget == whose, _places.c.at > now - DAY, _places.c.at <= now + DAY]
+
+
+def _room_at(
+    connection: Connection, budget: DailyBudget, counts: Sequence[Any], limit: int, since: float, now: float
+) -> float:
+    """Return when there is room for a tenth of the budget, or when it grows."""
+    last = sa.func.max(_places.c.at).label("last")
+    each = sa.select(last).where(*counts).group_by(_places.c.person).order_by(last)
+    leaves = connection.scalar(each.offset(max(0, limit // _TENTH - 1)).limit(1))
+    moments = [float(leaves) + DAY] if leaves is not None else [now + DAY]
+    if (step := budget.next_step(since, now)) is not None:
+        moments.append(step)
+    # A little later, so that it has passed on a clock that is a little behind.
+    return min(moments) + 1.0
+
+
+def erase_places(connection: Connection, person: str) -> int:
+    """Delete the places of a person; return how many."""
+    return int(connection.execute(sa.delete(_places).where(_places.c.person == person)).rowcount)
+
+
+def ddl(dialect_name: str) -> str:
+    """
+    Return the statements that create the tables.
+
+    :param dialect_name: ``sqlite``, ``postgresql`` or ``mysql``
+    :raises LedgerError: another database
+    """
+    return BUDGET_TABLES.ddl(dialect_name)
