@@ -111,6 +111,8 @@ def _notes(task: Planned, made: Plan) -> Iterable[str]:
     """Yield what a plan does not tell."""
     if task.effective_rules.frequency_cap is not None:
         yield "The frequency cap is asked when a message is about to leave: it may hold more back."
+    if task.effective_rules.daily_budget is not None:
+        yield "The daily budget is asked when a message is about to leave: whoever is beyond it waits for another day."
     if task.message.get("message_key") or task.effective_columns.key:
         yield "What earlier runs sent under the same message keys is not sent again, and is not looked at here."
     if made.outcomes["later"] and task.effective_rules.quiet_hours is not None:

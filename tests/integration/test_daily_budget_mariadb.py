@@ -6,6 +6,7 @@ from tests.integration.test_sql_ledger_mariadb import uri  # noqa: F401
 from tests.unit.delivery.rules.test_daily_budget import (  # noqa: F401
     clock,
     engine,
+    test_a_later_try_does_not_give_back_what_an_earlier_one_had,
     test_a_ramp_begins_small_and_grows,
     test_a_retry_costs_nothing,
     test_a_superseded_try_spends_nothing,

@@ -34,6 +34,8 @@ class SimulatedCirrus:
         self.down_until = -1.0
         self._ids = 0
         self.people: Counter[str] = Counter()
+        #: Whom a message reached, and when.
+        self.reached: list[tuple[float, str]] = []
         #: What was refused last of each message: when, by which code, and whose it was.
         self.refused: dict[bytes, tuple[float, int, Task]] = {}
 
@@ -94,6 +96,7 @@ class SimulatedCirrus:
             self._ids += 1
             self.accepted.append((world.now, key, f"m{self._ids}", task))
             self.people[account_of(message.to)] += 1
+            self.reached.append((world.now, account_of(message.to)))
             world.log("cirrus accepts %s", key.hex()[:8])
             entries.append({"recipient": message.to, "id": f"m{self._ids}", "status": 200})
         if world.strikes("lost_answer", 4):

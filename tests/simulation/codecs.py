@@ -26,6 +26,8 @@ from airflow_provider_cirrus.delivery.ledger import (
 )
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.rules.daily_budget import DAY, DailyBudget
+from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from tests.simulation.cirrus import BAD_ENDING
@@ -214,12 +216,15 @@ class _Faulty:
     def tidy(self) -> bool:
         return False
 
+    def people(self) -> Any:
+        return _FaultySlots(DailyBudgetStore.beside(self._ledger), self._call)
+
     def slots(self) -> Any:
         return _FaultySlots(FrequencyCapStore.beside(self._ledger), self._call)
 
 
 class _FaultySlots:
-    """The slots of frequency caps in such a database."""
+    """The slots of frequency caps, or the people of daily budgets, in such a database."""
 
     def __init__(self, slots: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
         self._slots, self._call = slots, call
@@ -268,6 +273,7 @@ class SqlCodec(Codec):
         self._name = name or f"world{next(self._worlds)}"
         self._is_mapped = False
         self._cap: FrequencyCap | None = None
+        self._budget: DailyBudget | None = None
 
     def tasks(self, world: World) -> list[Task]:
         choices = world.choices
@@ -278,6 +284,10 @@ class SqlCodec(Codec):
             self.spread = 120.0
             # People are the same in all worlds, and what they got in one does not count in another.
             FrequencyCapStore(self._engine).purge(before=1e12)
+        elif choices.below(6) == 5:
+            self._budget = DailyBudget(1 + choices.below(3), on_exceeded=choices.of(["defer", "fail"]))
+            self.spread = 120.0
+            world.struck("daily_budget")
         elif not self._is_mapped and choices.below(4):
             self.retry_rejected_after = choices.of([2.0, 20.0, 90.0])
             self.spread = 120.0
@@ -326,6 +336,9 @@ class SqlCodec(Codec):
         return _Faulty(world, ledger)
 
     def rules(self, world: World, ledger: Any) -> Rules:
+        if self._budget is not None:
+            # Budgets of other worlds have other names.
+            return Rules(world, budget=(self._budget, self._name), people=ledger.people())
         if self._cap is None:
             return Rules(world)
         return Rules(world, cap=self._cap, slots=ledger.slots())
@@ -342,6 +355,11 @@ class SqlCodec(Codec):
         world.struck("tried_later")
 
     def judge(self, world: World) -> None:
+        if self._budget is not None:
+            for at, _ in world.cirrus.reached:
+                people = {who for when, who in world.cirrus.reached if at - DAY < when <= at}
+                most = self._budget.people or 0
+                world.check(len(people) <= most, "%d people were reached in a day", len(people))
         if self._cap is not None and not any(task.generation for task in world.tasks):
             most = max(world.cirrus.people.values(), default=0)
             repeats = any(task.options["repeat_unknown"] for task in world.tasks)

@@ -45,6 +45,7 @@ def test_every_promise_is_kept_with_a_database_that_tasks_share(part: int) -> No
     report = explore(SqlCodec, range(500 * part, 500 * (part + 1)))
     assert {fault for fault in FAULTS if not report.struck[fault]} <= ONLY_STATE | {"cleared_and_emptied"}
     assert report.refusals == 0, "a database remembers, whatever is cleared"
+    assert report.struck["daily_budget"] > 20
     assert report.struck["tried_later"] > 5, "what was refused for a time is tried again by the next task"
 
 

@@ -438,7 +438,7 @@ class Process:
             missing = {index for index, _ in self.audience} - self.told.keys()
             self.world.check(not missing, "nobody said what became of %s", sorted(missing))
         counts = Counter(one.entry.outcome for one in self.told.values())
-        self.oracle.check_end(machine.is_called_off and not self.was_called_off)
+        self.oracle.check_end(machine.is_called_off and not (self.was_called_off or machine.is_overspent))
         found = verdict(
             counts,
             deferred=machine.deferred,

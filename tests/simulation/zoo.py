@@ -35,8 +35,12 @@ from airflow_provider_cirrus.delivery.ledger import (
     task_state,
 )
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
+from airflow_provider_cirrus.delivery.rules import daily_budget_store as budget_store
 from airflow_provider_cirrus.delivery.rules import frequency_cap_store as cap_store
+from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
+from airflow_provider_cirrus.delivery.sql.statements import upsert
 from tests.simulation.codecs import IdealCodec, IdealLedger, ShardsCodec, SqlCodec, TaskStateCodec
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Codec, Process
@@ -53,6 +57,22 @@ def planted(make: Callable[[], Codec]) -> Callable[[Callable[[], Any]], Callable
         return bug
 
     return put
+
+
+@planted(SqlCodec)
+def a_place_in_the_budget_is_taken_without_counting() -> Any:
+    return patch.object(DailyBudget, "limit", lambda self, since, now: 10**6)
+
+
+@planted(SqlCodec)
+def a_later_try_gives_back_what_an_earlier_one_had() -> Any:
+    real = DailyBudgetStore.__init__
+
+    def init(self: DailyBudgetStore, *arguments: Any, **rest: Any) -> None:
+        real(self, *arguments, **rest)
+        self._take = upsert(budget_store._places, self._dialect)
+
+    return patch.object(DailyBudgetStore, "__init__", init)
 
 
 # ---- the engine's rules

@@ -10,8 +10,9 @@ from typing import Any
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import time_span, whole_number
 
-#: Seconds of the window in which people are counted.
 DAY = 86_400
+#: Seconds for which somebody is counted: a day, and as long as a message may take to leave after it has its place.
+WINDOW = DAY + 900
 _UNITS = {"m": 60, "h": 3_600, "d": DAY}
 _SPAN = re.compile(r"(\d+)\s*([mhd])")
 _LONGEST_NAME = 200

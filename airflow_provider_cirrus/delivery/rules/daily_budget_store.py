@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
-from airflow_provider_cirrus.delivery.rules.daily_budget import DAY, DailyBudget
+from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW, DailyBudget
 from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, upsert
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of, stored_key
 
@@ -39,6 +39,9 @@ _places = sa.Table(
     sa.Column("budget", sa.CHAR(32), primary_key=True),
     sa.Column("person", sa.CHAR(32), nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
+    # The try that took it first. What another one finds taken, somebody was sent, or may have been: it cannot give that
+    # back, whatever becomes of its own.
+    sa.Column("owner", sa.String(64), nullable=False),
     sa.Index("cirrus_budget_places_at", "budget", "at", "person"),
     sa.Index("cirrus_budget_places_person", "person"),
     **MYSQL,
@@ -82,7 +85,7 @@ class DailyBudgetStore(SqlStore):
         self._claims = 0
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_budgets, self._dialect, keep=("since",))
-        self._take = upsert(_places, self._dialect)
+        self._take = upsert(_places, self._dialect, keep=("owner",))
 
     @classmethod
     def beside(cls, ledger: SqlLedger) -> Self:
@@ -133,7 +136,8 @@ class DailyBudgetStore(SqlStore):
                     known.add(who)
                     count += 1
                 name = self._name(key)
-                rows[name] = {"key": name, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
+                row = {"key": name, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
+                rows[name] = {**row, "owner": self._fence.owner}
             if rows:
                 execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
             if refused:
@@ -149,7 +153,7 @@ class DailyBudgetStore(SqlStore):
         """
         Give back the places of messages that were certainly not sent; those of other tasks stay.
 
-        So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
+        So does the place of a message that this try has not sent, and an earlier one may have.
 
         :param keys: of messages whose outcome the ledger knows by now
         :raises LedgerUnavailable: the database does not answer; may be repeated
@@ -160,8 +164,9 @@ class DailyBudgetStore(SqlStore):
         def work(connection: Connection) -> None:
             self._fence.hold(connection)
             for chunk in chunks(names):
-                mine = sa.delete(_places).where(_places.c.key.in_(chunk), _places.c.scope == self._fence.row)
-                connection.execute(mine.where(~may_have_been_sent(_places.c.key, self._fence)))
+                columns = _places.c
+                mine = (columns.key.in_(chunk), columns.scope == self._fence.row, columns.owner == self._fence.owner)
+                connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(_places.c.key, self._fence)))
 
         self._transaction(work)
 
@@ -175,7 +180,7 @@ class DailyBudgetStore(SqlStore):
     def _tidy(self, connection: Connection, whose: str) -> None:
         self._fence.hold(connection)
         execute_many(connection, self._lock, [{"budget": whose, "since": self._clock(), "seen": self._clock()}])
-        is_past = (_places.c.budget == whose, _places.c.at < self._clock() - 2 * DAY)
+        is_past = (_places.c.budget == whose, _places.c.at < self._clock() - 2 * WINDOW)
         old = connection.execute(sa.select(_places.c.key, _places.c.scope).where(*is_past).limit(_PART)).all()
         for row in old:
             mine = (_places.c.key == row.key, _places.c.scope == row.scope)
@@ -187,7 +192,7 @@ class DailyBudgetStore(SqlStore):
 
 def _counts(whose: str, now: float) -> list[Any]:
     # A place from further ahead than a day is that of a clock that was wrong; it must not count for years.
-    return [_places.c.budget == whose, _places.c.at > now - DAY, _places.c.at <= now + DAY]
+    return [_places.c.budget == whose, _places.c.at > now - WINDOW, _places.c.at <= now + WINDOW]
 
 
 def _room_at(
@@ -197,7 +202,7 @@ def _room_at(
     last = sa.func.max(_places.c.at).label("last")
     each = sa.select(last).where(*counts).group_by(_places.c.person).order_by(last)
     leaves = connection.scalar(each.offset(max(0, limit // _TENTH - 1)).limit(1))
-    moments = [float(leaves) + DAY] if leaves is not None else [now + DAY]
+    moments = [float(leaves) + WINDOW] if leaves is not None else [now + WINDOW]
     if (step := budget.next_step(since, now)) is not None:
         moments.append(step)
     # A little later, so that it has passed on a clock that is a little behind.

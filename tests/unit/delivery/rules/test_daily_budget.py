@@ -24,12 +24,14 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW
 from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore, ddl
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 
 DAY = 86_400
+QUARTER = WINDOW - DAY
 ANN, BEN, CHLOE = (person_of(f"44770090010{place}") for place in range(1, 4))
 TWO = DailyBudget(2)
 
@@ -72,14 +74,14 @@ def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **re
 def test_there_are_never_more_people_than_the_budget_allows_in_a_day(engine: Engine, clock: Clock) -> None:
     store = opened(engine, clock=clock)
     waiting = store.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2)), (CHLOE, key(3)), (ANN, key(4))])
-    assert waiting == {key(3): clock.now + DAY + 1}, "two messages to Ann are one person"
+    assert waiting == {key(3): clock.now + WINDOW + 1}, "two messages to Ann are one person"
     other = opened(engine, "other_dag/run/task", clock=clock)
     assert other.claim(TWO, "shop", [(CHLOE, key(5)), (BEN, key(6))]).keys() == {key(5)}
     assert other.claim(TWO, "another shop", [(CHLOE, key(5))]) == {}
     # Ben was messaged again meanwhile; Ann was not.
     clock.now += DAY / 2
     assert other.claim(TWO, "shop", [(BEN, key(7))]) == {}
-    clock.now += DAY / 2
+    clock.now += DAY / 2 + QUARTER
     assert other.claim(TWO, "shop", [(CHLOE, key(8))]) == {}
     assert other.claim(TWO, "shop", [(ANN, key(9))]) == {key(9): clock.now + DAY / 2 + 1}
 
@@ -113,6 +115,15 @@ def test_the_place_of_what_may_have_been_sent_stays(engine: Engine) -> None:
     assert store.claim(TWO, "shop", [(CHLOE, key(3))]).keys() == {key(3)}
 
 
+def test_a_later_try_does_not_give_back_what_an_earlier_one_had(engine: Engine) -> None:
+    opened(engine).claim(TWO, "shop", [(ANN, key(1))])
+    later = opened(engine, owner="try2")
+    assert later.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
+    # As after a clear with resend, of which the ledger has forgotten what was sent before it.
+    later.release([key(1), key(2)])
+    assert later.claim(TWO, "shop", [(BEN, key(2)), (CHLOE, key(3))]).keys() == {key(3)}
+
+
 def test_a_superseded_try_spends_nothing(engine: Engine) -> None:
     old = opened(engine)
     opened(engine, owner="try2")
@@ -128,23 +139,23 @@ def test_who_waits_is_told_when_a_tenth_is_free(engine: Engine, clock: Clock) ->
     for place in range(20):
         store.claim(budget, "shop", [(person_of(f"4477009002{place:02d}"), key(place))])
         clock.now += 60
-    assert store.claim(budget, "shop", [(ANN, key(99))]) == {key(99): begun + 60 + DAY + 1}
+    assert store.claim(budget, "shop", [(ANN, key(99))]) == {key(99): begun + 60 + WINDOW + 1}
 
 
 def test_a_ramp_begins_small_and_grows(engine: Engine, clock: Clock) -> None:
     budget, store = DailyBudget(1_000, ramp=Ramp(1, factor=2, every="12h")), opened(engine, clock=clock)
     begun, number = clock.now, 0
     reached = []
-    for half_day in range(4):
+    # It waits for the next step, or for whoever is to be forgotten, whichever is first.
+    for half_day, until in enumerate([DAY / 2, DAY, WINDOW, DAY / 2 + WINDOW]):
         clock.now = begun + half_day * DAY / 2
         allowed = 0
         while not (waiting := store.claim(budget, "shop", [(person_of(f"44770091{number:04d}"), key(number))])):
             allowed, number = allowed + 1, number + 1
-        # It waits for the next step, or for room, whichever is first.
-        assert waiting == {key(number): begun + (half_day + 1) * DAY / 2 + 1}
+        assert waiting == {key(number): begun + until + 1}
         reached.append(allowed)
-    # In any day 1, 2, 4 and 8, of which those of half a day before are still counted.
-    assert reached == [1, 1, 3, 5]
+    # In any day 1, 2, 4 and 8, of which those of a day before are just still counted.
+    assert reached == [1, 1, 2, 5]
 
 
 def test_what_is_long_past_goes(engine: Engine, clock: Clock) -> None:
@@ -170,6 +181,7 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
 PROGRAM = """
 import sys
 from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW
 from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
@@ -221,7 +233,7 @@ def test_no_moving_day_ever_holds_more(people: int, story: list[tuple[int, int, 
         waiting = store.claim(DailyBudget(people), "shop", [(person_of(f"44770090010{person}"), name)])
         if waiting:
             assert waiting[name] > clock.now
-            in_a_day = {who for at, who in sent if at > clock.now - DAY}
+            in_a_day = {who for at, who in sent if at > clock.now - WINDOW}
             assert person not in in_a_day
             assert len(in_a_day) == people, "nobody waits while there is room"
         else:
