@@ -33,6 +33,24 @@ def create_private(path: str) -> Any:
     return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
+def write_text(source: Any, text: str, field: str) -> None:
+    """
+    Write a file that is there or is not.
+
+    :param source: a path, a URI, or an ``ObjectStoragePath``
+    :param field: how errors name it
+    :raises InvalidInput: it cannot be written
+    """
+    path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
+    try:
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise InvalidInput(field, f"{str(source)!r} cannot be written ({error.strerror}).") from error
+
+
 def open_file(source: Any, field: str) -> Any:
     """
     Open a file for reading, in binary.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_cirrus.api.errors import CirrusError
+from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, to_plain
 from airflow_provider_cirrus.hooks.ending import end_empty, fail, push_result
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
@@ -45,20 +45,26 @@ class PlanSendOperator(SendTemplateOperator):
 
     :param rate_card: Meta's price list as you downloaded it, a path, or a dict of ``path`` and ``markets``, as
         :class:`~airflow_provider_cirrus.delivery.plan.RateCard`; None: nobody asks what it costs
+    :param page: a path or URI, ending in .html, where the plan is written as a page; None: nowhere
     :param kwargs: as ``SendTemplateOperator``
     :return: ``{"total", "to_send", "outcomes", "countries", "templates", "categories", "rules", "reasons",
         "messages_per_second", "seconds", "ends_at", "asleep", "cost", "examples", "notes", "approval", "markdown"}``
     :raises AirflowFailException: wrong arguments, or something that cannot be used
     """
 
-    template_fields: Sequence[str] = (*SendTemplateOperator.template_fields, "rate_card")
+    template_fields: Sequence[str] = (*SendTemplateOperator.template_fields, "rate_card", "page")
     operator_extra_links = ()
     template_fields_renderers: ClassVar[dict[str, str]] = SendTemplateOperator.template_fields_renderers
 
-    def __init__(self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, page: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.rate_card = to_plain(rate_card)
+        self.page = page
         with self._checking():
+            if page is not None and is_literal(page):
+                _check_page(page)
             if rate_card is not None and is_literal(rate_card):
                 # Late, as most tasks plan nothing.
                 from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
@@ -83,6 +89,7 @@ class PlanSendOperator(SendTemplateOperator):
                 may_be_empty=self.on_empty == "succeed",
             )
             found = plan_of(task, messages, self.rate_card)
+            self._write_page(found)
         except EmptyAudience as error:
             end_empty(self.on_empty, f"{error.message} There is nothing to plan.")
         except CirrusError as error:
@@ -99,3 +106,21 @@ class PlanSendOperator(SendTemplateOperator):
         for key in PUSHED:
             push_result(context, found[key], key)
         return found
+
+    def _write_page(self, found: Mapping[str, Any]) -> None:
+        if not self.page:
+            return
+        # Late, as most plans are read where they are approved.
+        from airflow_provider_cirrus.delivery.plan.page import page_of
+        from airflow_provider_cirrus.delivery.storage import write_text
+
+        _check_page(self.page)
+        title = f"Plan of {self.template}" if isinstance(self.template, str) else "Plan of a send"
+        write_text(self.page, page_of(found, title), "page")
+        self.log.info("The plan is a page: %s", self.page)
+
+
+def _check_page(page: Any) -> None:
+    text = str(page)
+    if not text.lower().endswith((".html", ".htm")):
+        raise InvalidInput("page", f"{text[-40:]!r} does not end in .html.", hint="Such as /reports/plan.html.")

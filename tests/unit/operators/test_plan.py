@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -281,3 +282,33 @@ def test_what_a_plan_does_not_tell_is_said(cirrus_default: Sandbox, tmp_path: Pa
     assert any("templates have no definitions" in note for note in found["notes"])
     for note in found["notes"]:
         assert note.split(" (")[0] in found["markdown"]
+
+
+def test_a_plan_is_a_page_of_one_file_in_which_a_text_is_no_more_than_text(
+    cirrus_default: Sandbox, tmp_path: Path
+) -> None:
+    rates, page = tmp_path / "rates.csv", tmp_path / "made" / "plan.html"
+    rates.write_text(LIST)
+    people = [*rows(3, "<script>alert(1)</script>"), {"phone": "0123", "name": "<b>x</b>"}]
+    rules = Rules(suppression=NUMBERS[:1], category="marketing")
+    found = plan(people, rules=rules, rate_card=str(rates), page=str(page))
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "2 of 4" in text
+    assert f"{found['cost']['at_most']} USD" in text
+    assert re.findall(r"(?<!\d)\d{11,13}(?!\d)", text) == []
+    assert "http" not in text
+    assert cirrus_default.requests == []
+
+
+@pytest.mark.parametrize("page", ["/tmp/plan.csv", "plan", 7])
+def test_a_page_that_is_none_fails_the_parse(page: Any) -> None:
+    with pytest.raises(InvalidInput, match="page: .* does not end in .html"):
+        PlanSendOperator(task_id="plan", **SHARED, audience="a.csv", page=page)
+
+
+def test_a_page_that_cannot_be_written_fails_the_plan(cirrus_default: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AirflowFailException, match="page: .* cannot be written"):
+        plan(rows(), page=str(tmp_path / "file" / "plan.html"))
