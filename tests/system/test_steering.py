@@ -159,6 +159,15 @@ def is_still(sandbox: Sandbox) -> Callable[[], bool]:
     return look
 
 
+def test_nothing_is_served_but_three_files(own_airflow: LocalAirflow) -> None:
+    from airflow_provider_cirrus.plugins.cirrus import STATIC
+
+    assert sorted(path.name for path in STATIC.iterdir()) == ["delivery.css", "delivery.html", "delivery.js"]
+    for path in ("", "/..%2fcirrus.py", "/../cirrus.py", "/nothing"):
+        answer: Any = httpx.get(f"{own_airflow.base_url}/cirrus/page{path}", trust_env=False)
+        assert "AirflowPlugin" not in answer.text
+
+
 def test_a_send_is_watched_and_steered_by_those_who_may(
     own_airflow: LocalAirflow, own_sandbox: Sandbox, page: Page
 ) -> None:
@@ -282,12 +291,3 @@ def test_a_report_is_a_page_that_everybody_can_use(browser: Browser, tmp_path: P
     assert [(one["id"], one["impact"]) for one in found["violations"]] == []
     assert (watched.elsewhere, watched.errors) == ([], [])
     page.context.close()
-
-
-def test_nothing_is_served_but_three_files(own_airflow: LocalAirflow) -> None:
-    from airflow_provider_cirrus.plugins.cirrus import STATIC
-
-    assert sorted(path.name for path in STATIC.iterdir()) == ["delivery.css", "delivery.html", "delivery.js"]
-    for path in ("", "/..%2fcirrus.py", "/../cirrus.py", "/nothing"):
-        answer: Any = httpx.get(f"{own_airflow.base_url}/cirrus/page{path}", trust_env=False)
-        assert "AirflowPlugin" not in answer.text

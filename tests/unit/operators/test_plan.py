@@ -304,11 +304,11 @@ def test_a_plan_is_a_page_of_one_file_in_which_a_text_is_no_more_than_text(
 
 @pytest.mark.parametrize("page", ["/tmp/plan.csv", "plan", 7])
 def test_a_page_that_is_none_fails_the_parse(page: Any) -> None:
-    with pytest.raises(InvalidInput, match="page: .* does not end in .html"):
+    with pytest.raises(InvalidInput, match=r"page: .* does not end in \.html"):
         PlanSendOperator(task_id="plan", **SHARED, audience="a.csv", page=page)
 
 
 def test_a_page_that_cannot_be_written_fails_the_plan(cirrus_default: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(AirflowFailException, match="page: .* cannot be written"):
+    with pytest.raises(AirflowFailException, match=r"page: .* cannot be written"):
         plan(rows(), page=str(tmp_path / "file" / "plan.html"))
