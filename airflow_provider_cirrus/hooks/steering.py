@@ -61,9 +61,20 @@ def _steering(hook: DeliveryHook, context: Context, ledger: Ledger) -> Steering 
             if error.retryable:
                 raise
             hook.log.warning("Nobody can pause or stop this send by way of its ledger. %s", error)
-    if (store := context.get("task_state_store")) is not None:
+    if (store := context.get("task_state_store")) is not None and not _is_supervised_in_process():
         places.append(StateSteering(store, for_ever()))
     return Together(places) if places else None
+
+
+def _is_supervised_in_process() -> bool:
+    """
+    Return whether a task runs in the process that supervises it, as ``dag.test()`` has it.
+
+    There only one thread may ask Airflow for anything: while it does, Airflow takes the way to itself away.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    return type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__ == "InProcessSupervisorComms"
 
 
 def task_name(dag_id: str, run_id: str, task_id: str) -> str:

@@ -171,6 +171,7 @@ class _Run:
                 self._wind_up()
         self._reporter.close()
         if self._helm is not None and not self._dispatcher.stop.is_set():
+            self._helm.telling.end()
             self._helm.tell("ended")
         machine = self._machine
         if broken := machine.broken or self._reporter.error:

@@ -74,11 +74,13 @@ class Telling:
         self._attempt = attempt
         self._begun = time.monotonic()
         self._countries: Counter[str] = Counter()
+        self._reasons: list[dict[str, Any]] = []
+        self._reasons_at = 0.0
         self._history: list[list[float]] = []
         self._lock = Lock()
 
     def note(self, settled: Sequence[MessageOutcome]) -> None:
-        """Count where accepted messages went."""
+        """Take note of outcomes, by the thread that counts them: no other may look at the reasons meanwhile."""
         # Late, as only those pay that can be watched.
         from airflow_provider_cirrus.api.country import country_of
 
@@ -86,6 +88,19 @@ class Telling:
             for one in settled:
                 if one.entry.outcome is Outcome.ACCEPTED:
                     self._countries[country_of(one.recipient)] += 1
+        if time.monotonic() - self._reasons_at > 1.0:
+            self._look_at_reasons()
+
+    def end(self) -> None:
+        """Take note that nothing is counted any more."""
+        self._look_at_reasons()
+
+    def _look_at_reasons(self) -> None:
+        self._reasons_at = time.monotonic()
+        found = list(self._delivery.reasons)[:_REASONS]
+        self._reasons = [
+            {"outcome": str(one.outcome), "code": one.code, "reason": one.text, "count": one.count} for one in found
+        ]
 
     def now(self, state: str, limit: float, wish: Wish | None) -> dict[str, Any]:
         """
@@ -113,10 +128,7 @@ class Telling:
             "attempt": self._attempt,
             "messages_per_second": self._full_rate,
             "limit": round(limit, 2),
-            "reasons": [
-                {"outcome": str(one.outcome), "code": one.code, "reason": one.text, "count": one.count}
-                for one in list(self._delivery.reasons)[:_REASONS]
-            ],
+            "reasons": self._reasons,
             "countries": dict(countries),
             "history": self._history,
         }
@@ -192,13 +204,13 @@ class Helm:
         while not self._closing.wait(_LOOK):
             try:
                 self._look()
+                if time.monotonic() - self._told >= _TELL:
+                    self.tell("running" if self._paused_since is None else "paused")
             except CirrusError as error:
                 self._troubles.say("steering", f"What is wanted of the send cannot be read. {error}", time.monotonic())
             except BaseException as error:  # noqa: BLE001  (the reading thread raises it: here nobody would see it)
                 self._bring(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
                 return
-            if time.monotonic() - self._told >= _TELL:
-                self.tell("running" if self._paused_since is None else "paused")
 
     def _look(self) -> None:
         wish = self._steering.read()

@@ -40,12 +40,12 @@ class Wish:
         :raises InvalidInput: it is none
         """
         if not isinstance(value, Mapping) or value.get("state") not in STATES:
-            raise InvalidInput("state", f"is none of {', '.join(STATES)}.")
+            raise InvalidInput("wish.state", f"is none of {', '.join(STATES)}.")
         rate, at, by = value.get("messages_per_second"), value.get("at"), value.get("by")
         if rate is not None and not (_is_number(rate) and rate > 0):
-            raise InvalidInput("messages_per_second", "is no number above 0.")
+            raise InvalidInput("wish.messages_per_second", "is no number above 0.")
         if at is None or not _is_number(at):
-            raise InvalidInput("at", "is no number of Unix seconds.")
+            raise InvalidInput("wish.at", "is no number of Unix seconds.")
         # Into the log it goes: one line, and not all of a book.
         name = " ".join(str(by or "").split())[:_NAME]
         return cls(value["state"], None if rate is None else float(rate), name, float(at))

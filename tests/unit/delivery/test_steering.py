@@ -251,6 +251,19 @@ def test_how_far_it_has_come_is_told(sandbox: Sandbox, engine: sa.engine.Engine)
     assert "447700" not in json.dumps(last)
 
 
+def test_reasons_are_looked_at_by_nobody_while_others_are_counted() -> None:
+    class Counting:
+        def __iter__(self) -> Any:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    delivery = DeliveryResult()
+    telling = helm.Telling(delivery, 10, 80, 1)
+    delivery.reasons = Counting()  # type: ignore[assignment]
+    assert telling.now("running", 80, None)["reasons"] == []
+    with pytest.raises(RuntimeError):
+        telling.end()
+
+
 def test_a_place_that_cannot_be_read_holds_up_nobody(
     sandbox: Sandbox, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
