@@ -120,7 +120,7 @@ class Opening:
         from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
 
         budget = DailyBudget.of(self._rules.daily_budget)
-        return budget, budget.name.strip() if budget.name else f"stream {self._stream_id}"
+        return budget, budget.name_for(self._stream_id)
 
     def _people(self) -> DailyBudgetStore | None:
         # Nobody spends anything in a dry run.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_cirrus.arguments import from_text
@@ -13,6 +15,8 @@ from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
 from airflow_provider_cirrus.delivery.plan.words import markdown
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
     from airflow_provider_cirrus.delivery.audience.columns import Columns
     from airflow_provider_cirrus.delivery.deliver import Messages
     from airflow_provider_cirrus.delivery.options import Delivery, Rules
@@ -65,6 +69,7 @@ def plan_of(task: Planned, messages: Messages, rate_card: Any = None) -> dict[st
     rate = task.rate(made.total)
     found = as_dict(made, rate=rate, prices=prices, templates=task.templates)
     found["notes"] = list(_notes(task, made))
+    found["budget"] = _budget(task)
     found["approval"] = _terms(task, made)
     return {**found, "markdown": markdown(found)}
 
@@ -81,13 +86,40 @@ def check_approval(task: Planned, messages: Messages) -> None:
     task.hook.log.info("What would be sent is what was approved: %d messages.", made.to_send)
 
 
+def _budget(task: Planned) -> dict[str, int] | None:
+    """Return what the day's budget allows, and what is left of it; None: there is none, or nobody counts."""
+    ledger_conn_id = task.hook.ledger_conn_id_or(task.effective_delivery.ledger_conn_id)
+    if task.effective_rules.daily_budget is None or not ledger_conn_id:
+        return None
+    # Late, as only a database needs SQLAlchemy.
+    from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+    from airflow_provider_cirrus.delivery.rules.daily_budget_store import left_of
+
+    budget = DailyBudget.of(task.effective_rules.daily_budget)
+    with _closing(task.hook.sql_engine(ledger_conn_id)) as engine:
+        people, left = left_of(engine, budget, budget.name_for(_stream_id(task)), time.time())
+    return {"people": people, "left": left}
+
+
+def _stream_id(task: Planned) -> str:
+    with task.hook.make_client(is_checked=True, attempts=1) as client:
+        return client.endpoint.stream_id
+
+
+@contextmanager
+def _closing(engine: Engine) -> Iterator[Engine]:
+    """Close the connections of an engine at the end."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _planned(task: Planned, messages: Messages) -> Plan:
     task.hook.check_opt_in(task.effective_rules.opt_in)
-    with task.hook.make_client(is_checked=True, attempts=1) as client:
-        stream_id = client.endpoint.stream_id
     return deliver.plan(
         messages,
-        stream_id,
+        _stream_id(task),
         rules=task.effective_rules,
         zone_column=task.effective_columns.zone,
         allowlist=task.hook.allowlist(),

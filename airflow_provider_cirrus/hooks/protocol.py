@@ -44,6 +44,9 @@ class DeliveryHook(Protocol):
     def sql_ledger(self, ledger_conn_id: str, ti: Any) -> Ledger:
         """Return the ledger of a task in a database."""
 
+    def sql_engine(self, conn_id: str) -> Engine:
+        """Return a new engine of a database that is a ledger."""
+
     def allowlist(self) -> Allowlist:
         """Return what says of a recipient's digits why they get nothing."""
 

@@ -48,7 +48,8 @@ class PlanSendOperator(SendTemplateOperator):
     :param page: a path or URI, ending in .html, where the plan is written as a page; None: nowhere
     :param kwargs: as ``SendTemplateOperator``
     :return: ``{"total", "to_send", "outcomes", "countries", "templates", "categories", "rules", "reasons",
-        "messages_per_second", "seconds", "ends_at", "asleep", "cost", "examples", "notes", "approval", "markdown"}``
+        "messages_per_second", "seconds", "ends_at", "asleep", "cost", "budget", "examples", "notes", "approval",
+        "markdown"}``
     :raises AirflowFailException: wrong arguments, or something that cannot be used
     """
 

@@ -49,6 +49,8 @@ def _parts(plan: Mapping[str, Any]) -> Iterator[str]:
     facts.append(("Ends at", plan["ends_at"]))
     if asleep := plan["asleep"]:
         facts.append(("Awake from", f"{asleep['first_wakes_at']} to {asleep['last_wakes_at']}"))
+    if budget := plan.get("budget"):
+        facts.append(("Left of the day's budget", f"{budget['left']:,} of {budget['people']:,} people"))
     if cost := plan["cost"]:
         facts.append(("At most", f"{cost['at_most']} {cost['currency']}"))
     yield "<dl>" + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(str(v))}</dd></div>" for n, v in facts) + "</dl>"

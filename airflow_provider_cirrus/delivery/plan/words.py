@@ -28,6 +28,9 @@ def _parts(plan: Mapping[str, Any]) -> Iterable[str]:
         yield "Not sent: " + ", ".join(f"{count} {name}" for name, count in held.items()) + "."
     if cost := plan["cost"]:
         yield _cost(cost)
+    if budget := plan.get("budget"):
+        words = f"Of the day's budget of {budget['people']} people, {budget['left']} are left"
+        yield words + (", so some wait for another day." if budget["left"] < plan["to_send"] else ".")
     yield _table(("country", "messages"), plan["countries"].items())
     templates = [(f"{one['template']} ({one['language']})", one["messages"]) for one in plan["templates"]]
     yield _table(("template", "messages"), templates)

@@ -133,6 +133,14 @@ class DailyBudget:
             return None
         return float(self.ramp.next_step(since, now))
 
+    def name_for(self, stream_id: str) -> str:
+        """
+        Return whose budget it is.
+
+        :param stream_id: of the send
+        """
+        return self.name.strip() if self.name else f"stream {stream_id}"
+
     @property
     def reason(self) -> str:
         """Why somebody waits, for the outcome."""

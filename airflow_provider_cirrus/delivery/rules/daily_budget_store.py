@@ -13,7 +13,7 @@ from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
 from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW, DailyBudget
 from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, upsert
-from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of, stored_key
+from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of, stored_key, transaction
 
 # Claims after which some of what is past is deleted, and how much of it.
 _TIDY_EVERY, _PART = 50, 500
@@ -207,6 +207,28 @@ def _room_at(
         moments.append(step)
     # A little later, so that it has passed on a clock that is a little behind.
     return min(moments) + 1.0
+
+
+def left_of(engine: Engine, budget: DailyBudget, name: str, now: float) -> tuple[int, int]:
+    """
+    Return how many people a budget allows now, and how many of these are left; nothing is made or taken.
+
+    :param engine: of the database in which it is counted
+    :param name: of the budget
+    :param now: Unix seconds
+    :raises LedgerError: the database does not answer
+    """
+    whose = scope_of(f"budget {name}")
+
+    def work(connection: Connection) -> tuple[int, int]:
+        if not {_budgets.name, _places.name} <= set(sa.inspect(connection).get_table_names()):
+            return budget.limit(now, now), budget.limit(now, now)
+        since = connection.scalar(sa.select(_budgets.c.since).where(_budgets.c.budget == whose))
+        limit = budget.limit(now if since is None else float(since), now)
+        counted = sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*_counts(whose, now))
+        return limit, max(0, limit - (connection.scalar(counted) or 0))
+
+    return transaction(engine, work, "what is left of the budget is not known")
 
 
 def erase_places(connection: Connection, person: str) -> int:

@@ -312,3 +312,17 @@ def test_a_page_that_cannot_be_written_fails_the_plan(cirrus_default: Sandbox, t
     (tmp_path / "file").write_text("")
     with pytest.raises(AirflowFailException, match=r"page: .* cannot be written"):
         plan(rows(), page=str(tmp_path / "file" / "plan.html"))
+
+
+def test_a_plan_says_what_is_left_of_the_days_budget(
+    cirrus_default: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    more: dict[str, Any] = {"rules": {"daily_budget": 12}, "delivery": {"ledger_conn_id": "ledger"}}
+    first = plan(rows(), **more)
+    assert first["budget"] == {"people": 12, "left": 12}
+    assert "Of the day's budget of 12 people, 12 are left, so some wait for another day." in first["markdown"]
+    assert plan(rows(), rules=more["rules"])["budget"] is None
+    run(SendTemplateOperator(task_id="send", **SHARED, audience=rows(5), **more))
+    assert plan(rows(), **more)["budget"] == {"people": 12, "left": 7}
+    assert "are left." in plan(rows(7), **more)["markdown"]
