@@ -64,6 +64,13 @@ class CircuitBreaker:
         value._check()
         return value
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what differs from the usual limits, as JSON has it; a limit that is off is None, and said."""
+        usual = CircuitBreaker()
+        return {
+            one.name: value for one in fields(self) if (value := getattr(self, one.name)) != getattr(usual, one.name)
+        }
+
     def _check(self) -> None:
         for name in _RATIOS:
             share = getattr(self, name)

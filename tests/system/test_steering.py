@@ -168,6 +168,27 @@ def test_nothing_is_served_but_three_files(own_airflow: LocalAirflow) -> None:
         assert "AirflowPlugin" not in answer.text
 
 
+def test_shards_obey_together(own_airflow: LocalAirflow, own_sandbox: Sandbox, page: Page) -> None:
+    airflow, sandbox = own_airflow, own_sandbox
+    airflow.wait_for_dag(f"{DAG}_shards")
+    run_id = airflow.trigger(f"{DAG}_shards")
+    # Of all three: each has a third of the rate.
+    until(lambda: len(sandbox.messages) > 200, 120, "the first messages")
+    page.goto(f"{airflow.base_url}/auth/token/login")
+    page.goto(f"{airflow.base_url}/dags/{DAG}_shards/runs/{run_id}/tasks/send/mapped/1/plugin/cirrus_delivery")
+    inside = page.frame_locator("iframe")
+    expect(inside.locator("#state")).to_have_text("Running")
+    inside.get_by_role("button", name="Pause").click()
+    expect(inside.locator("#state")).to_have_text("Paused by the delivery page")
+    until(is_still(sandbox), 20, "the pause of all")
+    assert len(sandbox.messages) < 3_000
+    done = airflow.cli("cirrus", "resume", f"{DAG}_shards", run_id, "send")
+    assert done.returncode == 0, done.stderr
+    assert airflow.wait_for_run(f"{DAG}_shards", run_id) == "success"
+    assert len(sandbox.messages) == len(set(numbers(sandbox))) == 3_000
+    sandbox.reset()
+
+
 def test_a_send_is_watched_and_steered_by_those_who_may(
     own_airflow: LocalAirflow, own_sandbox: Sandbox, page: Page
 ) -> None:

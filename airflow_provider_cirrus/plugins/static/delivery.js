@@ -137,8 +137,14 @@ const stored = (key, index) => `${instances()}/state-store/${encodeURIComponent(
 
 async function mapIndexes() {
   if (mapIndex === "-1") return [-1];
-  const found = await ask(`${instances()}/listMapped?limit=1000`);
-  return (found?.task_instances ?? []).map((one) => one.map_index);
+  const found = [];
+  for (;;) {
+    // Airflow gives no more than a hundred at a time.
+    const page = await ask(`${instances()}/listMapped?limit=100&offset=${found.length}`);
+    const some = (page?.task_instances ?? []).map((one) => one.map_index);
+    found.push(...some);
+    if (!some.length || found.length >= page.total_entries) return found;
+  }
 }
 
 let known = null;

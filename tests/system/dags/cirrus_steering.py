@@ -5,7 +5,21 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import DAG, task
 
+from airflow_provider_cirrus import Delivery
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
+
+with DAG(
+    "cirrus_steering_shards",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+):
+    SendTemplateOperator.partial(
+        task_id="send",
+        template="offer",
+        language="en",
+        to=[f"+4477008{index // 90:03d}{index % 90:02d}" for index in range(3_000)],
+    ).expand(delivery=Delivery(messages_per_second=90).sharded(3))
 
 with DAG(
     "cirrus_steering",

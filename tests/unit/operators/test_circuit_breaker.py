@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus import CircuitBreaker, Delivery
 from airflow_provider_cirrus.api.errors import InvalidInput
+from airflow_provider_cirrus.arguments import to_plain
 from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 
@@ -78,6 +79,15 @@ def test_a_wrong_template_costs_twenty_people_and_not_a_thousand(cirrus_default:
 def test_without_a_circuit_breaker_everybody_is_asked(cirrus_default: Sandbox, ledger: str) -> None:
     cirrus_default.add_fault(on="send", action="refuse", failed={"code": 131026, "message": "no"}, times=None)
     assert send(300, ledger, circuit_breaker=False, max_failed=1.0)["rejected"] == 300
+
+
+def test_a_limit_that_is_off_stays_off_in_what_an_operator_keeps(cirrus_default: Sandbox, ledger: str) -> None:
+    cirrus_default.add_fault(on="send", action="refuse", failed={"code": 131026, "message": "no"}, times=None)
+    breaker = CircuitBreaker(max_in_a_row=None, max_rejected=None)
+    assert send(60, ledger, circuit_breaker=breaker, max_failed=1.0)["rejected"] == 60
+    kept = to_plain(Delivery(circuit_breaker=breaker))
+    assert kept == {"circuit_breaker": {"max_in_a_row": None, "max_rejected": None}}
+    assert CircuitBreaker.of(kept["circuit_breaker"]) == breaker
 
 
 def test_the_first_go_alone_and_the_others_wait_for_their_outcomes(cirrus_default: Sandbox, ledger: str) -> None:
