@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.audience.columns import Columns as Columns
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment as Experiment
     from airflow_provider_cirrus.delivery.circuit_breaker import CircuitBreaker as CircuitBreaker
     from airflow_provider_cirrus.delivery.contact_lists.spec import FileNumbers as FileNumbers
     from airflow_provider_cirrus.delivery.contact_lists.spec import SqlNumbers as SqlNumbers
@@ -29,6 +30,7 @@ _ROOMS = {
     "Columns": "audience.columns",
     "DailyBudget": "rules.daily_budget",
     "Delivery": "options",
+    "Experiment": "audience.experiment",
     "FileNumbers": "contact_lists.spec",
     "FrequencyCap": "rules.frequency_cap",
     "OptIn": "rules.consent",
@@ -46,6 +48,7 @@ __all__ = [
     "Columns",
     "DailyBudget",
     "Delivery",
+    "Experiment",
     "FileNumbers",
     "FrequencyCap",
     "OptIn",

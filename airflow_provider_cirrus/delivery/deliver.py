@@ -38,6 +38,7 @@ from airflow_provider_cirrus.delivery.steering.wish import Steering
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.api.client import CirrusClient
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment
     from airflow_provider_cirrus.delivery.plan.plan import Plan
     from airflow_provider_cirrus.templates.store import Templates
 
@@ -82,6 +83,7 @@ def messages_of(
     refuse_bad_rows: bool = False,
     may_be_empty: bool | None = None,
     templates: Templates | None = None,
+    experiment: Any = None,
 ) -> tuple[Messages, int | None]:
     """
     Return the messages of an audience, and how many they are where that is known.
@@ -98,21 +100,20 @@ def messages_of(
     :param refuse_bad_rows: look at all rows of the audience first, and take none where one cannot become a message
     :param may_be_empty: whether nobody at all is an audience; a shard of one may be empty in any case. None: nobody
         among rows is, and an empty list of recipients or messages is a slip
-    :param templates: the definitions that messages are checked against; None: none
+    :param templates: the definitions that messages are checked against; None: none. ``experiment``: the
+        variants, as of :class:`~.audience.experiment.Experiment`
     :raises EmptyAudience: there is nobody, and it may not be so
     :raises InvalidInput: nobody could be sent it, or the audience cannot be read
     """
-    if strange := [name for name in message if name not in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)]:
-        raise InvalidInput(
-            strange[0], "is no part of a message.", hint=f"They are {', '.join(MessageFields.__annotations__)}."
-        )
+    _refuse_strange(message)
     moment = time.time() if not_before is None else not_before
+    known: dict[str, Any] = {"templates": templates, "experiment": experiment_of(experiment)}
     columns = with_row_context(columns or Columns(), rules or Rules())
     if audience is not None:
         total = None if shard else count_hint(audience)
         if refuse_bad_rows:
-            check_rows(audience, columns, message, now=lambda: moment, templates=templates)
-        rows = read_audience(audience, columns, message, now=lambda: moment, shard=shard, templates=templates)
+            check_rows(audience, columns, message, now=lambda: moment, **known)
+        rows = read_audience(audience, columns, message, now=lambda: moment, shard=shard, **known)
         return (_not_empty(rows) if may_be_empty is False and not shard else rows), total
     given = to if messages is None else messages
     if may_be_empty is not None and isinstance(given, Sized) and not isinstance(given, str) and not len(given):
@@ -121,13 +122,20 @@ def messages_of(
         return iter(()), 0
     if to is not None:
         refuse_columns(columns)
-    found = read_messages(to, messages, message, moment, columns.kept, templates)
+    found = read_messages(to, messages, message, moment, columns.kept, **known)
     for remark in dict.fromkeys(remark for one in found for remark in one.template.advice()):
         log.warning(remark)
     if shard is None:
         return enumerate(found), len(found)
     mine = list(in_shard(enumerate(found), shard))
     return mine, len(mine)
+
+
+def _refuse_strange(message: Mapping[str, Any]) -> None:
+    if strange := [name for name in message if name not in (*TEMPLATE_FIELDS, *MESSAGE_FIELDS)]:
+        raise InvalidInput(
+            strange[0], "is no part of a message.", hint=f"They are {', '.join(MessageFields.__annotations__)}."
+        )
 
 
 def _not_empty(rows: Iterator[tuple[int, Message | RejectedRow]]) -> Iterator[tuple[int, Message | RejectedRow]]:
@@ -178,7 +186,8 @@ def deliver(
     :raises CirrusError: wrong arguments, or something that cannot be used
     """
     with ExitStack() as opened:
-        opening = Opening(opened, rules, connect, ledger, delivery.is_dry, client.endpoint.stream_id)
+        experiment = experiment_of(delivery.experiment)
+        opening = Opening(opened, rules, connect, ledger, delivery.is_dry, client.endpoint.stream_id, experiment)
         policy = opening.policy(allowlist, zone_column)
         result = Dispatcher(
             send or client.send,
@@ -196,6 +205,20 @@ def deliver(
             oversight=NOBODY_LOOKS if delivery.is_dry else _oversight(delivery, this_try),
         ).run(messages, total)
     return replace(result, report_uri=opening.report_uri)
+
+
+def experiment_of(value: Any) -> Experiment | None:
+    """
+    Return an experiment from what an argument may hold; None: there is none.
+
+    :raises InvalidInput: anything else
+    """
+    if value is None:
+        return None
+    # Late, as few sends are experiments.
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment
+
+    return Experiment.of(value)
 
 
 def _oversight(delivery: Delivery, this_try: ThisTry) -> Oversight:
@@ -219,6 +242,7 @@ def plan(
     allowlist: Allowlist = everybody_is_allowed,
     connect: Connect | None = None,
     templates: Templates | None = None,
+    experiment: Any = None,
 ) -> Plan:
     """
     Return what sending messages would come to; nothing is sent, and nothing remembered.
@@ -234,7 +258,8 @@ def plan(
     from airflow_provider_cirrus.delivery.plan.plan import Planner
 
     with ExitStack() as opened:
-        policy = Opening(opened, rules, connect, None, True, stream_id).policy(allowlist, zone_column)
+        opening = Opening(opened, rules, connect, None, True, stream_id, experiment_of(experiment))
+        policy = opening.policy(allowlist, zone_column)
         return Planner(stream_id, policy, templates, rules.checked_category()).plan(messages)
 
 

@@ -23,6 +23,7 @@ from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment
     from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
     from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
     from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
@@ -44,6 +45,7 @@ class Opening:
         ledger: Ledger | None,
         is_dry: bool,
         stream_id: str,
+        experiment: Experiment | None = None,
     ) -> None:
         self._opened = opened
         self._rules = rules
@@ -51,6 +53,7 @@ class Opening:
         self._ledger = ledger
         self._is_dry = is_dry
         self._stream_id = stream_id
+        self._experiment = experiment
         self._sink: OpenSink | None = None
         #: Where the report is, if there is one.
         self.report_uri: str | None = None
@@ -66,10 +69,11 @@ class Opening:
             recipients=recipients,
             consent_records=self._rules.opt_in is not None,
             previews=templates is not None and self._is_dry,
+            variants=self._experiment is not None,
             if_exists=if_exists,
         )
         self.report_uri = self._opened.enter_context(made).uri
-        return lines_to(made)
+        return lines_to(made, None if self._experiment is None else self._experiment.variant_of)
 
     def rejects_to(self, attempt: int) -> Listener | None:
         """Return what writes down who refused messages for good; to be asked for after the policy."""
@@ -92,6 +96,7 @@ class Opening:
             category=rules.checked_category(),
             budget=None if rules.daily_budget is None else self._budget(),
             people=self._people(),
+            experiment=self._experiment,
         )
 
     def _consent(self) -> Consent | None:

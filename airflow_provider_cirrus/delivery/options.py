@@ -142,6 +142,8 @@ class Delivery:
     :ivar canary_then: what follows a canary that fared well: ``send`` the rest, or ``pause`` until somebody resumes
     :ivar pause_defer_after: how long a paused task keeps its worker's slot, as a timedelta or seconds; None: 5 minutes.
         See docs/steering.md
+    :ivar experiment: variants of the message and who gets which, as :class:`~.audience.experiment.Experiment` or a dict
+        of its arguments. See docs/experiments.md
     :ivar resend: send again what an earlier run of this task sent, on purpose
     :ivar dry_run: do everything but the requests: what would be sent is ``unsent`` in result and report, the task
         succeeds, and nothing is remembered of it
@@ -160,6 +162,7 @@ class Delivery:
     canary: int | str | None = None
     canary_then: Literal["send", "pause"] | str | None = None
     pause_defer_after: timedelta | float | str | None = None
+    experiment: Any = None
     resend: bool | str | None = None
     dry_run: bool | str | None = None
 
@@ -200,6 +203,11 @@ class Delivery:
             CircuitBreaker.of(self.circuit_breaker)
         if self.canary is not None and is_literal(self.canary):
             whole_number(self.canary, "canary", 1)
+        if self.experiment is not None and is_literal(self.experiment):
+            # Late, as few sends are one.
+            from airflow_provider_cirrus.delivery.audience.experiment import Experiment
+
+            Experiment.of(self.experiment)
         if self.canary_then is not None and is_literal(self.canary_then):
             _one_of("delivery", "canary_then", self.canary_then, ("send", "pause"))
         if is_literal(self.pause_defer_after):

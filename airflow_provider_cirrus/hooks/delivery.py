@@ -201,6 +201,7 @@ class TaskDelivery:
             not_before=0.0 if is_planned else self.not_before,
             refuse_bad_rows=self.effective_delivery.on_bad_rows == "fail",
             templates=self.templates,
+            experiment=self.effective_delivery.experiment,
         )
 
     def run(self, client: CirrusClient, messages: Messages, total: int | None) -> DeliveryResult:

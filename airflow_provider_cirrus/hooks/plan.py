@@ -125,6 +125,7 @@ def _planned(task: Planned, messages: Messages) -> Plan:
         allowlist=task.hook.allowlist(),
         connect=task.hook.source_engine,
         templates=task.templates,
+        experiment=task.effective_delivery.experiment,
     )
 
 
@@ -135,6 +136,7 @@ def _terms(task: Planned, made: Plan) -> dict[str, Any]:
         templates=task.templates,
         rate=task.full_rate(),
         spread_over=task.effective_delivery.spread(),
+        experiment=task.effective_delivery.experiment,
         shard=task.effective_delivery.part(),
     )
 

@@ -182,6 +182,7 @@ class SqlToCirrusOperator(SendOperator):
                     shard=task.effective_delivery.part(),
                     not_before=task.not_before,
                     templates=task.templates,
+                    experiment=task.effective_delivery.experiment,
                 )
                 client = opened.enter_context(self.hook.make_client(is_checked=True, attempts=1))
             except CirrusError as error:

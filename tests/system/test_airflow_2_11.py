@@ -73,6 +73,7 @@ def test_the_examples_run(found: dict[str, Any]) -> None:
         "447700900189",
         # Before Airflow 3.1 nobody is asked: the plan is a record.
         *(f"44770090020{number}" for number in range(5)),
+        *(f"44770090021{number}" for number in range(9)),
     ]
 
 

@@ -16,6 +16,7 @@ from airflow_provider_cirrus import (
     Columns,
     DailyBudget,
     Delivery,
+    Experiment,
     FileNumbers,
     FrequencyCap,
     OptIn,
@@ -47,6 +48,7 @@ RULES = Rules(opt_in=[ANN], quiet_hours=QuietHours("21:00", "08:00"), frequency_
 OPTIONS = [
     CircuitBreaker(max_rejected=0.3),
     Columns(to="phone", body=["name"]),
+    Experiment("summer", {"a": {}, "b": {"template": "summer_short"}}, holdout=0.1),
     DailyBudget(2_000, ramp=Ramp(250)),
     Ramp(250, every=timedelta(hours=12)),
     Delivery(

@@ -15,6 +15,7 @@ from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, res
 from airflow_provider_cirrus.delivery.audience.rows import value_of
 
 if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment
     from airflow_provider_cirrus.templates.store import Templates
 
 #: From a range that is reserved for examples: stands in where only the rest of a message is checked.
@@ -124,6 +125,35 @@ class Filling:
         kept = {name: part for name, part in common.items() if name not in ("link", "id")}
         text = text_of(value, "header")
         return {**kept, "link" if text.startswith(("http://", "https://")) else "id": text}
+
+
+class Variants(Filling):
+    """
+    The same where recipients get variants: each has a filling of its own.
+
+    :param base: of what all messages share
+    :param experiment: says who gets which
+    :raises InvalidInput: a variant that nobody could be sent
+    """
+
+    def __init__(self, base: Filling, experiment: Experiment) -> None:
+        super().__init__(base.columns, base.shared, base.templates)
+        self.model = base.model
+        # The quick way knows no recipient before it has the message.
+        self.is_plain = False
+        self._base = base
+        self._experiment = experiment
+        self._by_name_of_variant: dict[str, Filling] = {}
+        for name, changes in experiment.variants.items():
+            made = Filling(base.columns, {**base.shared, **changes}, base.templates)
+            made.take_model(base.columns.any_row())
+            self._by_name_of_variant[name] = made
+
+    def message(self, digits: str, row: Mapping[str, Any]) -> Message:
+        """Return the message of a row, checking all of it; raises InvalidInput."""
+        # Whoever is held out is told so by the rules.
+        filled = self._by_name_of_variant.get(self._experiment.variant_of(digits), self._base)
+        return filled.message(digits, row)
 
 
 def _buttons_to_fill(columns: Columns, shared: Mapping[str, Any]) -> list[Mapping[str, Any]]:

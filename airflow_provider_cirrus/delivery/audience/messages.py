@@ -13,8 +13,9 @@ from airflow_provider_cirrus.api.schedule import check_ahead
 from airflow_provider_cirrus.api.template_parts import unknown
 from airflow_provider_cirrus.api.values import plain
 from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.audience.experiment import Experiment
 from airflow_provider_cirrus.delivery.audience.fields import MESSAGE_FIELDS, TEMPLATE_FIELDS, rest_of, template_of
-from airflow_provider_cirrus.delivery.audience.filling import STAND_IN, Filling
+from airflow_provider_cirrus.delivery.audience.filling import STAND_IN, Filling, Variants
 from airflow_provider_cirrus.delivery.audience.rows import UTF_8, RejectedRow, open_rows, value_of
 from airflow_provider_cirrus.delivery.audience.rows import count_hint as count_hint
 from airflow_provider_cirrus.delivery.audience.shards import in_shard
@@ -37,6 +38,7 @@ def read_audience(
     now: Callable[[], float] = time.time,
     shard: tuple[int, int] | None = None,
     templates: Templates | None = None,
+    experiment: Experiment | None = None,
 ) -> Iterator[tuple[int, Message | RejectedRow]]:
     """
     Return the messages of an audience as a stream, each with its index; what is wrong throughout is found at once.
@@ -47,7 +49,8 @@ def read_audience(
     :param now: returns Unix seconds, before which no schedule may lie
     :param shard: a number from 0 and how many shards there are: only the rows of that one, under their index
     :param templates: the definitions that messages are checked against
-    :raises InvalidInput: the common part, a column that the header lacks, or a file that cannot be read
+    :param experiment: says who gets which variant
+    :raises InvalidInput: the common part, a variant, a column that the header lacks, or a file that cannot be read
     """
     needed = columns.needed()
     shared = {name: value for name, value in common.items() if value is not None}
@@ -55,6 +58,8 @@ def read_audience(
     filled.take_model(columns.any_row())
     if columns.schedule is None:
         _check_ahead(filled.model, now())
+    if experiment is not None:
+        filled = Variants(filled, experiment)
     rows = open_rows(source, needed=needed, delimiter=columns.delimiter or ",", encoding=columns.encoding or UTF_8)
     found = _read_rows(rows, filled, now)
     return found if shard is None else in_shard(found, shard)
@@ -96,6 +101,7 @@ def check_rows(
     *,
     now: Callable[[], float] = time.time,
     templates: Templates | None = None,
+    experiment: Experiment | None = None,
 ) -> None:
     """
     Look at all rows of an audience.
@@ -111,7 +117,7 @@ def check_rows(
         )
     first: list[str] = []
     bad = total = 0
-    for _, one in read_audience(source, columns, common, now=now, templates=templates):
+    for _, one in read_audience(source, columns, common, now=now, templates=templates, experiment=experiment):
         total += 1
         if isinstance(one, RejectedRow):
             bad += 1
@@ -142,6 +148,7 @@ def read_messages(
     now: float | None = None,
     row_context: Sequence[str] = (),
     templates: Templates | None = None,
+    experiment: Experiment | None = None,
 ) -> list[Message]:
     """
     Return the messages for a list of recipients, or of a list of per-recipient dicts.
@@ -152,6 +159,7 @@ def read_messages(
     :param now: Unix seconds, before which no schedule may lie
     :param row_context: further keys that the dicts may have, which stay with the message
     :param templates: the definitions that messages are checked against
+    :param experiment: says who gets which variant
     :raises InvalidInput: names up to five of the messages that cannot be sent; then none is
     """
     moment = time.time() if now is None else now
@@ -159,8 +167,8 @@ def read_messages(
     if (to is None) == (messages is None):
         raise InvalidInput("to", "and messages: give exactly one of them.")
     if to is not None:
-        return _to_many(to, shared, moment, templates)
-    return _each_its_own(messages, shared, moment, row_context, templates)
+        return _to_many(to, _Shared(shared, templates, experiment), moment)
+    return _each_its_own(messages, _Shared(shared, templates, experiment), moment, row_context)
 
 
 def check_common(common: Mapping[str, Any], columns: Columns | None = None) -> None:
@@ -189,20 +197,52 @@ def check_recipients(to: Any) -> None:
     _all_or_nothing(_recipients(to), lambda number: Message.build(number, template))
 
 
-def _to_many(to: Any, shared: Mapping[str, Any], now: float, templates: Templates | None) -> list[Message]:
+class _Shared:
+    """What messages share, by the variants of their recipients; each template is made once."""
+
+    def __init__(self, fields: Mapping[str, Any], templates: Templates | None, experiment: Experiment | None) -> None:
+        self.templates = templates
+        self._experiment = experiment
+        variants = {} if experiment is None else experiment.variants
+        self._fields = {"": fields, **{name: {**fields, **changes} for name, changes in variants.items()}}
+        self._made: dict[str, Template] = {}
+
+    def check(self) -> Message:
+        """Return a message to nobody, of what all share; raises InvalidInput for what is wrong, in a variant, too."""
+        for name in self._fields:
+            self.template(name)
+        return Message.build(STAND_IN, self.template(""), **rest_of(self._fields[""]))
+
+    def of(self, to: Any) -> tuple[str, Mapping[str, Any]]:
+        """Return the variant of a recipient, and the fields; raises InvalidInput where it is no number."""
+        if self._experiment is None:
+            return "", self._fields[""]
+        name = self._experiment.variant_of(to_digits(to))
+        # Whoever is held out is told so by the rules.
+        return (name, self._fields[name]) if name in self._fields else ("", self._fields[""])
+
+    def template(self, name: str) -> Template:
+        """Return the template of a variant; raises InvalidInput."""
+        if name not in self._made:
+            self._made[name] = template_of(self._fields[name], self.templates)
+        return self._made[name]
+
+
+def _to_many(to: Any, shared: _Shared, now: float) -> list[Message]:
     # The common part first: what is wrong with it is not the fault of one recipient.
-    model = _without_recipient(shared, templates)
+    model = shared.check()
     _check_ahead(model, now)
     rest = {name: getattr(model, name) for name in MESSAGE_FIELDS}
-    return _all_or_nothing(_recipients(to), lambda number: Message.build(number, model.template, **rest))
+
+    def read(number: Any) -> Message:
+        return Message.build(number, shared.template(shared.of(number)[0]), **rest)
+
+    return _all_or_nothing(_recipients(to), read)
 
 
-def _each_its_own(
-    messages: Any, shared: Mapping[str, Any], now: float, row_context: Sequence[str], templates: Templates | None
-) -> list[Message]:
+def _each_its_own(messages: Any, shared: _Shared, now: float, row_context: Sequence[str]) -> list[Message]:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
         raise InvalidInput("messages", f"is of type {type(messages).__name__}.", hint="Give a list of dicts.")
-    common_template: list[Template] = []
 
     def read(row: Any) -> Message:
         if not isinstance(row, Mapping):
@@ -211,13 +251,12 @@ def _each_its_own(
         for name in row:
             if name not in known and name not in row_context:
                 raise InvalidInput("", unknown("key", str(name), known))
-        fields = {**shared, **{name: value for name, value in row.items() if value is not None}}
+        variant, common = shared.of(row.get("to", ""))
+        fields = {**common, **{name: value for name, value in row.items() if value is not None}}
         if any(row.get(name) is not None for name in TEMPLATE_FIELDS):
-            template = template_of(fields, templates)
+            template = template_of(fields, shared.templates)
         else:
-            if not common_template:
-                common_template.append(template_of(fields, templates))
-            template = common_template[0]
+            template = shared.template(variant)
         kept = {name: plain(row[name]) for name in row_context if name in row}
         message = Message.build(fields.get("to", ""), template, **rest_of(fields), row_context=kept)
         _check_ahead(message, now)

@@ -32,6 +32,7 @@ def terms(
     templates: Templates | None,
     rate: float,
     spread_over: float | None,
+    experiment: Any,
     shard: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """
@@ -39,6 +40,7 @@ def terms(
 
     :param rate: messages a second, at most
     :param spread_over: seconds over which they are spread; None: over none
+    :param experiment: of which it is a part; None: of none
     :param shard: of the audience
     """
     return {
@@ -50,6 +52,7 @@ def terms(
         "templates": _hash_of_definitions(made.read, templates),
         "messages_per_second": rate,
         "spread_over": spread_over,
+        "experiment": None if experiment is None else _hash(to_plain(experiment)),
         "shard": list(shard) if shard else None,
     }
 
@@ -73,6 +76,7 @@ def check_approved(approved: Any, now: Mapping[str, Any], tolerance: Any) -> Non
         ("templates", "a definition of a template is another"),
         ("messages_per_second", "the rate is another"),
         ("spread_over", "the time that it is spread over is another"),
+        ("experiment", "the experiment is another"),
         ("shard", "it is another part of the audience"),
     ):
         if then.get(name) != now[name]:

@@ -24,10 +24,12 @@ FIELDS = ("index", "recipient", "key", "outcome", "message_id", "object_id", "co
 #: The columns after them where the report shows consent_records of opt-in, and that of what a dry run would send.
 PROOF_FIELDS = ("opt_in_source", "opt_in_time", "opt_in_version")
 PREVIEW_FIELDS = ("preview",)
+#: The column after these where the send is an experiment.
+VARIANT_FIELDS = ("variant",)
 
 # Those that hold what somebody wrote.
 _MASKED = re.compile(r"\+\d\d\*{6}\d{4}|\+\*{6}")
-_FREE = frozenset({"recipient", "reason", *PROOF_FIELDS, *PREVIEW_FIELDS})
+_FREE = frozenset({"recipient", "reason", *PROOF_FIELDS, *PREVIEW_FIELDS, *VARIANT_FIELDS})
 _ROW_GROUP = 10_000
 
 
@@ -44,6 +46,7 @@ class Line:
     :ivar time: Unix seconds of the outcome; 0 where it is not known, which is written as an empty value
     :ivar consent: of the recipient's opt-in, where the report shows it
     :ivar preview: what the recipient would see, where the report shows it
+    :ivar variant: of an experiment, where the report shows it
     """
 
     index: int
@@ -58,6 +61,7 @@ class Line:
     time: float
     consent: ConsentRecord = NO_RECORD
     preview: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,19 +71,27 @@ class More:
 
     :ivar consent: the record of each recipient's opt-in
     :ivar preview: what the recipient would see
+    :ivar variant: of an experiment
     """
 
     consent: bool = False
     preview: bool = False
+    variant: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Their names, in this order."""
-        return (PROOF_FIELDS if self.consent else ()) + (PREVIEW_FIELDS if self.preview else ())
+        return (
+            (PROOF_FIELDS if self.consent else ())
+            + (PREVIEW_FIELDS if self.preview else ())
+            + (VARIANT_FIELDS if self.variant else ())
+        )
 
     def texts(self, line: Line) -> tuple[str | None, ...]:
         """Return their cells of a line."""
-        return (tuple(line.consent.texts) if self.consent else ()) + ((line.preview or None,) if self.preview else ())
+        variant = (line.variant or None,) if self.variant else ()
+        preview = (line.preview or None,) if self.preview else ()
+        return (tuple(line.consent.texts) if self.consent else ()) + preview + variant
 
 
 def _micros(seconds: float) -> int | None:

@@ -134,11 +134,22 @@ def _line_of(reason: Reason, stopped: str) -> str:
     return f"{line} ({who})" if who else line
 
 
-def lines_to(report_file: ReportFile) -> Callable[[Sequence[MessageOutcome]], None]:
-    """Return a listener for a dispatcher that writes every outcome to a report file."""
+def lines_to(
+    report_file: ReportFile, variant_of: Callable[[str], str] | None = None
+) -> Callable[[Sequence[MessageOutcome]], None]:
+    """
+    Return a listener for a dispatcher that writes every outcome to a report file.
+
+    :param variant_of: says of a recipient's digits which variant of an experiment is theirs; None: there is none
+    """
 
     def listener(settled: Sequence[MessageOutcome]) -> None:
-        report_file.write([_line(one) for one in settled])
+        lines = [_line(one) for one in settled]
+        if variant_of is not None:
+            for line, one in zip(lines, settled, strict=True):
+                # Of a row that is no message nobody knows.
+                line.variant = variant_of(one.recipient) if one.key else ""
+        report_file.write(lines)
 
     return listener
 

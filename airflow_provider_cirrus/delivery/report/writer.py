@@ -53,6 +53,7 @@ class ReportFile:
         pseudonymous, not anonymous). The last two mask numbers in reasons, too.
     :param consent_records: show the record of each recipient's opt-in, in :data:`PROOF_FIELDS`
     :param previews: show what each recipient would see, in :data:`PREVIEW_FIELDS`
+    :param variants: show which variant of an experiment is each recipient's, in :data:`VARIANT_FIELDS`
     :param if_exists: what to do when it is opened and a report is there: ``resume`` leaves that one until this one is
         closed; ``replace`` removes it; ``fail`` raises
     :raises InvalidInput: another ending, or another way to write recipients
@@ -65,6 +66,7 @@ class ReportFile:
         recipients: Recipients = "full",
         consent_records: bool = False,
         previews: bool = False,
+        variants: bool = False,
         if_exists: IfExists = "resume",
     ) -> None:
         if recipients not in _SHOW:
@@ -72,7 +74,7 @@ class ReportFile:
         self._kind = format_of(path)
         self._place: ReportDestination = destination_of(path, complete_only=self._kind == "parquet")
         self._recipients = recipients
-        self._more = More(consent_records, previews)
+        self._more = More(consent_records, previews, variants)
         self._if_exists = if_exists
         self._lock = threading.Lock()
         self._format: Format | None = None

@@ -18,6 +18,7 @@ from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
+    from airflow_provider_cirrus.delivery.audience.experiment import Experiment
     from airflow_provider_cirrus.delivery.rules.consent import Consent
     from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
     from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
@@ -100,6 +101,7 @@ class Policy:
     :param category: of the template, for the cap
     :param budget: how many people are messaged in a day, and whose budget it is
     :param people: where these are counted
+    :param experiment: says who is held out of it
     :param clock: Unix seconds
     """
 
@@ -115,6 +117,7 @@ class Policy:
         category: str | None = None,
         budget: tuple[DailyBudget, str] | None = None,
         people: DailyBudgetStore | None = None,
+        experiment: Experiment | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         #: Whether a message's time has a say; asked first, as it is asked of every message twice.
@@ -128,6 +131,7 @@ class Policy:
         self._category = category
         self._budget = budget
         self._people = people
+        self._experiment = experiment if experiment is not None and experiment.holdout else None
         self._clock = clock
 
     def evaluate(self, messages: Sequence[Message]) -> list[ConsentRecord | str]:
@@ -137,7 +141,7 @@ class Policy:
         :param messages: a few hundred at a time: databases are asked for all of them at once
         :raises CirrusError: it cannot be known; nobody may be messaged
         """
-        if self._consent is None and self._screen is everybody_is_allowed:
+        if self._consent is None and self._screen is everybody_is_allowed and self._experiment is None:
             return [NO_RECORD] * len(messages)
         return self.evaluate_rows([(message.to, message.row_context) for message in messages])
 
@@ -152,9 +156,15 @@ class Policy:
             found: list[ConsentRecord | str] = [NO_RECORD] * len(rows)
         else:
             found = self._consent.check(rows)
-        if self._screen is everybody_is_allowed:
-            return found
-        return [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
+        if self._screen is not everybody_is_allowed:
+            found = [self._screen(digits) or proof for (digits, _), proof in zip(rows, found, strict=True)]
+        if (experiment := self._experiment) is not None:
+            # Last: who gets nothing anyway is in no part of it.
+            found = [
+                proof if isinstance(proof, str) else experiment.held_out(digits) or proof
+                for (digits, _), proof in zip(rows, found, strict=True)
+            ]
+        return found
 
     def timing(self, message: Message, now: float | None = None) -> Timing:
         """
