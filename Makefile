@@ -41,7 +41,7 @@ up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=808
 	@$(BIN)/python -m scripts.up
 
 test: venv venv-2.11 venv-3.4 ## run all tests: unit, integration, system, and the checks on Airflow 2.11 and 3.4
-	@$(pytest) -n 3 --dist loadgroup $(PYTEST_ARGS)
+	@$(pytest) -n 4 --dist loadgroup $(PYTEST_ARGS)
 
 # Those of 2.11 and of the oldest versions end with Python 3.12.
 test-matrix: ## run unit tests, integration tests and examples on every line of Airflow; LINES="2.11 lowest" names some
