@@ -278,10 +278,10 @@ def below_a_path_of_its_own(page: Page, airflow: LocalAirflow, run_id: str) -> N
         page.goto(f"{base_url}/dags/{DAG}/runs/{run_id}/tasks/send/plugin/cirrus_delivery")
         expect(page.frame_locator("iframe").locator("#state")).to_have_text("Ended")
         page.goto(f"{base_url}/dags/{DAG}/runs/{run_id}/plugin/cirrus_deliveries")
-        page.frame_locator("iframe").get_by_role("link", name="send").click()
+        page.frame_locator("iframe").get_by_role("link", name="send", exact=True).click()
         expect(page.frame_locator("iframe").locator("#state")).to_have_text("Ended")
         page.goto(f"{base_url}/plugin/cirrus_recent")
-        expect(page.frame_locator("iframe").get_by_role("link", name="send")).to_be_visible()
+        expect(page.frame_locator("iframe").get_by_role("link", name="send", exact=True)).to_be_visible()
     finally:
         server.stop()
 

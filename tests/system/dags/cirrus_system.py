@@ -37,6 +37,7 @@ with DAG("killed", **COMMON):
         to=[f"4477009{place:05d}" for place in range(1000) if place % 100 < 90][:400],
         retries=2,
         retry_delay=timedelta(seconds=0),
-        delivery={"max_failed": 20},
+        # What is in flight, and what has come and is not recorded yet.
+        delivery={"max_failed": 40},
         pre_execute=leave_process_id,
     )
