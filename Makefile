@@ -66,8 +66,8 @@ docs: venv ## build the documentation into site/; a warning is an error
 	@AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python -m sphinx -q -E -W --keep-going -d .venv/doctrees docs site
 	@echo "site/index.html"
 
-screenshot: venv ## take the picture of the inbox in docs/images anew; needs chromium
-	@$(BIN)/python -m scripts.screenshot docs/images/inbox.png
+screenshot: venv ## take the pictures in docs/images anew; needs chromium
+	@$(BIN)/python -m scripts.screenshot docs/images/inbox.png docs/images/delivery.png
 
 build: venv ## build wheel and source distribution into dist/
 	@$(BIN)/python -m build --no-isolation

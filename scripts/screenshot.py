@@ -1,7 +1,7 @@
 """
-Take the picture of the sandbox's inbox that the documentation shows.
+Take the pictures that the documentation shows: of the sandbox's inbox, and of the page of a send.
 
-python -m scripts.screenshot docs/images/inbox.png
+python -m scripts.screenshot docs/images/inbox.png docs/images/delivery.png
 
 Needs Chromium. Numbers and names are invented.
 """
@@ -18,27 +18,57 @@ from typing import Any
 
 from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
+from airflow_provider_cirrus.delivery.report.page import in_one_file
 from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.processes import ROOT
 
 TEMPLATES = ROOT / "example_dags" / "templates"
 PERSON = "+447700900142"
+# A send that is under way, as its task tells of it.
+PROGRESS: dict[str, Any] = {
+    "title": "bicycle_shop · summer · send",
+    "state": "running",
+    "total": 20_000,
+    "counts": {
+        "accepted": 12_480,
+        "rejected": 214,
+        "suppressed": 1_302,
+        "duplicate": 41,
+        "unknown": 0,
+        "unsent": 0,
+    },  # fmt: skip
+    "seconds": 160.0,
+    "limit": 80,
+    "reasons": [
+        {"outcome": "suppressed", "code": None, "reason": "suppression: on the list", "count": 1_302},
+        {"outcome": "rejected", "code": 131026, "reason": "Message undeliverable", "count": 214},
+        {"outcome": "duplicate", "code": None, "reason": "the same message stands earlier", "count": 41},
+    ],
+    "countries": {"GB": 9_310, "DE": 1_920, "BR": 1_250},
+    "history": [[at, at * 78, at * 1.34, at * 8.1, at * 0.26, 0, 0] for at in range(0, 161, 5)],
+}
 NAMES = ("Ann", "Ben", "Chloe", "Dev", "Ella", "Finn", "Gus", "Hana", "Ines", "Jo", "Kit", "Lea")
 
 
 def main() -> int:
-    """Take the picture."""
+    """Take the pictures."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    options.add_argument("path", type=Path)
-    path = options.parse_args().path
+    options.add_argument("inbox", type=Path)
+    options.add_argument("delivery", type=Path)
+    given = options.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
         print("Chromium is not there: apt-get install chromium", file=sys.stderr)
         return 1
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for path in (given.inbox, given.delivery):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with Sandbox(templates=str(TEMPLATES)) as sandbox:
         fill(sandbox)
-        take(chromium, f"{sandbox.base_url}/to/{PERSON.removeprefix('+')}", path)
+        take(chromium, f"{sandbox.base_url}/to/{PERSON.removeprefix('+')}", given.inbox)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        page.write_text(in_one_file(PROGRESS), encoding="utf-8")
+        take(chromium, page.as_uri(), given.delivery)
     return 0
 
 

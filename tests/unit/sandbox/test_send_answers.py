@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -134,6 +135,7 @@ def test_more_than_the_rate_is_throttled_as_a_whole(connect, post, message, even
     numbers = [f"4477009001{number:02d}" for number in range(15)]
     with Sandbox(messages_per_second=20) as sandbox:
         client = connect(sandbox)
+        begun = time.monotonic()
         assert post(client, sandbox, *map(message, numbers)).status_code == 200
         throttled = post(client, sandbox, *map(message, numbers))
         assert throttled.status_code == 429
@@ -142,5 +144,4 @@ def test_more_than_the_rate_is_throttled_as_a_whole(connect, post, message, even
         assert post(client, sandbox, *map(message, numbers[:5])).status_code == 200
         eventually(lambda: post(client, sandbox, *map(message, numbers)).status_code == 200)
         assert sandbox.counts["accepted"] == 35
-        first, *_, last = (request for request in sandbox.requests if request["status"] == 200)
-        assert last["time"] - first["time"] >= 0.99
+        assert time.monotonic() - begun >= 0.99
