@@ -36,7 +36,7 @@ PROGRESS: dict[str, Any] = {
         "duplicate": 41,
         "unknown": 0,
         "unsent": 0,
-    },  # fmt: skip
+    },
     "seconds": 160.0,
     "limit": 80,
     "reasons": [

@@ -80,12 +80,14 @@ function table(id, heads, rows) {
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells("td", row)))));
 }
 
-function rateNow(found) {
+// How many a second came to one of these outcomes lately.
+function rateNow(found, names) {
   const rows = found.history ?? [];
   if (rows.length < 2) return NaN;
   const last = rows.at(-1);
   const before = rows.findLast((row) => row[0] <= last[0] - 4) ?? rows[0];
-  const sum = (row) => row.slice(1).reduce((a, b) => a + b, 0);
+  const places = Object.keys(found.counts).flatMap((name, at) => names.includes(name) ? [at + 1] : []);
+  const sum = (row) => places.reduce((soFar, at) => soFar + row[at], 0);
   return (sum(last) - sum(before)) / (last[0] - before[0]);
 }
 
@@ -97,12 +99,13 @@ function show(found) {
     : found.state === "paused" ? `Paused${by}` : "Running";
   one("state").textContent = state;
   bar(counts, found.total);
-  const rate = rateNow(found);
+  // What a rule held back took no place under the limit.
+  const rate = rateNow(found, ["accepted", "rejected", "unknown"]);
   const pairs = [["Done", found.total == null ? number(done) : `${number(done)} of ${number(found.total)}`]];
   for (const name of OUTCOMES) if (counts[name]) pairs.push([name[0].toUpperCase() + name.slice(1), number(counts[name])]);
   if (found.state === "running") {
     pairs.push(["Rate", `${Number.isFinite(rate) ? rate.toFixed(1) : "–"} of ${found.limit} a second`]);
-    if (found.total != null) pairs.push(["Time left", span((found.total - done) / rate)]);
+    if (found.total != null) pairs.push(["Time left", span((found.total - done) / rateNow(found, OUTCOMES))]);
   }
   if (found.seconds != null) pairs.push(["Time", span(found.seconds)]);
   facts(pairs);
