@@ -233,12 +233,18 @@ def test_a_send_is_watched_and_steered_by_those_who_may(
         expect(page.locator("#facts")).to_contain_text("Unsent")
         headers = {"Authorization": f"Bearer {token_of(airflow, 'ada')}"}
         path = f"{airflow.base_url}/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/send"
-        state = httpx.get(path, headers=headers, trust_env=False).json()["state"]
+
+        def state() -> str:
+            return str(httpx.get(path, headers=headers, trust_env=False).json()["state"])
+
+        # The send says that it has ended before Airflow does.
+        until(lambda: state() != "running", 30, "the end of the task")
+        ended = state()
         found = httpx.get(f"{path}/xcomEntries/return_value", headers=headers, trust_env=False).json()["value"]
         below_a_path_of_its_own(page, airflow, run_id)
     finally:
         server.stop()
-    assert state == "failed"
+    assert ended == "failed"
     sent = numbers(sandbox)
     assert len(sent) == len(set(sent)), "nobody twice"
     assert found["accepted"] == len(sent)
