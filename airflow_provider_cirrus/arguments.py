@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.values import plain
+
+_T = TypeVar("_T")
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off", "none", "")
@@ -117,6 +119,28 @@ def time_span(value: Any, field: str) -> float:
         shown = repr(value)[:40]
         raise InvalidInput(field, f"{shown} is no time span above 0.", hint="Give a timedelta, or seconds.")
     return seconds
+
+
+def from_names(kind: type[_T], value: Any, field: str, *, needed: Sequence[str] = (), hint: str = "") -> _T:
+    """
+    Return an object of a dataclass from what an argument may hold: one, or a dict of its names.
+
+    :param field: how errors name the argument
+    :param needed: names that a dict must have
+    :param hint: of the error where it is neither; empty: the usual one
+    :raises InvalidInput: anything else, a name that there is not, or a name that is missing
+    """
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        usual = f"Give {kind.__name__}(…), or a dict of its names."
+        raise InvalidInput(field, f"is of type {type(value).__name__}.", hint=hint or usual)
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    if strange := [name for name in value if name not in known]:
+        raise InvalidInput(field, f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(known)}.")
+    if missing := [name for name in needed if value.get(name) is None]:
+        raise InvalidInput(field, f"lacks {missing[0]!r}.", hint=hint)
+    return kind(**value)
 
 
 def to_plain(value: Any) -> Any:

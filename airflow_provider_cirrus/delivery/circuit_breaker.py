@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import whole_number
+from airflow_provider_cirrus.arguments import from_names, whole_number
 
+_HINT = "Give CircuitBreaker(…), a dict of its names, or False for none."
 _RATIOS = ("max_rejected", "max_unknown", "warn_rejected")
 
 
@@ -48,21 +48,9 @@ class CircuitBreaker:
             return None
         if value is None or value is True:
             return cls()
-        if isinstance(value, Mapping):
-            known = [one.name for one in fields(cls)]
-            if strange := [name for name in value if name not in known]:
-                raise InvalidInput(
-                    "circuit_breaker", f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(known)}."
-                )
-            value = cls(**value)
-        if not isinstance(value, cls):
-            raise InvalidInput(
-                "circuit_breaker",
-                f"is of type {type(value).__name__}.",
-                hint="Give CircuitBreaker(…), a dict of its names, or False for none.",
-            )
-        value._check()
-        return value
+        made = from_names(cls, value, "circuit_breaker", hint=_HINT)
+        made._check()
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the usual limits, as JSON has it; a limit that is off is None, and said."""

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.arguments import (
     allowance,
+    from_names,
     is_literal,
     is_true,
     plain_without_functions,
@@ -346,21 +347,13 @@ def options_of(kind: type[Options], value: Any, name: str) -> Options:
     """
     if value is None:
         return kind()
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, Mapping):
-        known = [one.name for one in fields(kind)]
-        if strange := [key for key in value if key not in known]:
-            raise InvalidInput(name, f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(known)}.")
-        return kind(**value)
     if kind is Report and (isinstance(value, str) or hasattr(value, "__fspath__") or hasattr(value, "protocol")):
         return kind(value) if value else kind()
-    hint = "A dict that is templated as a whole needs render_template_as_native_obj." if isinstance(value, str) else ""
-    raise InvalidInput(
-        name,
-        f"is of type {type(value).__name__}.",
-        hint=f"Give {kind.__name__}(…), or a dict of its names. {hint}".rstrip(),
-    )
+    hint = ""
+    if isinstance(value, str):
+        hint = f"Give {kind.__name__}(…), or a dict of its names. "
+        hint += "A dict that is templated as a whole needs render_template_as_native_obj."
+    return from_names(kind, value, name, hint=hint)
 
 
 def with_defaults(options: Options, defaults: Options) -> Options:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of
+from airflow_provider_cirrus.arguments import from_names
 from airflow_provider_cirrus.delivery.audience.fields import TEMPLATE_FIELDS
 
 #: The variant of those who get nothing.
@@ -46,17 +47,9 @@ class Experiment:
         :param value: one, or a dict of its arguments
         :raises InvalidInput: anything else, or parts that are none
         """
-        if isinstance(value, Mapping):
-            known = [one.name for one in fields(cls)]
-            if strange := [name for name in value if name not in known]:
-                raise InvalidInput("experiment", f"has no {str(strange[0])[:40]!r}.", hint=_HINT)
-            if "name" not in value:
-                raise InvalidInput("experiment", "lacks 'name'.", hint=_HINT)
-            value = cls(**value)
-        if not isinstance(value, cls):
-            raise InvalidInput("experiment", f"is of type {type(value).__name__}.", hint=_HINT)
-        value._check()
-        return value
+        made = from_names(cls, value, "experiment", needed=("name",), hint=_HINT)
+        made._check()
+        return made
 
     def _check(self) -> None:
         if not (isinstance(self.name, str) and 0 < len(self.name) <= 200):

@@ -132,7 +132,7 @@ class Machine:
         #: Whether what came back, or a person, speaks against going on, so that a retry would stop at once; and whether
         #: the first messages have fared well, and the others wait for a person.
         self.is_called_off = self.awaits_approval = False
-        self._canary = bool(options.watch and options.watch.canary_left)
+        self._canary = False
         self._troubles = Troubles(log)
         #: How many of the unsent wait for the end of quiet hours or for another day's budget, and until when at least.
         self.deferred = 0

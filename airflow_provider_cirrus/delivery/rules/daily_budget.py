@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_cirrus.api.errors import InvalidInput
-from airflow_provider_cirrus.arguments import time_span, whole_number
+from airflow_provider_cirrus.arguments import from_names, time_span, whole_number
 
 DAY = 86_400
 #: Seconds for which somebody is counted: a day, and as long as a message may take to leave after it has its place.
@@ -43,7 +42,7 @@ class Ramp:
 
         :raises InvalidInput: it is none
         """
-        made: Ramp = _made(cls, value, "daily_budget.ramp", ("start",))
+        made = from_names(cls, value, "daily_budget.ramp", needed=("start",))
         whole_number(made.start, "daily_budget.ramp.start", 1)
         factor = made.factor
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 1000:
@@ -104,7 +103,7 @@ class DailyBudget:
         """
         if isinstance(value, int | str) and not isinstance(value, bool):
             value = {"people": whole_number(value, "daily_budget", 1)}
-        made: DailyBudget = _made(cls, value, "daily_budget", ())
+        made = from_names(cls, value, "daily_budget")
         if made.people is None and made.ramp is None:
             raise InvalidInput("daily_budget", "says neither how many people nor a ramp.", hint="Such as 2000.")
         if made.people is not None:
@@ -147,18 +146,3 @@ class DailyBudget:
         if self.ramp is not None:
             return "daily_budget: as many people in 24 hours as its ramp allows already"
         return f"daily_budget: {self.people} people in 24 hours already"
-
-
-def _made(kind: type[Any], value: Any, field: str, needed: tuple[str, ...]) -> Any:
-    if isinstance(value, kind):
-        return value
-    if not isinstance(value, Mapping):
-        raise InvalidInput(
-            field, f"is of type {type(value).__name__}.", hint=f"Give {kind.__name__}(…), or a dict of its names."
-        )
-    known = [one.name for one in fields(kind)]
-    if strange := [name for name in value if name not in known]:
-        raise InvalidInput(field, f"has no {str(strange[0])[:40]!r}.", hint=f"The names are {', '.join(known)}.")
-    if missing := [name for name in needed if value.get(name) is None]:
-        raise InvalidInput(field, f"lacks {missing[0]!r}.")
-    return kind(**value)

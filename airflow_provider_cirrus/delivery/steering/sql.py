@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import store_error
 from airflow_provider_cirrus.delivery.sql.statements import upsert
@@ -53,7 +54,13 @@ class SqlSteering:
         """Return what is wanted; see :meth:`~.wish.Steering.read`."""
         query = sa.select(_steering.c.wish).where(_steering.c.task == self._task)
         text = transaction(self._engine, lambda connection: connection.execute(query).scalar(), "the send goes on")
-        return Wish.of(json.loads(text)) if text else None
+        if not text:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            raise InvalidInput("wish", "in cirrus_steering is no JSON.", hint="Say what is wanted anew.") from None
+        return Wish.of(value)
 
     def write(self, wish: Wish | None) -> None:
         """Say what is wanted; see :meth:`~.wish.Steering.write`."""

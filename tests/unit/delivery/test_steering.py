@@ -340,6 +340,15 @@ def test_a_name_of_many_lines_is_one_line_in_the_log() -> None:
     assert len(wish.by) == 80
 
 
+def test_a_table_that_somebody_wrote_nonsense_into_is_told_of(engine: sa.engine.Engine) -> None:
+    steering = SqlSteering(engine, TASK)
+    steering.write(Wish("paused", None, "jane", 1.0))
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE cirrus_steering SET wish = 'pause it'"))
+    with pytest.raises(InvalidInput, match="is no JSON"):
+        steering.read()
+
+
 def test_each_action_changes_one_thing() -> None:
     slow = wanted(None, "rate", "jane", 5)
     assert (slow.state, slow.messages_per_second) == ("running", 5)
