@@ -130,18 +130,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.hooks.cirrus"]}],
-        "operators": [
-            {
-                "integration-name": "Cirrus",
-                "python-modules": [
-                    "airflow_provider_cirrus.operators.campaign",
-                    "airflow_provider_cirrus.operators.cirrus",
-                ],
-            }
-        ],
-        "sensors": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.sensors.cirrus"]}],
-        "triggers": [{"integration-name": "Cirrus", "python-modules": ["airflow_provider_cirrus.triggers.cirrus"]}],
+        "hooks": [_modules("hooks", "cirrus")],
+        "operators": [_modules("operators", "approval", "campaign", "cirrus", "plan")],
+        "sensors": [_modules("sensors", "cirrus")],
+        "triggers": [_modules("triggers", "approval", "cirrus", "date_time")],
         "transfers": [
             {
                 "source-integration-name": "Common SQL",
@@ -163,4 +155,11 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": FIELD_BEHAVIOUR,
             }
         ],
+    }
+
+
+def _modules(kind: str, *names: str) -> dict[str, Any]:
+    return {
+        "integration-name": "Cirrus",
+        "python-modules": [f"airflow_provider_cirrus.{kind}.{name}" for name in names],
     }

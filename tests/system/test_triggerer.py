@@ -15,6 +15,7 @@ from airflow_provider_cirrus.api.client import CirrusClient
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.local_airflow import PARSE_ONCE, LocalAirflow
+from tests.system.conftest import EXAMPLE_DAGS
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox) -> Iter
     """An Airflow that soon gives the triggers of a dead triggerer to another; by default that takes it a minute."""
     dags = tmp_path_factory.mktemp("dags")
     shutil.copy(Path(__file__).parent / "dags" / "cirrus_triggerer.py", dags)
+    shutil.copy(EXAMPLE_DAGS / "example_cirrus_approval.py", dags)
+    shutil.copytree(EXAMPLE_DAGS / "templates", dags / "templates")
     env = {
         "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -99,6 +102,26 @@ def test_a_wait_outlives_its_triggerer(airflow: LocalAirflow, sandbox: Sandbox) 
     assert task["try_number"] == 1
     log = airflow.task_log("waiting", run_id, "wait")
     assert sandbox.token not in log
+
+
+def test_an_approval_outlives_its_triggerer_and_asks_nobody_twice(airflow: LocalAirflow, sandbox: Sandbox) -> None:
+    dag = "example_cirrus_approval"
+    airflow.wait_for_dag(dag)
+    run_id = airflow.trigger(dag)
+    airflow.wait_for_task(dag, run_id, "approve", {"deferred"})
+    keeps_looking(sandbox)
+
+    kill_triggerer(airflow)
+    talks = {talk["user"]["Phone1"]: talk["objectId"] for talk in sandbox.conversations}
+    assert sorted(talks) == ["447700900221", "447700900222"]
+    # Two answers while nobody looks: the first of them decides, whoever is looked at first.
+    sandbox.answer(talks["447700900222"], "No")
+    sandbox.answer(talks["447700900221"], "Yes, send it")
+    airflow.start_triggerer()
+    assert airflow.wait_for_run(dag, run_id, timeout=120) == "success"
+    assert len(sandbox.messages) == 2, "somebody was asked twice, or told what was rejected"
+    found = airflow.xcom(dag, run_id, "approve")
+    assert (found["chosen_options"], found["responded_by_user"]["name"]) == (["Reject"], "Ben")
 
 
 def test_a_wait_in_the_triggerer_ends_at_its_timeout(airflow: LocalAirflow, sandbox: Sandbox) -> None:

@@ -39,6 +39,7 @@ from airflow_provider_cirrus.operators import (
 )
 from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
+from airflow_provider_cirrus.triggers.approval import ApprovalTrigger
 from airflow_provider_cirrus.triggers.cirrus import ConversationTrigger, NewReplyTrigger
 from airflow_provider_cirrus.triggers.date_time import DateTimeTrigger
 
@@ -70,6 +71,7 @@ OPTIONS = [
 OTHERS: list[Any] = [
     CirrusHook(),
     CirrusNotifier(**MESSAGE, to=ANN, dedupe_window=timedelta(minutes=1)),
+    ApprovalTrigger(ti_id="00000000-0000-0000-0000-000000000007", options=["Approve", "Reject"]),
     ConversationTrigger(object_id="5", reply=True),
     NewReplyTrigger(),
     DateTimeTrigger(1_900_000_000),
