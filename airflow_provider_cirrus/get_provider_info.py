@@ -138,8 +138,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": "Common SQL",
                 "target-integration-name": "Cirrus",
-                "python-module": "airflow_provider_cirrus.transfers.sql_to_cirrus",
+                "python-module": f"airflow_provider_cirrus.transfers.{name}",
             }
+            for name in ("plan_sql_to_cirrus", "sql_to_cirrus")
         ],
         "notifications": ["airflow_provider_cirrus.notifications.cirrus.CirrusNotifier"],
         "extra-links": ["airflow_provider_cirrus.links.cirrus.ConversationLink"],

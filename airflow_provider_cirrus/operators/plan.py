@@ -1,29 +1,100 @@
-"""The operator that says what a send would come to, before anybody is messaged."""
+"""Operators that say what a send would come to, before anybody is messaged: what they share, and the one of lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.arguments import is_literal, to_plain
-from airflow_provider_cirrus.hooks.ending import end_empty, fail, push_result
+from airflow_provider_cirrus.hooks.ending import check_on_empty, end_empty, fail, push_result
 from airflow_provider_cirrus.operators.cirrus import SendTemplateOperator
 from airflow_provider_cirrus.operators.hidden import unhidden
+from airflow_provider_cirrus.operators.send import SendOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cirrus.delivery.deliver import Messages
     from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
+    from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 
 
 #: Parts of a plan that are XComs of their own, too: ``plan.output["markdown"]`` is the XCom of that key.
 PUSHED = ("markdown", "approval")
 
 
-class PlanSendOperator(SendTemplateOperator):
+class Planning(SendOperator):
+    """What an operator that plans has beside the send of its kind, before whose class it stands."""
+
+    on_empty: str
+    rate_card: Any
+    page: str | None
+
+    def _keep_plan(self, rate_card: RateCard | Mapping[str, Any] | str | None, page: str | None) -> None:
+        """Keep what only a plan takes, and check what is written out."""
+        self.rate_card = to_plain(rate_card)
+        self.page = page
+        with self._checking():
+            if page is not None and is_literal(page):
+                _check_page(page)
+            if rate_card is not None and is_literal(rate_card):
+                # Late, as most tasks plan nothing.
+                from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
+
+                RateCard.of(rate_card)
+
+    def _planned(self, task: TaskDelivery) -> AbstractContextManager[Messages]:
+        """Return the messages of the audience, while they can be read; raises EmptyAudience where there are none."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the audience; return what sending it would come to."""
+        from airflow_provider_cirrus.delivery.errors import EmptyAudience
+        from airflow_provider_cirrus.hooks.plan import plan_of
+
+        task = self._task_delivery(context)
+        try:
+            task.check()
+            check_on_empty(self.on_empty)
+            with self._planned(task) as messages:
+                found = plan_of(task, messages, self.rate_card)
+            self._write_page(found)
+        except EmptyAudience as error:
+            end_empty(self.on_empty, f"{error.message} There is nothing to plan.")
+        except CirrusError as error:
+            fail(error)
+        finally:
+            self.hook.close()
+        self.log.info(
+            "A plan: %d of %d messages would be sent, in %.0f s at %g a second; nothing was sent.",
+            found["to_send"],
+            found["total"],
+            found["seconds"],
+            found["messages_per_second"],
+        )
+        for key in PUSHED:
+            push_result(context, found[key], key)
+        return found
+
+    def _write_page(self, found: Mapping[str, Any]) -> None:
+        if not self.page:
+            return
+        # Late, as most plans are read where they are approved.
+        from airflow_provider_cirrus.delivery.plan.page import page_of
+        from airflow_provider_cirrus.delivery.storage import write_text
+
+        _check_page(self.page)
+        title = f"Plan of {self.template}" if isinstance(self.template, str) else "Plan of a send"
+        write_text(self.page, page_of(found, title), "page")
+        self.log.info("The plan is a page: %s", self.page)
+
+
+class PlanSendOperator(Planning, SendTemplateOperator):
     """
     Say what a send would come to, and send nothing.
 
@@ -61,64 +132,18 @@ class PlanSendOperator(SendTemplateOperator):
         self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, page: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.rate_card = to_plain(rate_card)
-        self.page = page
-        with self._checking():
-            if page is not None and is_literal(page):
-                _check_page(page)
-            if rate_card is not None and is_literal(rate_card):
-                # Late, as most tasks plan nothing.
-                from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
+        self._keep_plan(rate_card, page)
 
-                RateCard.of(rate_card)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Read the audience; return what sending it would come to."""
-        from airflow_provider_cirrus.delivery.errors import EmptyAudience
-        from airflow_provider_cirrus.hooks.ending import check_on_empty
-        from airflow_provider_cirrus.hooks.plan import plan_of
-
-        task = self._task_delivery(context)
-        try:
-            task.check()
-            check_on_empty(self.on_empty)
-            messages, _ = task.messages(
-                is_planned=True,
-                to=unhidden(self.to),
-                messages=unhidden(self.messages),
-                audience=unhidden(self.audience),
-                may_be_empty=self.on_empty == "succeed",
-            )
-            found = plan_of(task, messages, self.rate_card)
-            self._write_page(found)
-        except EmptyAudience as error:
-            end_empty(self.on_empty, f"{error.message} There is nothing to plan.")
-        except CirrusError as error:
-            fail(error)
-        finally:
-            self.hook.close()
-        self.log.info(
-            "A plan: %d of %d messages would be sent, in %.0f s at %g a second; nothing was sent.",
-            found["to_send"],
-            found["total"],
-            found["seconds"],
-            found["messages_per_second"],
+    @contextmanager
+    def _planned(self, task: TaskDelivery) -> Iterator[Messages]:
+        messages, _ = task.messages(
+            is_planned=True,
+            to=unhidden(self.to),
+            messages=unhidden(self.messages),
+            audience=unhidden(self.audience),
+            may_be_empty=self.on_empty == "succeed",
         )
-        for key in PUSHED:
-            push_result(context, found[key], key)
-        return found
-
-    def _write_page(self, found: Mapping[str, Any]) -> None:
-        if not self.page:
-            return
-        # Late, as most plans are read where they are approved.
-        from airflow_provider_cirrus.delivery.plan.page import page_of
-        from airflow_provider_cirrus.delivery.storage import write_text
-
-        _check_page(self.page)
-        title = f"Plan of {self.template}" if isinstance(self.template, str) else "Plan of a send"
-        write_text(self.page, page_of(found, title), "page")
-        self.log.info("The plan is a page: %s", self.page)
+        yield messages
 
 
 def _check_page(page: Any) -> None:

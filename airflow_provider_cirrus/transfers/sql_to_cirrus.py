@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
-from airflow_provider_cirrus.arguments import is_literal
+from airflow_provider_cirrus.arguments import allowance, is_literal
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules
 from airflow_provider_cirrus.hooks.ending import check_on_empty, end_empty, fail
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     import jinja2
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cirrus.delivery.audience.sql_rows import Query
+    from airflow_provider_cirrus.delivery.deliver import Messages
+    from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 
 _ENDING = ".sql"
 
@@ -63,6 +67,8 @@ class SqlToCirrusOperator(SendOperator):
     :param on_empty: what the task does where the query returns no rows at all: ``skip``, ``succeed`` (with a summary
         of zeros) or ``fail``; a shard without a row of its own succeeds
     :param template: as in :class:`~airflow_provider_cirrus.operators.cirrus.SendTemplateOperator`, like all that follow
+    :param approved: what a :class:`~.plan_sql_to_cirrus.PlanSqlToCirrusOperator` returned and somebody approved, as in
+        ``SendTemplateOperator``, and so ``tolerance``: the query is then run once more before anything is sent
     :return: as ``SendTemplateOperator``
     :raises AirflowSkipException: no rows, and ``on_empty="skip"``
     :raises AirflowFailException: wrong arguments, a query that the database refuses, only failures that no retry
@@ -80,6 +86,8 @@ class SqlToCirrusOperator(SendOperator):
         "hook_params",
         "database",
         *SEND_FIELDS,
+        "approved",
+        "tolerance",
     )
     # No template_ext: it would make a file name of every text that ends so, and texts are what is sent here.
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -113,6 +121,8 @@ class SqlToCirrusOperator(SendOperator):
         report: Report | Mapping[str, Any] | str | None = None,
         templates_path: str | None = None,
         languages: Sequence[str] | str | None = None,
+        approved: Mapping[str, Any] | str | None = None,
+        tolerance: int | float | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -132,6 +142,9 @@ class SqlToCirrusOperator(SendOperator):
         self.report = report
         self.templates_path = templates_path
         self.languages = languages
+        self.approved = approved
+        self._needs_approval = approved is not None
+        self.tolerance = tolerance
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
@@ -164,26 +177,17 @@ class SqlToCirrusOperator(SendOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the query and send its rows; return what became of them."""
-        from airflow_provider_cirrus.delivery.audience.sql_rows import Query
-        from airflow_provider_cirrus.delivery.deliver import messages_of
-
         task = self._task_delivery(context)
         with ExitStack() as opened:
             try:
-                self._check_query()
                 task.check()
-                connection = opened.enter_context(closing(self._connect()))
-                query = Query(connection, self.sql, self.parameters)
-                messages, total = messages_of(
-                    self._message(),
-                    audience=query,
-                    columns=task.effective_columns,
-                    rules=task.effective_rules,
-                    shard=task.effective_delivery.part(),
-                    not_before=task.not_before,
-                    templates=task.templates,
-                    experiment=task.effective_delivery.experiment,
-                )
+                if task.approved is not None:
+                    # Late, as most sends are not planned.
+                    from airflow_provider_cirrus.hooks.plan import check_approval
+
+                    with self._rows(task, is_planned=True) as (_, planned, _):
+                        check_approval(task, planned)
+                query, messages, total = opened.enter_context(self._rows(task))
                 client = opened.enter_context(self.hook.make_client(is_checked=True, attempts=1))
             except CirrusError as error:
                 fail(error)
@@ -191,6 +195,31 @@ class SqlToCirrusOperator(SendOperator):
                 end_empty(self.on_empty, "The query returns no rows.")
             result = task.run(client, messages, total)
         return task.end(result, self._defer)
+
+    @contextmanager
+    def _rows(self, task: TaskDelivery, *, is_planned: bool = False) -> Iterator[tuple[Query, Messages, int | None]]:
+        """
+        Run the query, and return its messages while its transaction is open.
+
+        :param is_planned: as of :meth:`~.hooks.delivery.TaskDelivery.messages`
+        """
+        from airflow_provider_cirrus.delivery.audience.sql_rows import Query
+        from airflow_provider_cirrus.delivery.deliver import messages_of
+
+        self._check_query()
+        with closing(self._connect()) as connection:
+            query = Query(connection, self.sql, self.parameters)
+            messages, total = messages_of(
+                self._message(),
+                audience=query,
+                columns=task.effective_columns,
+                rules=task.effective_rules,
+                shard=task.effective_delivery.part(),
+                not_before=0.0 if is_planned else task.not_before,
+                templates=task.templates,
+                experiment=task.effective_delivery.experiment,
+            )
+            yield query, messages, total
 
     def _recipients(self) -> list[Any]:
         return [self.sql, self.parameters, self.sql_conn_id]
@@ -224,6 +253,8 @@ class SqlToCirrusOperator(SendOperator):
             raise InvalidInput("database", f"is of type {type(self.database).__name__}.", hint="Give its name.")
         if known(self.on_empty):
             check_on_empty(self.on_empty)
+        if known(self.tolerance) and self.tolerance is not None:
+            allowance(self.tolerance, 1, "tolerance")
 
     def get_openlineage_facets_on_start(self) -> Any:
         """Return the tables that the query reads, and the report, for OpenLineage."""

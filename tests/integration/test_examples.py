@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,27 @@ def test_the_careful_example_serves_everybody_where_nothing_goes_wrong(
     run = run_dag("example_cirrus_safely")
     assert run.state == "success", run.states
     assert run.xcom("send")["accepted"] == 9
+
+
+def test_the_budget_example_counts_its_people(
+    run_dag: Callable[..., Any], sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", f'{{"conn_type": "sqlite", "host": "{tmp_path}/shop.db"}}')
+    run = run_dag("example_cirrus_daily_budget")
+    assert run.state == "success", run.states
+    assert sorted(message["recipient"] for message in sandbox.messages) == [f"44770090023{n}" for n in range(6)]
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        assert shop.execute("SELECT count(*) FROM cirrus_budget_places").fetchone() == (6,)
+    shop.close()
+
+
+def test_the_experiment_example_tells_who_got_what(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:
+    run = run_dag("example_cirrus_experiment")
+    assert run.state == "success", run.states
+    sent = Counter(message["template"] for message in sandbox.messages)
+    parts = run.xcom("count")
+    assert parts == {"long": sent["summer_long"], "short": sent["summer_short"], "holdout": 10 - sent.total()}
+    assert min(parts.values()) > 0
 
 
 def test_the_careful_example_stops_after_its_first_three(run_dag: Callable[..., Any], sandbox: Sandbox) -> None:

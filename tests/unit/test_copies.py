@@ -38,6 +38,7 @@ from airflow_provider_cirrus.operators import (
     ValidateContactOperator,
 )
 from airflow_provider_cirrus.sensors.cirrus import ConversationSensor
+from airflow_provider_cirrus.transfers.plan_sql_to_cirrus import PlanSqlToCirrusOperator
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 from airflow_provider_cirrus.triggers.approval import ApprovalTrigger
 from airflow_provider_cirrus.triggers.cirrus import ConversationTrigger, NewReplyTrigger
@@ -82,6 +83,7 @@ def tasks() -> list[Any]:
     return [
         SendTemplateOperator(task_id="send", **MESSAGE, to=[ANN], rules=RULES, authentication_code="493817"),
         SqlToCirrusOperator(task_id="sql", **MESSAGE, sql="SELECT 1;", sql_conn_id="shop"),
+        PlanSqlToCirrusOperator(task_id="plan_sql", **MESSAGE, sql="SELECT 1;", sql_conn_id="shop"),
         CampaignOperator(task_id="campaign", **MESSAGE, audience_file="a.csv"),
         PlanSendOperator(task_id="plan", **MESSAGE, to=[ANN], rate_card=RateCard("rates.csv")),
         UploadMediaOperator(task_id="upload", path="a.pdf"),
@@ -107,5 +109,5 @@ def test_a_part_of_a_dag_can_be_taken() -> None:
         first, *rest = tasks()
         first >> rest
     part = dag.partial_subset("send", include_downstream=True, include_upstream=False)
-    assert set(part.task_ids) == {"send", "sql", "campaign", "plan", "upload", "check", "wait"}
+    assert set(part.task_ids) == {"send", "sql", "plan_sql", "campaign", "plan", "upload", "check", "wait"}
     assert part.get_task("send") is not first

@@ -96,8 +96,9 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any], messages: Dige
             # Each that was changed is one that is gone, and one that is new.
             changed = max(1, round(differing / 2))
             return [f"the same people would get another message: about {changed} of {messages.count} differ"]
-        gained = max(0, (differing + current.count - messages.count) // 2)
-        lost = max(0, differing - gained)
+        # An estimate: no more can be new than are there, and no more gone than were.
+        gained = min(max(0, (differing + current.count - messages.count) // 2), current.count)
+        lost = min(max(0, differing - gained), messages.count)
         return [f"{counts}: about {gained} are new or changed, about {lost} are gone"]
     if (more := now["to_send"] - then["to_send"]) > allowed:
         return [

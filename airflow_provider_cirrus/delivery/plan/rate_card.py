@@ -47,6 +47,8 @@ class RateCard:
             if "path" not in value or not isinstance(value.get("markets", {}), Mapping):
                 raise InvalidInput("rate_card", "needs a path, and markets are a dict.", hint=_HINT)
             return cls(value["path"], dict(value.get("markets", {})))
+        if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+            raise InvalidInput("rate_card", f"is of type {type(value).__name__}.", hint=_HINT)
         return cls(value)
 
     def prices(self) -> Prices:

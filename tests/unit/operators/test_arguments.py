@@ -82,6 +82,8 @@ OPERATORS: list[tuple[type[BaseOperator], dict[str, Any], dict[str, Any]]] = [
             "database": None,
             "columns": {"to": "phone"},
             "report": Path("report.csv"),
+            "approved": None,
+            "tolerance": None,
         },
     ),
     (

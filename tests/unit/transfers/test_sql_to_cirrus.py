@@ -59,9 +59,6 @@ def test_all_arguments_of_the_send_are_taken_but_its_audience() -> None:
         "to",
         "messages",
         "audience",
-        # A query is not read twice.
-        "approved",
-        "tolerance",
     }
     with pytest.raises((TypeError, AirflowException), match="to"):
         SqlToCirrusOperator(task_id="send", **GOOD, to="+447700900101")
