@@ -32,6 +32,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _sandbox: Sandbox, process
         "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        "AIRFLOW_CONN_KILLS_LEDGER": f"sqlite:///{process_ids / 'ledger.db'}",
         **PARSE_ONCE,
         "CIRRUS_TEST_PIDS": str(process_ids),
     }
@@ -179,6 +180,90 @@ def test_an_orphan_cannot_go_on_sending(
     check_that_it_adds_up(600, found, process_ids / f"{dag_id}.jsonl", sandbox)
     assert found["unknown"] <= CONCURRENCY * BATCH
     assert found["accepted"] >= 100
+
+
+def is_still(sandbox: Sandbox, process: psutil.Process) -> Callable[[], bool]:
+    """Whether a process is alive and nothing of it arrives any more."""
+    seen: list[tuple[float, int]] = []
+
+    def look() -> bool:
+        assert not has_ended(process), "the try has ended"
+        seen.append((time.monotonic(), len(sandbox.messages)))
+        # Four times as long as an answer takes to come.
+        return seen[-1][1] > 0 and any(seen[-1][0] - at >= 4 and count == seen[-1][1] for at, count in seen)
+
+    return look
+
+
+def test_kills_during_a_canary_and_a_pause_let_nobody_else_through(
+    airflow: LocalAirflow, sandbox: Sandbox, process_ids: Path
+) -> None:
+    airflow.wait_for_dag("killed_at_canary")
+    sandbox.add_fault("latency", on="send", delay=1.0, times=None)
+    tries = Tries(process_ids / "killed_at_canary")
+    run_id = airflow.trigger("killed_at_canary")
+    first = until(tries.new, 60, "the first try")
+    until(lambda: sandbox.counts["requests"] >= 1 or has_ended(first), 60, "the first request of the canary")
+    first.kill()
+
+    second = until(tries.new, 60, "the second try")
+    until(is_still(sandbox, second), 60, "the pause after the canary")
+    flown = len(sandbox.messages)
+    assert 0 < flown <= 60
+    second.kill()
+
+    third = until(tries.new, 60, "the third try")
+    until(is_still(sandbox, third), 60, "the pause of the third try")
+    assert len(sandbox.messages) == flown, "nobody had said that it may go on"
+    done = airflow.cli("cirrus", "resume", "killed_at_canary", run_id, "send")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert airflow.wait_for_run("killed_at_canary", run_id, timeout=120) == "success"
+    found = airflow.xcom("killed_at_canary", run_id, "send")
+    check_that_it_adds_up(300, found, process_ids / "killed_at_canary.jsonl", sandbox)
+    assert found["unknown"] <= 60
+
+
+def test_kills_while_a_budget_is_spent_and_while_it_waits_spend_no_more(
+    airflow: LocalAirflow, sandbox: Sandbox, process_ids: Path
+) -> None:
+    airflow.wait_for_dag("killed_in_budget")
+    sandbox.add_fault("latency", on="send", delay=LATENCY, times=None)
+    tries = Tries(process_ids / "killed_in_budget")
+    run_id = airflow.trigger("killed_in_budget")
+    state = None
+    for wanted in (20, 60, 90):
+        process = until(tries.new, 60, "a try")
+        until(lambda: sandbox.counts["accepted"] >= wanted or has_ended(process), 60, f"{wanted} messages")  # noqa: B023
+        if not has_ended(process):
+            process.kill()
+
+    def waits() -> bool:
+        nonlocal state
+        (task,) = airflow.task_instances("killed_in_budget", run_id)
+        state = task["state"]
+        return state in {"deferred", "failed", "success"}
+
+    until(waits, 90, "the wait for another day")
+    assert state == "deferred"
+    assert 60 < len(sandbox.messages) <= 120
+    spent = {message["recipient"] for message in sandbox.messages}
+    assert len(spent) == len(sandbox.messages)
+
+    # Another day comes: what was spent is older than one, and whoever does not want to wait clears the task. Places of
+    # messages that a kill left unknown are spent, too, so there may be one day more than two.
+    for _ in range(4):
+        with sqlite3.connect(process_ids / "ledger.db", timeout=30) as ledger:
+            ledger.execute("UPDATE cirrus_budget_places SET at = at - 2 * 86400")
+        ledger.close()
+        before = len(sandbox.messages)
+        airflow.clear("killed_in_budget", run_id, ["send"])
+        until(lambda: len(sandbox.messages) > before, 60, "another day")  # noqa: B023
+        until(waits, 90, "the end of the day")
+        assert len(sandbox.messages) - before <= 120
+        if state == "success":
+            break
+    found = airflow.xcom("killed_in_budget", run_id, "send")
+    check_that_it_adds_up(300, found, process_ids / "killed_in_budget.jsonl", sandbox)
 
 
 def run_that_is_refused_midway(airflow: LocalAirflow, sandbox: Sandbox) -> dict[str, Any]:

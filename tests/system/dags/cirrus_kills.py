@@ -58,3 +58,26 @@ with DAG("refused_midway", **COMMON):
 
 with DAG("told_to_wait", **COMMON):
     SendTemplateOperator(task_id="send", **ORDER, to=people(20), retries=3)
+
+with DAG("killed_at_canary", **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        to=people(300),
+        delivery={"messages_per_second": 200, "canary": 60, "canary_then": "pause", "max_failed": 300},
+        report=str(FILES / "killed_at_canary.jsonl"),
+        retries=5,
+        pre_execute=leave_process_id,
+    )
+
+with DAG("killed_in_budget", **COMMON):
+    SendTemplateOperator(
+        task_id="send",
+        **ORDER,
+        to=people(300),
+        rules={"daily_budget": 120},
+        delivery={"messages_per_second": 100, "max_failed": 300, "ledger_conn_id": "kills_ledger"},
+        report=str(FILES / "killed_in_budget.jsonl"),
+        retries=10,
+        pre_execute=leave_process_id,
+    )
