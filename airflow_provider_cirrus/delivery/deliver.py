@@ -58,6 +58,8 @@ class ThisTry:
     :ivar stop: once set, no further batch leaves
     :ivar steering: what people want of the run meanwhile; None: nobody can say
     :ivar is_resumed: whether it goes on after it gave its worker's slot back
+    :ivar stream_rate: messages a second of the stream, for all tasks that share the ledger's database; None: no other
+        task is asked
     """
 
     number: int = 1
@@ -65,6 +67,7 @@ class ThisTry:
     stop: Event | None = None
     steering: Steering | None = None
     is_resumed: bool = False
+    stream_rate: float | None = None
 
 
 _NO_RULES, _AS_USUAL, _FIRST = Rules(), Delivery(), ThisTry()
@@ -169,16 +172,15 @@ def deliver(
 
     :param messages: of :func:`messages_of`
     :param client: whose ``send`` tries once (``attempts=1``): repeating is decided here
-    :param total: how many, where that is known
-    :param rules: whom to message, when and how often
+    :param total: how many, where that is known. ``rules``: whom to message, when and how often
     :param delivery: of it, the mode and ``dry_run``
     :param report: where each outcome is written
     :param zone_column: column that holds the recipient's IANA zone
     :param allowlist: says of digits why they get nothing; see :func:`~.rules.policy.allowlist_of`
     :param connect: returns the engine of a connection, for rules that are in a database
     :param ledger: opened: what was sent before, and where to record what is; None: nothing is remembered
-    :param messages_per_second: the limit; a fraction for a shard's part of it
-    :param start_after: seconds before the first message leaves
+    :param messages_per_second: the limit; a fraction for a shard's part of it. ``start_after``: seconds before the
+        first message leaves
     :param this_try: of the task
     :param send: sends a batch in place of the client
     :param listener: told of every outcome, from one thread
@@ -203,6 +205,7 @@ def deliver(
             start_after=start_after,
             preview=templates.preview if templates and delivery.is_dry else None,
             oversight=NOBODY_LOOKS if delivery.is_dry else _oversight(delivery, this_try),
+            shared_rate=opening.shared_rate(this_try.stream_rate, messages_per_second),
         ).run(messages, total)
     return replace(result, report_uri=opening.report_uri)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from airflow_provider_cirrus.delivery.audience.experiment import Experiment
+    from airflow_provider_cirrus.delivery.engine.leases import SharedRate
     from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
     from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
     from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
@@ -134,6 +135,21 @@ class Opening:
         from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 
         return self._opened.enter_context(closing(DailyBudgetStore.beside(sql_ledger_of(self._ledger, "daily_budget"))))
+
+    def shared_rate(self, per_second: float | None, own: float) -> SharedRate | None:
+        """
+        Return where the stream's rate is shared out.
+
+        :param per_second: messages a second of the stream, for all; None: nobody shares it
+        :param own: messages a second that this task may send at most
+        """
+        if per_second is None or self._is_dry:
+            return None
+        # Late, as only a database needs SQLAlchemy.
+        from airflow_provider_cirrus.delivery.shared_rate.sql import SharedRateStore
+
+        ledger = sql_ledger_of(self._ledger, "messages_per_second")
+        return SharedRateStore(ledger.engine, self._stream_id, per_second, own, create=ledger.creates_tables)
 
     def _slots(self) -> FrequencyCapStore | None:
         # Nobody takes a slot in a dry run.

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_cirrus.api.errors import CirrusError, InvalidInput
 from airflow_provider_cirrus.api.text import in_numbers
-from airflow_provider_cirrus.arguments import allowance, whole_number
+from airflow_provider_cirrus.arguments import allowance
 from airflow_provider_cirrus.delivery.audience.columns import Columns
 from airflow_provider_cirrus.delivery.options import Delivery, Report, Rules, options_of, with_defaults
 from airflow_provider_cirrus.hooks.ending import (
@@ -216,6 +216,7 @@ class TaskDelivery:
         from airflow_provider_cirrus.delivery.deliver import deliver
         from airflow_provider_cirrus.delivery.report.summary import in_words
         from airflow_provider_cirrus.hooks.metrics import Metrics
+        from airflow_provider_cirrus.hooks.rate import start_after, warn_of_idle_shards
 
         ti, log, delivery = self.context["ti"], self.hook.log, self.effective_delivery
         try:
@@ -225,6 +226,7 @@ class TaskDelivery:
                 log.info("A dry run: %s%s checked, and nothing is sent.", many, self._subject)
             else:
                 log.info("Sending %s%s, at most %g a second.", many, self._subject, rate)
+            warn_of_idle_shards(self.hook, self.context, delivery)
             metrics = Metrics(ti)
             ledger = None if delivery.is_dry else self.ledger()
             self._is_remembered = ledger is not None
@@ -242,7 +244,7 @@ class TaskDelivery:
                 connect=self.hook.source_engine,
                 ledger=ledger,
                 messages_per_second=rate,
-                start_after=self.start_after(rate),
+                start_after=start_after(delivery, rate),
                 this_try=self._this_try(ledger),
                 send=metrics.timed(client.send),
                 listener=metrics.counted(None),
@@ -335,11 +337,13 @@ class TaskDelivery:
 
     def _this_try(self, ledger: Ledger | None) -> ThisTry:
         from airflow_provider_cirrus.delivery.deliver import ThisTry
+        from airflow_provider_cirrus.hooks.rate import stream_rate
         from airflow_provider_cirrus.hooks.steering import steering_of
 
         this = task_try(self.context, self.retries)
         steering = steering_of(self.hook, self.context, ledger, this, self.effective_delivery)
-        return ThisTry(this.try_number, this.cleared_after, self.stop, steering, self.is_resumed)
+        shared = stream_rate(self.hook, self.effective_delivery)
+        return ThisTry(this.try_number, this.cleared_after, self.stop, steering, self.is_resumed, shared)
 
     def identity(self) -> Mapping[str, Any]:
         """
@@ -373,19 +377,10 @@ class TaskDelivery:
 
     def full_rate(self) -> float:
         """
-        Return the messages a second of this task at most: its own, or the connection's, or a shard's part of it.
+        Return the messages a second of this task at most; see :func:`~.hooks.rate.own_rate`.
 
         :raises InvalidInput: no whole number
         """
-        said = self.effective_delivery
-        rate = whole_number(said.messages_per_second or self.hook.messages_per_second, "messages_per_second", 1)
-        # Not rounded up: a hundred shards must not come to more than the whole.
-        return rate if said.share() == 1 else rate * said.share()
+        from airflow_provider_cirrus.hooks.rate import own_rate
 
-    def start_after(self, rate: float) -> float:
-        """Return the seconds until this shard's turn, where there are more shards than messages in a second."""
-        shard = self.effective_delivery.part()
-        if shard is None or rate >= 1:
-            return 0.0
-        # By the clock on the wall, which all shards share: each has its own moment in the time of one message.
-        return (shard[0] / (rate * shard[1]) - time.time()) % (1 / rate)
+        return own_rate(self.hook, self.effective_delivery)

@@ -21,6 +21,7 @@ from airflow_provider_cirrus.api.results import Outcome, SendResult
 from airflow_provider_cirrus.api.transport import told_when_on_its_way
 from airflow_provider_cirrus.delivery.audience.rows import RejectedRow
 from airflow_provider_cirrus.delivery.engine.helm import NOBODY_LOOKS, Helm, Oversight, Telling
+from airflow_provider_cirrus.delivery.engine.leases import Leases, SharedRate
 from airflow_provider_cirrus.delivery.engine.machine import Machine, max_in_flight
 from airflow_provider_cirrus.delivery.engine.parts import Batch, Effects, Options
 from airflow_provider_cirrus.delivery.engine.progress import Progress
@@ -76,6 +77,7 @@ class Dispatcher:
     :param preview: of a dry run: what the recipient of a message would see
     :param start_after: seconds before the first message leaves, so that many shards do not begin with one each
     :param oversight: who may stop or pause it
+    :param shared_rate: where the stream's rate is shared out among all that send through it; None: nobody else does
     """
 
     send: Callable[[Sequence[Message]], SendResult]
@@ -93,6 +95,7 @@ class Dispatcher:
     start_after: float = 0.0
     preview: Callable[[Message], str] | None = None
     oversight: Oversight = NOBODY_LOOKS
+    shared_rate: SharedRate | None = None
 
     def run(self, audience: Iterable[tuple[int, Message | RejectedRow]], total: int | None = None) -> DeliveryResult:
         """
@@ -138,6 +141,9 @@ class _Run:
         self._wrote_at = 0.0
         self._tidying = Lock()
         self._has_ended = False
+        self._leases = None
+        if dispatcher.shared_rate is not None:
+            self._leases = Leases(dispatcher.shared_rate, self._machine, self._event, total)
         self._helm: Helm | None = None
         if (steering := dispatcher.oversight.steering) is not None:
             self._helm = Helm(
@@ -160,6 +166,8 @@ class _Run:
             )
             try:
                 reader.load()
+                if self._leases is not None:
+                    self._leases.begin()
                 is_approved = self._helm is not None and self._helm.begin()
                 self._event(lambda now, wall: self._machine.begin(is_approved, now, wall))
                 self._writer.grow()
@@ -220,6 +228,8 @@ class _Run:
             self._helm.close(waits=not self._dispatcher.stop.is_set())
         self._event(self._machine.stop)
         self._wait(lambda: self._machine.is_idle, _LAST_WAIT)
+        if self._leases is not None:
+            self._leases.close(waits=not self._dispatcher.stop.is_set())
         with self._changed:
             self._machine.abandon(time.time())
             self._do(self._machine.effects())

@@ -183,6 +183,18 @@ class Machine:
         """Return the messages a second that are allowed now."""
         return self._limit.rate(now)
 
+    def appetite(self, now: float) -> int:
+        """Return how many messages a second this run could use, if the limit were high."""
+        if not self._can_send():
+            return 0
+        due = sum(moment <= now + 1 for moment, _, _ in self._again)
+        writing = [] if self._writing is None else self._writing.batches
+        parts = (self._intended, writing, self._armed, self._handed.values())
+        known = len(self._ready) + len(self._aside) + due + sum(len(batch.items) for part in parts for batch in part)
+        # At its end, an audience that would get no more than is left of it would never quite come to it. Else there is
+        # room for what is read next.
+        return math.ceil(1.5 * known) if self._is_exhausted else known + self._options.batch
+
     def wake_at(self, now: float) -> float | None:
         """Return when :meth:`tick` has something to do if nothing else happens before; None: never."""
         moments: list[float] = []
@@ -487,16 +499,20 @@ class Machine:
 
     def _hand_over(self, now: float) -> None:
         """Hand batches to senders whose intent is durable, each as soon as the limit lets it leave."""
-        while (
-            self._armed
-            and self._can_send()
-            and self._has_sender(now)
-            and self._limit.wait(len(self._armed[0].items), now) <= 0
-        ):
+        while self._armed and self._can_send() and self._has_sender(now):
+            self._fit(self._armed[0])
+            if self._limit.wait(len(self._armed[0].items), now) > 0:
+                return
             batch = self._armed.popleft()
             batch.permit = self._limit.reserve(len(batch.items), now)
             self._handed[id(batch)] = batch
             self._effects.send.append(batch)
+
+    def _fit(self, batch: Batch) -> None:
+        """Divide the first batch where less may leave in a second by now than when it was made."""
+        if len(batch.items) > self._size:
+            self._armed.insert(1, Batch(batch.items[self._size :]))
+            batch.items = batch.items[: self._size]
 
     def _has_sender(self, now: float) -> bool:
         return len(self._in_flight) + len(self._handed) < self._open_window(now)
@@ -513,7 +529,7 @@ class Machine:
         assert permit is not None
         if self._is_over:
             self._recall(batch, wall)
-        elif not self._can_send():
+        elif not self._can_send() or not self._limit.rate(now):
             # Its intent stays, and so does its turn.
             self._limit.leave(permit, 0, now)
             self._armed.appendleft(batch)
@@ -719,6 +735,22 @@ class Machine:
         """Take another limit, in messages a second."""
         self._limit.limit_to(per_second, now)
         self._size = _size_of_requests(self._options.batch, per_second)
+        self._go_on(now, wall)
+
+    def ask(self, demand: int) -> tuple[int, float]:
+        """
+        Take note that so many messages a second are being asked for: no more leave until there is an answer.
+
+        :return: how often the server has asked for less so far, and until when it wants nothing
+        """
+        self._limit.want(demand)
+        return self._limit.throttled, self._limit.not_before
+
+    def grant(self, per_second: int, until: float, now: float, wall: float) -> None:
+        """Take a part of a rate that is shared with others, on the clock of ``now``; nothing leaves after its end."""
+        self._limit.grant(per_second, until)
+        if per_second:
+            self._size = _size_of_requests(self._options.batch, min(per_second, self._limit.full))
         self._go_on(now, wall)
 
     def call_off(self, why: str, remedy: str, now: float, wall: float) -> None:

@@ -52,9 +52,17 @@ class RateLimit:
         self._permits: deque[Permit] = deque()
         self._in_window = 0
         self._last = now - 1.0 / per_second - 1.0
+        self._granted = self._granted_until = math.inf
+        #: How often the server has asked for less.
+        self.throttled = 0
 
     def rate(self, now: float) -> float:
-        """Return the messages a second that are allowed now."""
+        """Return the messages a second that are allowed now; 0: none, as others have all of them."""
+        if now >= self._granted_until:
+            return 0.0
+        return min(self._own(now), self._granted)
+
+    def _own(self, now: float) -> float:
         recovering = max(0.0, now - max(self._changed, self._not_before))
         return min(self.full, self._rate + recovering * self.full * _RECOVERY)
 
@@ -66,10 +74,12 @@ class RateLimit:
         """
         if now < self._not_before:
             return self._not_before - now
+        rate = self.rate(now)
+        if not rate:
+            return math.inf
         permits = self._permits
         while permits and permits[0].at is not None and permits[0].at <= now - 1 - _MARGIN:
             self._in_window -= permits.popleft().count
-        rate = self.rate(now)
         if permits and self._in_window + count > rate:
             first = permits[0].at
             return _SOON if first is None else max(first + 1 + _MARGIN - now, 1e-4)
@@ -78,7 +88,8 @@ class RateLimit:
 
     def forecast(self, count: int, ahead: int, now: float) -> float:
         """Return the seconds after which so many messages may leave where ``ahead`` others leave before them."""
-        return self.wait(count, now) + self._spacing(ahead, self.rate(now))
+        rate = self.rate(now)
+        return self.wait(count, now) + self._spacing(ahead, rate) if rate else math.inf
 
     def reserve(self, count: int, now: float) -> Permit:
         """Give a permit; only where :meth:`wait` has just returned 0."""
@@ -90,9 +101,27 @@ class RateLimit:
 
     def limit_to(self, per_second: float, now: float) -> None:
         """Take another full rate; what a 429 has halved grows towards it as before."""
-        was_full = self.rate(now) >= self.full
-        self._rate = per_second if was_full else min(self.rate(now), per_second)
+        was_full = self._own(now) >= self.full
+        self._rate = per_second if was_full else min(self._own(now), per_second)
         self._changed, self.full = now, per_second
+
+    def grant(self, per_second: float, until: float) -> None:
+        """
+        Take a part of a rate that is shared with others.
+
+        :param per_second: messages; 0: none
+        :param until: when it is over, on the clock of every ``now``; after that nothing leaves until the next
+        """
+        self._granted, self._granted_until = per_second, until
+
+    def want(self, per_second: float) -> None:
+        """Hold to no more than is wanted of a shared rate, until the next grant."""
+        self._granted = min(self._granted, per_second)
+
+    @property
+    def not_before(self) -> float:
+        """When the next message may leave as far as the server is concerned."""
+        return self._not_before
 
     def leave(self, permit: Permit, count: int, now: float) -> None:
         """
@@ -113,8 +142,9 @@ class RateLimit:
         """
         if now >= self._not_before:
             # The answers to what was in flight with the first 429 say nothing new.
-            self._rate = max(min(1.0, self.full), self.rate(now) / 2)
+            self._rate = max(min(1.0, self.full), self._own(now) / 2)
             self._changed = now
+            self.throttled += 1
         self._not_before = max(self._not_before, now + (1.0 if retry_after is None else retry_after))
 
     def _spacing(self, count: int, rate: float) -> float:
