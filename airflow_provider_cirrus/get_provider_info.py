@@ -34,7 +34,8 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "messages_per_second": {
         "label": "Messages per second",
-        "description": "Most messages that one task sends in a second. WhatsApp allows 80 unless it raised your limit.",
+        "description": "Most messages that one task sends in a second; with a ledger connection, all tasks together. "
+        "WhatsApp allows 80 unless it raised your limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 80},
     },
     "validations_per_day": {

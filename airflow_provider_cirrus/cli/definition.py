@@ -146,6 +146,29 @@ def add_report_options(parser: ArgumentParser) -> None:
     add("--output", metavar="FILE", help="where to write the page (default: the report's name and .html, here)")
 
 
+def add_ledger_options(parser: ArgumentParser) -> None:
+    """Add the actions of ``ledger`` and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("stats", "say how many rows there are, how large they are and how old"),
+        ("prune", "delete messages that are old; a task of which some are gone refuses to go on"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument(
+            "--ledger-conn-id", required=True, metavar="ID", help="the connection of the ledger's database"
+        )
+        if name == "prune":
+            action.add_argument(
+                "--days", required=True, type=float, help="delete what has had no word for so many days; at least 1"
+            )
+            action.add_argument(
+                "--with-message-keys",
+                action="store_true",
+                help="delete messages with a message_key, too; whoever sends them again will not know that they were",
+            )
+            action.add_argument("--dry-run", action="store_true", help="delete nothing, and say what would be")
+
+
 def _steering_command(name: str, text: str) -> Command:
     add_options = add_rate_options if name == "rate" else add_steering_options
     return Command(
@@ -179,6 +202,13 @@ COMMANDS = (
         add_erase_options,
         "airflow_provider_cirrus.cli.erase",
         epilog="Prints as JSON how many rows are gone. Exit status: 0 if it is done, even if there were none; else 1.",
+    ),
+    Command(
+        "ledger",
+        "Look after the database of a ledger: what is in it, and deleting what is old",
+        add_ledger_options,
+        "airflow_provider_cirrus.cli.ledger",
+        epilog="Prints JSON. Exit status: 0 if it is done, else 1.",
     ),
     _steering_command("pause", "Let nothing more leave of a running send until it is resumed"),
     _steering_command("resume", "Let a paused send go on"),

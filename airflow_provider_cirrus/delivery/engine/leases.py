@@ -15,6 +15,8 @@ from airflow_provider_cirrus.delivery.shared_rate.book import PERIOD, VALID
 
 log = logging.getLogger(__name__)
 
+# Seconds after which somebody asks again who has got nothing: what others leave to them is free in a moment.
+_SOON = 0.2
 # Messages of an audience that nobody has counted.
 _MANY = 1_000
 # Seconds that a server which said nothing of how long is left alone.
@@ -95,7 +97,7 @@ class Leases:
             log.debug("The rate was not given back: %s", error)
 
     def _run(self) -> None:
-        while not self._closing.wait(PERIOD):
+        while not self._closing.wait(PERIOD if self._told else _SOON):
             try:
                 self._ask()
             except CirrusError as error:

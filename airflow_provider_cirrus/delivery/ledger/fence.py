@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
-from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore
+from airflow_provider_cirrus.delivery.errors import LedgerIncomplete, LedgerSuperseded
+from airflow_provider_cirrus.delivery.sql.statements import chunks, insert_or_ignore
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, scope_of
 
 #: One row for each task, a mapped one of each part. In the tables of an earlier version the scope of what it holds.
@@ -21,6 +22,8 @@ runs = sa.Table(
     sa.Column("since", sa.Float(53), nullable=False),
     # The clear for which the task has forgotten what it had sent.
     sa.Column("resent", sa.Integer),
+    # Unix seconds at which something of what the task had sent was deleted, as it was old.
+    sa.Column("pruned", sa.Float(53)),
     **MYSQL,
 )
 
@@ -55,6 +58,28 @@ class Fence:
         mine = sa.update(runs).where(runs.c.scope == self.row)
         connection.execute(mine.values(owner=self.owner, since=row["since"]))
 
+    def refuse_if_pruned(self, connection: Connection, *, forgets: bool) -> None:
+        """
+        Refuse to go on where something of what the task had sent was deleted.
+
+        :param forgets: whether it means to send all of it again anyway
+        :raises LedgerIncomplete: it was
+        """
+        ours = runs.c.scope.in_({self.scope, self.row})
+        at = connection.scalar(sa.select(sa.func.max(runs.c.pruned)).where(ours))
+        if at is None:
+            return
+        if forgets:
+            connection.execute(sa.update(runs).where(ours).values(pruned=None))
+            return
+        day = datetime.fromtimestamp(float(at), UTC).date().isoformat()
+        raise LedgerIncomplete(
+            f"What this task had sent was deleted from the ledger on {day}, as it was old: it is not known who was "
+            "messaged. Nothing was sent now.",
+            hint="Run it anew for whoever is left. Where everybody is to be messaged again, clear it with "
+            "delivery=Delivery(resend=True).",
+        )
+
     def hold(self, connection: Connection) -> None:
         """
         Hold the row until the transaction ends; a take-over waits for it, or came before.
@@ -67,3 +92,14 @@ class Fence:
                 "A newer try of this task has taken over the ledger; this one may send nothing more.",
                 hint="Nothing to do: the newer try sends what is left.",
             )
+
+
+def mark_pruned(connection: Connection, scopes: Collection[str], now: float) -> None:
+    """Take note that something of what tasks had sent is deleted, by the scope of each."""
+    if not scopes:
+        return
+    rows = [{"scope": scope, "owner": "", "since": now} for scope in sorted(scopes)]
+    # A mapped task has rows for its parts only.
+    connection.execute(insert_or_ignore(runs, connection.dialect.name), rows)
+    for chunk in chunks(sorted(scopes)):
+        connection.execute(sa.update(runs).where(runs.c.scope.in_(chunk)).values(pruned=now))

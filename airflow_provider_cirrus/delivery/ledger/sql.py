@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +15,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.errors import LATER_CODES
 from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
-from airflow_provider_cirrus.delivery.ledger.fence import Fence, runs
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry, is_global
+from airflow_provider_cirrus.delivery.ledger.fence import Fence, mark_pruned, runs
 from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, upsert
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, stored_key
 
@@ -138,6 +139,7 @@ class SqlLedger(SqlStore):
         With ``task.resend`` it forgets what this task sent, once for each clear; what other mapped tasks, runs and
         DAGs hold stays. Rows of an earlier version that had a scope for each mapped task come into the common one.
 
+        :raises LedgerIncomplete: something of what it had sent was deleted, as it was old
         :raises LedgerUnavailable: it does not answer; may be repeated
         """
         self._is_sharded = task.audience.get("shards") is not None
@@ -145,6 +147,7 @@ class SqlLedger(SqlStore):
 
         def work(connection: Connection) -> None:
             self.fence.take_over(connection)
+            self.fence.refuse_if_pruned(connection, forgets=bool(task.resend and task.clear))
             if task.resend and task.clear:
                 self._forget(connection, task.clear)
 
@@ -487,6 +490,55 @@ def may_have_been_sent(key: Any, fence: Fence) -> Any:
 def erase_messages(connection: Connection, person: str) -> int:
     """Delete the messages of a person; return how many."""
     return int(connection.execute(sa.delete(_ledger).where(_ledger.c.person == person)).rowcount)
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """
+    A page of the ledger, looked through for what is old.
+
+    :ivar deleted: messages that are gone, or would be
+    :ivar kept: old ones that stay, as they have a ``message_key``
+    :ivar last: the last key that was looked at; None: there are no more
+    """
+
+    deleted: int
+    kept: int
+    last: str | None
+
+
+def delete_old(
+    connection: Connection, after: str, before: float, now: float, *, with_message_keys: bool, dry_run: bool
+) -> Deleted:
+    """
+    Delete what is old of one page of the ledger, in the order of its keys: an index by time would cost every message.
+
+    :param after: the last key of the page before; empty: from the first
+    :param before: Unix seconds; what has had no word since is old
+    """
+    columns = _ledger.c
+    said = (columns.key, columns.scope, columns.fence, columns.message_key, columns.time)
+    rows = connection.execute(sa.select(*said).where(columns.key > after).order_by(columns.key).limit(_PAGE)).all()
+    old = [row for row in rows if row.time < before]
+    gone = [row for row in old if with_message_keys or not is_global(bytes.fromhex(row.message_key))]
+    if not dry_run:
+        for chunk in chunks([row.key for row in gone]):
+            # Somebody may have said more of it meanwhile.
+            connection.execute(sa.delete(_ledger).where(columns.key.in_(chunk), columns.time < before))
+        mark_pruned(connection, {scope for row in gone for scope in (row.scope, row.fence or row.scope)}, now)
+    return Deleted(len(gone), len(old) - len(gone), rows[-1].key if len(rows) == _PAGE else None)
+
+
+def ledger_summary(connection: Connection) -> dict[str, Any]:
+    """Return what the ledger holds: messages by state, how many have a ``message_key``, the oldest and the newest."""
+    columns = _ledger.c
+    states = connection.execute(sa.select(columns.state, sa.func.count()).group_by(columns.state)).all()
+    oldest, newest = connection.execute(sa.select(sa.func.min(columns.time), sa.func.max(columns.time))).one()
+    return {
+        "states": {row[0]: int(row[1]) for row in sorted(states)},
+        "oldest": None if oldest is None else float(oldest),
+        "newest": None if newest is None else float(newest),
+    }
 
 
 def count_unattributed(connection: Connection) -> int:

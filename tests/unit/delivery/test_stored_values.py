@@ -89,8 +89,9 @@ def test_the_tables_that_are_made_are_those_that_are_stored(stored: Engine, tmp_
     FrequencyCapStore.beside(opened(new))
     CheckStore(new)
     SqlAlertDedupe(new)
-    # Opening it adds what came later.
+    # Opening them adds what came later.
     SqlAlertDedupe(stored)
+    opened(stored)
     assert tables(new) == tables(stored)
     new.dispose()
 
