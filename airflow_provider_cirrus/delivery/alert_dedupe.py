@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
 from airflow_provider_cirrus.delivery.sql.statements import insert_or_ignore
-from airflow_provider_cirrus.delivery.sql.store import make_table
+from airflow_provider_cirrus.delivery.sql.store import make_table, repeated
 
 _notices = sa.Table(
     "cirrus_notices",
@@ -271,8 +271,7 @@ class SqlAlertDedupe:
 
     def _transaction(self, work: Callable[[Connection], _T]) -> _T:
         try:
-            with self._engine.begin() as connection:
-                return work(connection)
+            return repeated(self._engine, work)
         except SQLAlchemyError as error:
             raise _failed(error) from error
 

@@ -4,8 +4,8 @@ Who may send how much of a stream's rate in the coming moment: the rules, with n
 Each task holds a *lease*: so many messages a second, for :data:`VALID` seconds from when it asked. It asks anew every
 :data:`PERIOD` seconds, one at a time. What it gets is its fair share of the rate (max-min: nobody gets more than they
 can use, and what is left is divided among the others), as far as the others hold no more than theirs. What somebody had
-within the last second counts as theirs still; who asks for less than they have keeps to that from that moment on. So
-whichever second one looks at, there is never more in it than the rate, however shares have changed in between.
+within the last second counts as theirs still, so that no second holds more than the rate, however shares have changed
+in it; and who asks for less than they have keeps to that from that moment on.
 """
 
 from __future__ import annotations
@@ -107,11 +107,9 @@ def renewed(lease: Lease, others: Iterable[Lease], pace: Pace, now: float) -> Le
     granted = max(0, min(_share(lease, alive, limit, now), free))
     held = tuple(one for one in lease.held if now < one[1] and one[0] > granted)
     if granted < lease.granted:
-        # What left until now counts for its second.
+        # What left until now counts for its second. What leaves until it hears of this is a third of a second's at
+        # most, as then its last lease is over: by the time at which others have sent as much, that is long past.
         held = (*held, (lease.granted, now + WINDOW))
-    if granted < (until_heard := min(lease.granted, lease.demand)):
-        # Until it hears of this, it may send what it had, but for what it does not even want.
-        held = (*held, (until_heard, max(lease.asked_at + FREE, now + WINDOW)))
     has_changed = bool(granted) != bool(lease.granted)
     served_at = now if has_changed else lease.served_at
     return replace(lease, granted=granted, asked_at=now, held=held, served_at=served_at)

@@ -270,6 +270,21 @@ def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: s
     :raises LedgerUnavailable: the database does not answer, and it is not known whether it was done
     :raises LedgerError: it failed, and will fail again
     """
+    try:
+        return repeated(engine, work)
+    except SQLAlchemyError as error:
+        if may_pass(error):
+            # The others in the pool lead to the same server, which may be gone, or a standby by now.
+            engine.dispose()
+        raise store_error(error, consequence) from error
+
+
+def repeated(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    """
+    Do it in a transaction; again where the server rolled that back because of others.
+
+    :raises SQLAlchemyError: it failed otherwise, or again and again
+    """
     begun = time.monotonic()
     for attempt in range(_TRIES):
         try:
@@ -279,14 +294,9 @@ def transaction(engine: Engine, work: Callable[[Connection], _T], consequence: s
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}s'")
                 return work(connection)
         except SQLAlchemyError as error:
-            may_repeat = attempt < _TRIES - 1 and time.monotonic() - begun < _LOCK_WAIT
-            if may_repeat and was_rolled_back(error):
-                time.sleep(0.02 * 2**attempt)
-                continue
-            if may_pass(error):
-                # The others in the pool lead to the same server, which may be gone, or a standby by now.
-                engine.dispose()
-            raise store_error(error, consequence) from error
+            if attempt == _TRIES - 1 or time.monotonic() - begun >= _LOCK_WAIT or not was_rolled_back(error):
+                raise
+            time.sleep(0.02 * 2**attempt)
     raise AssertionError("the last try returns or raises")
 
 

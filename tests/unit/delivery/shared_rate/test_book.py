@@ -216,3 +216,13 @@ def test_a_lease_from_the_future_is_that_of_a_clock_that_was_set_back() -> None:
     other = Lease("other", 80, 100, 80, 1_000.0, (), 0.0)
     mine = Lease("mine", 80, 100, 0, 0.0, (), 0.0)
     assert renewed(mine, [other], Pace(), 0.5).granted == 80
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.2, 0.45])
+def test_who_hears_late_that_their_part_is_smaller_is_waited_for(latency: float) -> None:
+    for offset in range(14):
+        world = World(
+            80, [Task("hears late", 100_000, latency=latency), Task("asks", 100_000, 5 + offset / 20, latency=0.001)]
+        )
+        world.run(10)
+        assert world.most_in_a_second() <= 80
