@@ -20,6 +20,7 @@ from airflow_provider_cirrus.api.phone import could_be_number, mask
 from airflow_provider_cirrus.api.text import closest
 from airflow_provider_cirrus.api.values import is_missing, plain
 from airflow_provider_cirrus.delivery.audience.frames import Frame, is_frame
+from airflow_provider_cirrus.delivery.audience.lines import Lines
 from airflow_provider_cirrus.delivery.audience.table import BadRow, Row, Table
 from airflow_provider_cirrus.delivery.audience.workbook import workbook_rows
 from airflow_provider_cirrus.delivery.storage import open_file
@@ -29,8 +30,6 @@ _ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", "
 _BATCH = 1024
 #: What text is unless something else is said: UTF-8, with a mark at its beginning or without.
 UTF_8 = "utf-8-sig"
-# Characters of one line, and those of a longer one that are kept to tell of it.
-_LONGEST_LINE, _KEPT = 1024 * 1024, 1024
 _TOO_LONG = "is longer than a million characters."
 _NOT_IN_ENCODING = (
     "is not UTF-8, or not in the encoding that was given: save the file as UTF-8, or say which it has, such as "
@@ -159,27 +158,6 @@ def _text(file: BinaryIO, newline: str, encoding: str) -> io.TextIOWrapper:
         ) from None
 
 
-class _Lines:
-    """
-    The lines of a text, none longer than may be: a file of a megabyte may unpack to one line of gigabytes.
-
-    :ivar is_cut: whether one was cut since this was last set to False
-    """
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self.is_cut = False
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._text.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-                self.is_cut = True
-                while (rest := self._text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
-                    continue
-                line = f"{line[:_KEPT]}\n"
-            yield line
-
-
 def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:
     for number, row in enumerate(source, 1):
         yield row if isinstance(row, Mapping) else BadRow(number, f"is of type {type(row).__name__}, not a dict.")
@@ -188,7 +166,7 @@ def _of_iterable(source: Iterable[Any]) -> Iterator[Row]:
 def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
     with text:
         number = 0
-        lines = _Lines(text)
+        lines = Lines(text)
         for line in lines:
             if line.isspace():
                 continue
@@ -211,7 +189,7 @@ def _of_json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
 def _of_csv(
     text: io.TextIOWrapper, needed: Mapping[str, Sequence[str]], delimiter: str, is_ours: bool
 ) -> Iterator[Row]:
-    lines = _Lines(text)
+    lines = Lines(text)
     try:
         # Strict, as a quote that is never closed would otherwise swallow all the rows after it without a word.
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -221,7 +199,8 @@ def _of_csv(
         raise InvalidInput("delimiter", "is not one character.") from None
     except csv.Error as error:
         text.close()
-        raise InvalidInput("audience", f"has a header that cannot be read: {error}.") from None
+        unread = InvalidInput("audience", f"has a header that cannot be read: {error}.")
+        raise _divided_otherwise(unread, [lines.first], delimiter) from None
     try:
         if not any(header):
             raise InvalidInput("audience", "has no header.", hint="The first line names the columns.")
@@ -237,14 +216,14 @@ def _divided_otherwise(error: InvalidInput, header: Sequence[str], delimiter: st
     if len(header) == 1:
         for other, name in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (",", "','")):
             if other != delimiter and other in header[0]:
-                columns = len(header[0].split(other))
+                columns = len(next(csv.reader(header, delimiter=other), []))
                 hint = f"Is it divided by {name}, into {columns} columns? Then say so: delimiter={other!r}."
                 return InvalidInput(error.field, error.problem, hint=hint)
     return error
 
 
 def _csv_rows(
-    lines_read: _Lines, text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimiter: str | None
+    lines_read: Lines, text: io.TextIOWrapper, reader: Any, header: Sequence[str], delimiter: str | None
 ) -> Iterator[Row]:
     width = len(header)
     with text:
@@ -348,9 +327,14 @@ def _check_columns(header: Sequence[str], needed: Mapping[str, Sequence[str]]) -
 def _known(name: str, header: Sequence[str]) -> str:
     close = closest(name, header)
     # A file without a header has somebody's number there.
-    shown = [mask(column) if could_be_number(column) else column for column in header]
+    shown = [mask(column) if could_be_number(column) else _sayable(column) for column in header]
     meant = f"; did you mean {close!r}?" if close else "."
     return f"the audience has {', '.join(shown)}{meant}"
+
+
+def _sayable(text: str) -> str:
+    """Return a text that a log can hold: a file in another encoding has half characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _ending(source: Any) -> str:
@@ -367,7 +351,12 @@ def _ending(source: Any) -> str:
 
 def _open(source: Any, *, packed: bool = False) -> Any:
     file = open_file(source, "audience")
-    return gzip.GzipFile(fileobj=file) if packed else file
+    if not packed:
+        return file
+    unpacked = gzip.GzipFile(fileobj=file)
+    # It closes what stands there, and else nothing but itself.
+    unpacked.myfileobj = file
+    return unpacked
 
 
 @dataclass(frozen=True)
