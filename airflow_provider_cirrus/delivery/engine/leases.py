@@ -15,8 +15,9 @@ from airflow_provider_cirrus.delivery.shared_rate.book import PERIOD, VALID
 
 log = logging.getLogger(__name__)
 
-# Seconds after which somebody asks again who has got nothing: what others leave to them is free in a moment.
-_SOON = 0.2
+# Seconds after which somebody asks again who wanted something and got nothing, and how often in a row: what others
+# leave to a newcomer is free in a moment, and where there are too many tasks all of them wait for longer anyway.
+_SOON, _SOON_MOST = 0.2, 10
 # Messages of an audience that nobody has counted.
 _MANY = 1_000
 # Seconds that a server which said nothing of how long is left alone.
@@ -64,7 +65,7 @@ class Leases:
         # Before anything is read: many tasks of one message each must not keep the rate from each other.
         self._first: int | None = _MANY if total is None else total
         self._throttled = 0
-        self._told = -1
+        self._in_vain = 0
         self._troubles = Troubles(log)
         self._closing = Event()
         self._thread = Thread(target=self._run, name="cirrus-rate", daemon=True)
@@ -97,7 +98,7 @@ class Leases:
             log.debug("The rate was not given back: %s", error)
 
     def _run(self) -> None:
-        while not self._closing.wait(PERIOD if self._told else _SOON):
+        while not self._closing.wait(_SOON if 0 < self._in_vain <= _SOON_MOST else PERIOD):
             try:
                 self._ask()
             except CirrusError as error:
@@ -119,9 +120,7 @@ class Leases:
         retry_after = None if throttled == self._throttled else max(not_before - asked, _PAUSE)
         granted = self._shared.renew(demand, retry_after)
         self._throttled = throttled
-        if granted != self._told:
-            self._told = granted
-            log.debug("%d messages a second of the stream are this task's.", granted)
+        self._in_vain = self._in_vain + 1 if demand and not granted else 0
         self._bring(lambda now, wall: self._machine.grant(granted, asked + VALID, now, wall))
 
     def _break(self, error: BaseException) -> None:
