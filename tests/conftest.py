@@ -30,7 +30,7 @@ from tests.mariadb import mariadb as mariadb  # noqa: E402
 from tests.postgres import postgres as postgres  # noqa: E402
 
 # System tests that start an Airflow of their own; the others share one.
-_OWN = ("airflow_2_11", "airflow_3_4", "kills", "ledgers", "steering", "triggerer")
+_OWN = ("airflow_2_11", "airflow_3_4", "kills", "leaks", "ledgers", "steering", "triggerer")
 
 
 @pytest.hookimpl(optionalhook=True)
