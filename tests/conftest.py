@@ -29,8 +29,8 @@ from airflow_provider_cirrus.sandbox import Sandbox  # noqa: E402
 from tests.mariadb import mariadb as mariadb  # noqa: E402
 from tests.postgres import postgres as postgres  # noqa: E402
 
-# System tests that start an Airflow of their own; the others share one.
-_OWN = ("airflow_2_11", "airflow_3_4", "kills", "leaks", "ledgers", "steering", "triggerer")
+# System tests that start an Airflow of their own and take about half of the time; the others are in one worker, too.
+_OWN = ("airflow_2_11", "airflow_3_4", "kills", "ledgers", "steering")
 
 
 @pytest.hookimpl(optionalhook=True)

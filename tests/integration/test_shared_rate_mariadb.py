@@ -9,7 +9,6 @@ from tests.unit.delivery.shared_rate.test_sql import (  # noqa: F401
     test_a_dead_tasks_part_is_free_two_seconds_after_it_asked,
     test_a_second_task_gets_its_half_once_the_first_has_left_it,
     test_one_alone_has_all_of_it_and_no_more_than_it_wants,
-    test_processes_together_keep_the_rate_and_use_it,
     test_what_is_given_back_is_free_a_second_later,
     test_what_is_long_dead_goes,
     test_whatever_is_valid_at_the_same_time_is_never_more_than_the_rate,
