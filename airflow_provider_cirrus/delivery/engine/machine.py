@@ -191,9 +191,11 @@ class Machine:
         writing = [] if self._writing is None else self._writing.batches
         parts = (self._intended, writing, self._armed, self._handed.values())
         known = len(self._ready) + len(self._aside) + due + sum(len(batch.items) for part in parts for batch in part)
-        # At its end, an audience that would get no more than is left of it would never quite come to it. Else there is
-        # room for what is read next.
-        return math.ceil(1.5 * known) if self._is_exhausted else known + self._options.batch
+        if not self._is_exhausted:
+            # There is room for what is read next.
+            known += self._options.batch
+        # Were it less than what left within the last second, the last few messages would wait until that is over.
+        return max(known, self._limit.recent(now))
 
     def wake_at(self, now: float) -> float | None:
         """Return when :meth:`tick` has something to do if nothing else happens before; None: never."""

@@ -78,13 +78,18 @@ class RateLimit:
         if not rate:
             return math.inf
         permits = self._permits
-        while permits and permits[0].at is not None and permits[0].at <= now - 1 - _MARGIN:
-            self._in_window -= permits.popleft().count
-        if permits and self._in_window + count > rate:
+        if self.recent(now) + count > rate and permits:
             first = permits[0].at
             return _SOON if first is None else max(first + 1 + _MARGIN - now, 1e-4)
         pause = self._last + self._spacing(count, rate) - now
         return pause if pause > _NOTHING else 0.0
+
+    def recent(self, now: float) -> int:
+        """Return how many messages left within the last second, or are about to."""
+        permits = self._permits
+        while permits and permits[0].at is not None and permits[0].at <= now - 1 - _MARGIN:
+            self._in_window -= permits.popleft().count
+        return self._in_window
 
     def forecast(self, count: int, ahead: int, now: float) -> float:
         """Return the seconds after which so many messages may leave where ``ahead`` others leave before them."""

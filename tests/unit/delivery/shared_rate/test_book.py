@@ -65,7 +65,7 @@ class World:
             task.limit.grant(0, math.inf)
             task.next_ask = now
         if now >= task.next_ask and not task.stalls[0] <= now < task.stalls[1]:
-            demand = math.ceil(1.5 * task.left)
+            demand = max(task.left, task.limit.recent(now))
             task.limit.want(demand)
             self.questions.append((now + task.latency, task, now, demand))
             task.next_ask = now + PERIOD + 2 * task.latency
@@ -226,3 +226,10 @@ def test_who_hears_late_that_their_part_is_smaller_is_waited_for(latency: float)
         )
         world.run(10)
         assert world.most_in_a_second() <= 80
+
+
+def test_one_alone_is_as_fast_as_it_would_be_by_itself() -> None:
+    world = World(80, [Task("alone", 400)])
+    world.run(10)
+    assert world.tasks[0].left == 0
+    assert max(at for at, _ in world.sent) <= 400 / 80 * 1.06
