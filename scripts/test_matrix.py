@@ -4,9 +4,9 @@ Run unit tests, integration tests and the example DAGs on lines of Airflow, each
     python -m scripts.test_matrix [LINE ...]
 
 Without a name: on all lines of :data:`scripts.lock.LINES`, and the newest released one on all of :data:`PYTHONS`,
-called py3.13 and so on. The environments are made as `make venv-LINE` does, and the index is not asked for anything
-but the versions of their constraints files. Ends with one line for each; a Python that is not here is named there.
-Standard library only.
+called py3.13 and so on; ``3.0:unit`` is a line of which the unit tests are enough. The environments are made as `make
+venv-LINE` does, and the index is not asked for anything but the versions of their constraints files. Ends with one line
+for each; a Python that is not here is named there. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from scripts.lock import LINES, ROOT
 
 #: What a line is tested with, and what is left out: the simulated worlds and what looks at the source alone know no
 #: Airflow, and are tested once.
-TESTS = ("tests/unit", "tests/integration", "-n", "3", "--dist", "loadgroup", "-m", "not source")
+PARTS = {"": ("tests/unit", "tests/integration"), "unit": ("tests/unit",)}
+OPTIONS = ("-n", "3", "--dist", "loadgroup", "-m", "not source")
 
 
 #: On which the newest released line is tested, beside the one that all others are.
@@ -69,9 +70,9 @@ def version_of(python: str) -> str:
     return f"Airflow {airflow} on Python {own}"
 
 
-def test(python: str, arguments: list[str]) -> tuple[bool, str]:
+def test(python: str, part: str, arguments: list[str]) -> tuple[bool, str]:
     """Run the tests; return whether they passed, and pytest's last line."""
-    command = [python, "-m", "pytest", *TESTS, *arguments]
+    command = [python, "-m", "pytest", *PARTS[part], *OPTIONS, *arguments]
     last = ""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
         assert running.stdout is not None
@@ -87,20 +88,21 @@ def main() -> None:
     arguments = os.environ.get("PYTEST_ARGS", "").split()
     known = [*LINES, *(f"py{version}" for version in PYTHONS)]
     names = sys.argv[1:] or known
-    if strange := [name for name in names if name not in known]:
-        raise SystemExit(f"there is no line {strange[0]!r}; there are {', '.join(known)}")
+    chosen = [(name, *name.partition(":")[::2]) for name in names]
+    if strange := [name for name, line, part in chosen if line not in known or part not in PARTS]:
+        raise SystemExit(f"there is no line {strange[0]!r}; there are {', '.join(known)}, and :unit after them")
     found: list[str] = []
     failed = False
-    for name in names:
+    for label, name, part in chosen:
         if (python := python_of(name)) is None:
-            found.append(f"{name:8}not tested: there is no Python {name.removeprefix('py')} here")
+            found.append(f"{label:9}not tested: there is no Python {name.removeprefix('py')} here")
             continue
         version = version_of(python)
-        print(f"== {name}: {version}", flush=True)
+        print(f"== {label}: {version}", flush=True)
         start = time.monotonic()
-        passed, last = test(python, arguments)
+        passed, last = test(python, part, arguments)
         failed = failed or not passed
-        found.append(f"{name:8}{version:36}{last} ({(time.monotonic() - start) / 60:.1f} min)")
+        found.append(f"{label:9}{version:36}{last} ({(time.monotonic() - start) / 60:.1f} min)")
     print(*found, sep="\n")
     sys.exit(failed)
 

@@ -38,6 +38,21 @@ def test_a_python_that_is_not_here_is_told_and_no_other_stands_in_for_it(
 
 
 def test_a_line_that_is_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["test_matrix", "4.0"])
-    with pytest.raises(SystemExit, match=r"there is no line '4.0'; there are .*3.3.*py3.12"):
+    for name in ("4.0", "3.0:system"):
+        monkeypatch.setattr(sys, "argv", ["test_matrix", name])
+        with pytest.raises(SystemExit, match=rf"there is no line '{name}'; there are .*3.3.*py3.12"):
+            test_matrix.main()
+
+
+def test_of_a_line_the_unit_tests_may_be_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(test_matrix, "python_of", lambda name: sys.executable)
+    monkeypatch.setattr(test_matrix, "test", lambda python, part, more: (not ran.append([part]), "1 passed in 1s"))
+    monkeypatch.setattr(sys, "argv", ["test_matrix", "3.0:unit", "2.11"])
+    with pytest.raises(SystemExit) as end:
         test_matrix.main()
+    assert not end.value.code
+    assert ran == [["unit"], [""]]
+    assert "3.0:unit" in capsys.readouterr().out
