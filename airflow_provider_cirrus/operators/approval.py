@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowOpt
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
-except ImportError as error:
+except (ImportError, AirflowOptionalProviderFeatureException) as error:
     raise AirflowOptionalProviderFeatureException(
         "CirrusApprovalOperator needs Airflow 3.1 or later, which asks people."
     ) from error
