@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,11 +33,11 @@ class Planning(SendOperator):
     """What an operator that plans has beside the send of its kind, before whose class it stands."""
 
     on_empty: str
-    rate_card: Any
-    page: str | None
 
-    def _keep_plan(self, rate_card: RateCard | Mapping[str, Any] | str | None, page: str | None) -> None:
-        """Keep what only a plan takes, and check what is written out."""
+    def __init__(
+        self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, page: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
         self.rate_card = to_plain(rate_card)
         self.page = page
         with self._checking():
@@ -48,9 +49,9 @@ class Planning(SendOperator):
 
                 RateCard.of(rate_card)
 
+    @abstractmethod
     def _planned(self, task: TaskDelivery) -> AbstractContextManager[Messages]:
         """Return the messages of the audience, while they can be read; raises EmptyAudience where there are none."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the audience; return what sending it would come to."""
@@ -127,12 +128,6 @@ class PlanSendOperator(Planning, SendTemplateOperator):
     template_fields: Sequence[str] = (*SendTemplateOperator.template_fields, "rate_card", "page")
     operator_extra_links = ()
     template_fields_renderers: ClassVar[dict[str, str]] = SendTemplateOperator.template_fields_renderers
-
-    def __init__(
-        self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, page: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._keep_plan(rate_card, page)
 
     @contextmanager
     def _planned(self, task: TaskDelivery) -> Iterator[Messages]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_provider_cirrus.operators.plan import Planning
 from airflow_provider_cirrus.transfers.sql_to_cirrus import SqlToCirrusOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cirrus.delivery.deliver import Messages
-    from airflow_provider_cirrus.delivery.plan.rate_card import RateCard
     from airflow_provider_cirrus.hooks.delivery import TaskDelivery
 
 
@@ -45,12 +44,6 @@ class PlanSqlToCirrusOperator(Planning, SqlToCirrusOperator):
     template_fields: Sequence[str] = (*SqlToCirrusOperator.template_fields, "rate_card", "page")
     operator_extra_links = ()
     template_fields_renderers: ClassVar[dict[str, str]] = SqlToCirrusOperator.template_fields_renderers
-
-    def __init__(
-        self, *, rate_card: RateCard | Mapping[str, Any] | str | None = None, page: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._keep_plan(rate_card, page)
 
     @contextmanager
     def _planned(self, task: TaskDelivery) -> Iterator[Messages]:
