@@ -23,16 +23,19 @@ CODEC ?= task_state
 FIRST ?= 0
 SEEDS ?= 1000000
 
+# Of `make test-distributed`.
+MESSAGES ?= 20000
+
 # An Airflow that is merely imported writes its configuration there, not into the home directory.
 pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$(CURDIR)/.venv-2.11/bin/python \
 	CIRRUS_TEST_AIRFLOW_3_4_PYTHON=$(CURDIR)/.venv-3.4/bin/python \
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-matrix test-unit coverage check interface docs screenshot build bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-distributed test-matrix test-unit coverage check interface docs screenshot build bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: venv ## run the example DAG in a real Airflow against the sandbox; shows who got what
 	@$(BIN)/python -m scripts.demo
@@ -41,7 +44,10 @@ up: venv ## leave Airflow and the sandbox running until Ctrl-C; AIRFLOW_PORT=808
 	@$(BIN)/python -m scripts.up
 
 test: venv venv-2.11 venv-3.4 ## run all tests: unit, integration, system, and the checks on Airflow 2.11 and 3.4
-	@$(pytest) -n 4 --dist loadgroup $(PYTEST_ARGS)
+	@$(pytest) -n 4 --dist loadgroup --ignore=tests/distributed $(PYTEST_ARGS)
+
+test-distributed: venv ## send MESSAGES=20000 by Celery workers, Redis and PostgreSQL while all of them are killed
+	@CIRRUS_TEST_MESSAGES=$(MESSAGES) $(pytest) tests/distributed -s $(PYTEST_ARGS)
 
 # Those of 2.11 and of the oldest versions end with Python 3.12.
 test-matrix: ## run unit tests, integration tests and examples on every line of Airflow; LINES="2.11 lowest" names some

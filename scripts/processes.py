@@ -195,6 +195,12 @@ class Supervised:
         """List the live processes, the guardian excepted."""
         return [] if self._guardian is None else session_members(self._guardian.pid)
 
+    def abandon(self) -> None:
+        """Kill the guardian alone: whatever becomes of the program, the rest goes on until :meth:`stop`."""
+        if self._guardian is not None:
+            self._guardian.kill()
+            self._guardian.wait()
+
     def stop(self) -> None:
         """End the program and all that it started. Safe to call twice, or if it never started."""
         guardian = self._guardian

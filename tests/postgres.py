@@ -65,8 +65,8 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Run a server."""
+def server(connections: int = 60) -> Iterator[Server]:
+    """Run a server that takes that many connections."""
     home = Path(tempfile.mkdtemp(prefix="cirrus-pg-"))
     as_who: dict[str, Any] = {}
     if os.getuid() == 0:
@@ -88,7 +88,7 @@ def server() -> Iterator[Server]:
     initdb = [binaries / "initdb", "-D", home / "data", "-U", "cirrus", "-A", "trust", "-E", "UTF8", "--no-locale"]
     subprocess.run(initdb, check=True, capture_output=True, **as_who)
     command = [binaries / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home]
-    one = Server(home, [*command, "-c", "max_connections=60"], as_who, port)
+    one = Server(home, [*command, "-c", f"max_connections={connections}"], as_who, port)
     try:
         one.start()
         yield one

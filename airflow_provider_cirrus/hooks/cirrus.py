@@ -195,7 +195,7 @@ class CirrusHook(BaseHook):
         :raises CirrusError: WhatsApp or Cirrus do not take the file, or no answer came
         """
         from airflow_provider_cirrus.api import media
-        from airflow_provider_cirrus.delivery.storage import object_path
+        from airflow_provider_cirrus.delivery.storage import object_path, open_source
 
         if path is None or not str(path).strip():
             raise InvalidInput("path", "is missing.", hint="Give a local path, or a URI such as s3://bucket/key.")
@@ -207,7 +207,7 @@ class CirrusHook(BaseHook):
         name = filename or source.name
         try:
             size = source.stat().st_size
-            with source.open("rb") as file:
+            with open_source(source) as file:
                 kind = media.check(file, name, size)
                 upload = self.get_conn().upload_media(file, name, kind.mime)
         except FileNotFoundError:

@@ -27,7 +27,7 @@ from airflow_provider_cirrus.delivery.errors import EmptyAudience
 from airflow_provider_cirrus.delivery.ledger.base import KEY_BYTES
 from airflow_provider_cirrus.delivery.ledger.temp_index import TempIndex
 from airflow_provider_cirrus.delivery.rules.policy import NO_RULES
-from airflow_provider_cirrus.delivery.storage import object_path
+from airflow_provider_cirrus.delivery.storage import object_path, open_source
 
 #: Says of recipients, as digits and row, why they get nothing, beginning with the rule's name; no text: they may.
 Look: TypeAlias = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], Sequence[ConsentRecord | str]]
@@ -146,7 +146,7 @@ def _fetch(source: Any, target: BinaryIO) -> str:
     """Copy the file here, so that what is looked at is what is sent; return its name."""
     path: Any = Path(str(source)) if "://" not in str(source) else object_path(source)
     try:
-        with path.open("rb") as file:
+        with open_source(path) as file:
             shutil.copyfileobj(file, target)
     except FileNotFoundError:
         raise InvalidInput(

@@ -57,10 +57,10 @@ class RateCard:
 
         :raises InvalidInput: it cannot be read, or is none of Meta's lists
         """
-        from airflow_provider_cirrus.delivery.storage import object_path
+        from airflow_provider_cirrus.delivery.storage import object_path, open_source
 
         try:
-            with object_path(self.path).open("rb") as file:
+            with open_source(object_path(self.path)) as file:
                 raw = file.read(_LARGEST + 1)
         except (OSError, ValueError, TypeError) as error:
             raise InvalidInput("rate_card", f"cannot be read: {type(error).__name__}.", hint=_HINT) from None
