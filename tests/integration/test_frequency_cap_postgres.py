@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from tests.integration.test_sql_ledger_postgres import uri  # noqa: F401
+from tests.unit.delivery.rules.test_claims import (  # noqa: F401
+    test_a_commit_that_fails_takes_nothing,
+    test_a_message_that_somebody_else_holds_takes_no_place,
+    test_tasks_that_want_the_same_people_and_messages_at_once,
+    test_what_is_sent_again_at_once_keeps_its_place,
+    test_what_the_budget_has_no_room_for_gives_its_place_under_the_cap_back,
+    test_whoever_is_over_the_cap_is_not_recorded_as_about_to_be_sent,
+)
 from tests.unit.delivery.rules.test_frequency_cap import (  # noqa: F401
     clock,
     engine,

@@ -17,6 +17,7 @@ from airflow_provider_cirrus.delivery.audience.shards import in_shard
 from airflow_provider_cirrus.delivery.ledger import (
     INTERRUPTED,
     NOBODY,
+    Claims,
     Entry,
     LedgerIncomplete,
     LedgerSuperseded,
@@ -86,6 +87,7 @@ class IdealLedger:
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
         world = self._world
         if self._store.is_cut_off:
@@ -209,31 +211,19 @@ class _Faulty:
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
-        found: Mapping[bytes, Entry] = self._call(lambda: self._ledger.commit(intents, outcomes, persons))
+        found: Mapping[bytes, Entry] = self._call(lambda: self._ledger.commit(intents, outcomes, persons, claims))
         return found
 
     def tidy(self) -> bool:
         return False
 
     def people(self) -> Any:
-        return _FaultySlots(DailyBudgetStore.beside(self._ledger), self._call)
+        return DailyBudgetStore.beside(self._ledger)
 
     def slots(self) -> Any:
-        return _FaultySlots(FrequencyCapStore.beside(self._ledger), self._call)
-
-
-class _FaultySlots:
-    """The slots of frequency caps, or the people of daily budgets, in such a database."""
-
-    def __init__(self, slots: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
-        self._slots, self._call = slots, call
-
-    def claim(self, *arguments: Any) -> Any:
-        return self._call(lambda: self._slots.claim(*arguments))
-
-    def release(self, keys: Any) -> Any:
-        return self._call(lambda: self._slots.release(keys))
+        return FrequencyCapStore.beside(self._ledger)
 
 
 class SqlAloneCodec(TaskStateCodec):

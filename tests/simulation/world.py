@@ -343,7 +343,7 @@ class Process:
         self.event(machine.committed, held, world.now, world.wall)
         try:
             if self.is_alive and world.choices.chance(30):
-                self.ledger.tidy()
+                self.recorder.tidy()
         except Killed:
             self.die("killed while tidying up")
         except LedgerError as error:

@@ -27,6 +27,7 @@ from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger import (
     INTERRUPTED,
     NOBODY,
+    Claims,
     Entry,
     LedgerSuperseded,
     TaskTry,
@@ -439,6 +440,7 @@ class _Rewriting(IdealLedger):
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
         if self._store.is_cut_off:
             raise LedgerSuperseded("a newer try has begun")
@@ -499,7 +501,8 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
 
     def write(self: Recorder, commit: Any) -> Any:
         found = real(self, commit)
-        self._policy.release([key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
+        if (slots := self._policy._counting.slots) is not None:
+            slots.release([key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
         return found
 
     @contextmanager

@@ -35,7 +35,7 @@ from airflow_provider_cirrus.delivery.engine.progress import Troubles
 from airflow_provider_cirrus.delivery.engine.rate_limit import Frequency, RateLimit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.rules.policy import Overspent
+from airflow_provider_cirrus.delivery.rules.claims import Overspent
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from airflow_provider_cirrus.delivery.engine.rate_limit import Permit
 from airflow_provider_cirrus.delivery.engine.result import MessageOutcome
 from airflow_provider_cirrus.delivery.engine.watch import Watch
 from airflow_provider_cirrus.delivery.ledger.base import Entry
-from airflow_provider_cirrus.delivery.rules.policy import Overspent, Timing
+from airflow_provider_cirrus.delivery.rules.claims import Overspent
+from airflow_provider_cirrus.delivery.rules.policy import Timing
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -153,6 +153,19 @@ def person_of(digits: str) -> bytes:
     return hashlib.blake2b(account_of(digits).encode(), digest_size=16, person=_PERSON).digest()
 
 
+class Claims(Protocol):
+    """
+    What the messages of a commit take in the database of the ledger, where rules count there how often and to how many
+    something is sent: taken, and given back, in the very transaction of the commit.
+    """
+
+    def take(self, connection: Any) -> Mapping[bytes, Entry]:
+        """Take it, of messages that are about to be sent; return those of them that must not be, with their outcome."""
+
+    def give_back(self, connection: Any, keys: Collection[bytes]) -> None:
+        """Give back what messages took that were certainly not sent."""
+
+
 class Ledger(Protocol):
     """
     Where outcomes are kept. One process writes to it at a time; one thread calls it at a time.
@@ -190,6 +203,7 @@ class Ledger(Protocol):
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
         """
         Record outcomes, and messages that are about to be sent. The same call may be repeated after an error.
@@ -197,6 +211,7 @@ class Ledger(Protocol):
         :param intents: keys that were not named before, or whose outcome was unsent, or unknown and to be repeated
         :param outcomes: of keys whose intent was committed
         :param persons: of the intents' keys, whose they are (:func:`person_of`)
+        :param claims: of the intents; only a ledger in a database is given any
         :return: those of the intents that are somebody else's, with their outcome for this task: ``duplicate``, or
             ``unknown`` where whoever held it ended without saying; they must not be sent
         :raises LedgerUnavailable: it may be written or not

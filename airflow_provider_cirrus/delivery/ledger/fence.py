@@ -28,6 +28,13 @@ runs = sa.Table(
 )
 
 
+_HOLD = (
+    sa.update(runs)
+    .where(runs.c.scope == sa.bindparam("whose"), runs.c.owner == sa.bindparam("holder"))
+    .values(since=sa.bindparam("now"))
+)
+
+
 class Fence:
     """
     What every write of a try passes: it holds the task's row until its transaction ends.
@@ -86,8 +93,8 @@ class Fence:
 
         :raises LedgerSuperseded: it came before
         """
-        mine = sa.update(runs).where(runs.c.scope == self.row, runs.c.owner == self.owner)
-        if connection.execute(mine.values(since=self._clock())).rowcount != 1:
+        mine = {"whose": self.row, "holder": self.owner, "now": self._clock()}
+        if connection.execute(_HOLD, mine).rowcount != 1:
             raise LedgerSuperseded(
                 "A newer try of this task has taken over the ledger; this one may send nothing more.",
                 hint="Nothing to do: the newer try sends what is left.",

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_provider_cirrus.api.errors import LATER_CODES
-from airflow_provider_cirrus.api.results import Outcome
-from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry, is_global
+from airflow_provider_cirrus.api.results import Outcome, Sent
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Claims, Entry, TaskTry, is_global
 from airflow_provider_cirrus.delivery.ledger.fence import Fence, mark_pruned, runs
 from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, upsert
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, stored_key
@@ -214,6 +214,7 @@ class SqlLedger(SqlStore):
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
         """
         Record outcomes and intents in one transaction, which a try that was superseded cannot make.
@@ -224,6 +225,8 @@ class SqlLedger(SqlStore):
         :param outcomes: of keys whose intent was committed
         :param persons: of the intents' keys, whose they are (:func:`~.ledger.person_of`); what is not in it cannot
             be found to be erased
+        :param claims: of the intents, and of whichever outcomes are given here: it is asked before the ledger, and told
+            after it what was certainly not sent
         :return: the intents that must not be sent, as somebody else holds them or as they were settled before, with
             their outcome for this task
         :raises LedgerUnavailable: the database does not answer, and it may be written or not
@@ -233,11 +236,20 @@ class SqlLedger(SqlStore):
 
         def work(connection: Connection) -> dict[bytes, Entry]:
             self.fence.hold(connection)
+            # First, so that everybody locks in one order: who is counted, then messages.
+            held = {} if claims is None else dict(claims.take(connection))
             if outcomes:
                 # Of one key, the last counts: an upsert may not touch a row twice.
                 stored = {self._stored(key): (key, entry) for key, entry in outcomes}
                 execute_many(connection, self._upsert, [self._outcome(key, *stored[key]) for key in sorted(stored)])
-            return self._claim(connection, intents, persons) if intents else {}
+            wanted = [key for key in intents if key not in held] if held else intents
+            others = self._claim(connection, wanted, persons) if wanted else {}
+            if claims is not None:
+                # Somebody else's message takes somebody else's place. What was not sent may be about to be sent again.
+                leaves = {*wanted} - others.keys()
+                not_sent = [key for key, entry in outcomes if entry.outcome.sent is Sent.NO and key not in leaves]
+                claims.give_back(connection, [*others, *not_sent])
+            return held | others
 
         return self._transaction(work)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerFull
 from airflow_provider_cirrus.delivery.ledger import state_format_1
-from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Entry, TaskTry
+from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Claims, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
@@ -166,6 +166,7 @@ class TaskStateLedger:
         intents: Sequence[bytes],
         outcomes: Sequence[tuple[bytes, Entry]],
         persons: Mapping[bytes, bytes] = NOBODY,
+        claims: Claims | None = None,
     ) -> Mapping[bytes, Entry]:
         """
         Record outcomes and intents; the task is alone here, so all intents are its own.
@@ -174,6 +175,8 @@ class TaskStateLedger:
         :raises LedgerUnavailable: it may be written or not
         :raises LedgerError: nothing may be written any more
         """
+        if claims is not None:
+            raise ValueError("what rules count is counted in the database of a ledger")
         self._opened()
         asked = (list(intents), list(outcomes))
         is_full = False

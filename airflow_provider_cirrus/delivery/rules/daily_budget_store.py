@@ -110,44 +110,56 @@ class DailyBudgetStore(SqlStore):
         :raises LedgerUnavailable: the database does not answer; may be repeated
         :raises LedgerError: nothing was taken; nothing may be sent
         """
+
+        def work(connection: Connection) -> Mapping[bytes, float]:
+            self._fence.hold(connection)
+            return self.claim_within(connection, budget, name, wanted)
+
+        waiting = self._transaction(work)
+        self.tidy(name)
+        return waiting
+
+    def claim_within(
+        self, connection: Connection, budget: DailyBudget, name: str, wanted: Sequence[tuple[bytes, bytes]]
+    ) -> Mapping[bytes, float]:
+        """Do what :meth:`claim` does, in a transaction that holds the task's fence; :meth:`tidy` now and then."""
         if not wanted:
             return {}
-        whose = scope_of(f"budget {name}")
-        waiting: dict[bytes, float] = {}
+        whose, now = scope_of(f"budget {name}"), self._clock()
+        execute_many(connection, self._lock, [{"budget": whose, "since": now, "seen": now}])
+        since = float(connection.scalar(sa.select(_budgets.c.since).where(_budgets.c.budget == whose)) or now)
+        limit = budget.limit(since, now)
+        counts = _counts(whose, now)
+        known = self._known(connection, counts, sorted({person.hex() for person, _ in wanted}))
+        count = connection.scalar(sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*counts)) or 0
+        rows: dict[str, dict[str, Any]] = {}
+        refused: list[bytes] = []
+        for person, key in wanted:
+            who = person.hex()
+            if who not in known:
+                if count >= limit:
+                    refused.append(key)
+                    continue
+                known.add(who)
+                count += 1
+            stored = self._name(key)
+            row = {"key": stored, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
+            rows[stored] = {**row, "owner": self._fence.owner}
+        if rows:
+            execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
+        if not refused:
+            return {}
+        return dict.fromkeys(refused, _room_at(connection, budget, counts, limit, since, now))
 
-        def work(connection: Connection) -> None:
-            waiting.clear()
-            self._fence.hold(connection)
-            now = self._clock()
-            execute_many(connection, self._lock, [{"budget": whose, "since": now, "seen": now}])
-            since = float(connection.scalar(sa.select(_budgets.c.since).where(_budgets.c.budget == whose)) or now)
-            limit = budget.limit(since, now)
-            counts = _counts(whose, now)
-            known = self._known(connection, counts, sorted({person.hex() for person, _ in wanted}))
-            count = connection.scalar(sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*counts)) or 0
-            rows: dict[str, dict[str, Any]] = {}
-            refused: list[bytes] = []
-            for person, key in wanted:
-                who = person.hex()
-                if who not in known:
-                    if count >= limit:
-                        refused.append(key)
-                        continue
-                    known.add(who)
-                    count += 1
-                name = self._name(key)
-                row = {"key": name, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
-                rows[name] = {**row, "owner": self._fence.owner}
-            if rows:
-                execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
-            if refused:
-                waiting.update(dict.fromkeys(refused, _room_at(connection, budget, counts, limit, since, now)))
+    def tidy(self, name: str) -> None:
+        """
+        Delete some of what a budget no longer counts, now and then.
 
-        self._transaction(work)
+        :raises LedgerError: it stays
+        """
         self._claims += 1
         if self._claims % _TIDY_EVERY == 0:
-            self._transaction(lambda connection: self._tidy(connection, whose))
-        return waiting
+            self._transaction(lambda connection: self._tidy(connection, scope_of(f"budget {name}")))
 
     def release(self, keys: Collection[bytes]) -> None:
         """
@@ -159,16 +171,20 @@ class DailyBudgetStore(SqlStore):
         :raises LedgerUnavailable: the database does not answer; may be repeated
         :raises LedgerError: they are not given back
         """
-        names = sorted(self._name(key) for key in keys)
 
         def work(connection: Connection) -> None:
             self._fence.hold(connection)
-            for chunk in chunks(names):
-                columns = _places.c
-                mine = (columns.key.in_(chunk), columns.scope == self._fence.row, columns.owner == self._fence.owner)
-                connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(_places.c.key, self._fence)))
+            self.release_within(connection, keys)
 
         self._transaction(work)
+
+    def release_within(self, connection: Connection, keys: Collection[bytes]) -> None:
+        """Do what :meth:`release` does, in a transaction that holds the task's fence."""
+        names = sorted(self._name(key) for key in keys)
+        for chunk in chunks(names):
+            columns = _places.c
+            mine = (columns.key.in_(chunk), columns.scope == self._fence.row, columns.owner == self._fence.owner)
+            connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(_places.c.key, self._fence)))
 
     def _known(self, connection: Connection, counts: Sequence[Any], persons: Sequence[str]) -> set[str]:
         found: set[str] = set()

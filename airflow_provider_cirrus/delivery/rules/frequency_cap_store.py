@@ -49,6 +49,14 @@ _windows = sa.Table(
     **MYSQL,
 )
 
+# Made once: to make a statement takes as long as to run it.
+_COUNTED = sa.select(_slots.c.person, _slots.c.key).where(
+    _slots.c.person.in_(sa.bindparam("persons", expanding=True)),
+    _slots.c.at > sa.bindparam("after"),
+    _slots.c.at <= sa.bindparam("until"),
+)
+_COUNTED_OF_A_CATEGORY = _COUNTED.where(_slots.c.category == sa.bindparam("category"))
+
 CAP_TABLES = Tables("caps", (_persons, _slots, _windows), "frequency caps")
 
 
@@ -121,47 +129,73 @@ class FrequencyCapStore(SqlStore):
         :raises LedgerUnavailable: the database does not answer; may be repeated
         :raises LedgerError: no slot was taken; nothing may be sent
         """
+        task = self._task()
+
+        def work(connection: Connection) -> set[bytes]:
+            task.hold(connection)
+            return self.claim_within(connection, cap, wanted, category)
+
+        refused = self._transaction(work)
+        self.remember_window(cap)
+        self.tidy()
+        return refused
+
+    def claim_within(
+        self,
+        connection: Connection,
+        cap: FrequencyCap,
+        wanted: Sequence[tuple[bytes, bytes]],
+        category: str | None = None,
+    ) -> set[bytes]:
+        """
+        Do what :meth:`claim` does, in a transaction that holds the task's fence.
+
+        :meth:`remember_window` is to be called when it is durable, and :meth:`tidy` now and then.
+        """
         if not wanted:
             return set()
-        task = self._task()
+        task, now = self._task(), self._clock()
         category = category or cap.category
         holds_back = cap.category in (None, category)
         refused: set[bytes] = set()
+        persons = sorted({person.hex() for person, _ in wanted})
+        self._hold(connection, persons, now)
+        taken = self._taken(connection, persons, cap, now)
+        rows: dict[str, dict[str, Any]] = {}
+        for person, key in wanted:
+            whose = person.hex()
+            mine = taken.setdefault(whose, set())
+            names = self._names(task, key)
+            stored = next((name for name in names if name in mine), names[0])
+            if holds_back and stored not in mine and len(mine) >= cap.max_messages:
+                refused.add(key)
+                continue
+            mine.add(stored)
+            row = {"key": stored, "scope": task.row, "person": whose, "category": category or "", "at": now}
+            rows[stored] = row
+        if rows:
+            execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
+        if cap.seconds not in self._known_windows:
+            # Tells purge() what is still counted.
+            connection.execute(insert_or_ignore(_windows, self._dialect), [{"seconds": cap.seconds}])
+        return refused
 
-        def work(connection: Connection) -> None:
-            refused.clear()
-            task.hold(connection)
-            now = self._clock()
-            persons = sorted({person.hex() for person, _ in wanted})
-            self._hold(connection, persons, now)
-            taken = self._taken(connection, persons, cap, now)
-            rows: dict[str, dict[str, Any]] = {}
-            for person, key in wanted:
-                whose = person.hex()
-                mine = taken.setdefault(whose, set())
-                names = self._names(task, key)
-                stored = next((name for name in names if name in mine), names[0])
-                if holds_back and stored not in mine and len(mine) >= cap.max_messages:
-                    refused.add(key)
-                    continue
-                mine.add(stored)
-                row = {"key": stored, "scope": task.row, "person": whose, "category": category or "", "at": now}
-                rows[stored] = row
-            if rows:
-                execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
-            if cap.seconds not in self._known_windows:
-                # Tells purge() what is still counted.
-                connection.execute(insert_or_ignore(_windows, self._dialect), [{"seconds": cap.seconds}])
-
-        self._transaction(work)
+    def remember_window(self, cap: FrequencyCap) -> None:
+        """Take note that the database knows how long slots are counted."""
         self._known_windows.add(cap.seconds)
-        # Faster than slots are taken, and no task has to wait until all old ones are gone.
+
+    def tidy(self) -> None:
+        """
+        Delete some of the slots that no cap counts any more, faster than new ones are taken.
+
+        :raises LedgerError: they stay
+        """
+        # No task has to wait until all old ones are gone, nor for another that is at it.
         if self._may_purge.acquire(blocking=False):
             try:
                 next(self._purging, None)
             finally:
                 self._may_purge.release()
-        return refused
 
     def release(self, keys: Collection[bytes]) -> None:
         """
@@ -175,15 +209,20 @@ class FrequencyCapStore(SqlStore):
         :raises LedgerError: they are not given back
         """
         task = self._task()
-        names = sorted(name for key in keys for name in self._names(task, key))
 
         def work(connection: Connection) -> None:
             task.hold(connection)
-            for chunk in chunks(names):
-                mine = sa.delete(_slots).where(_slots.c.key.in_(chunk), _slots.c.scope == task.row)
-                connection.execute(mine.where(~may_have_been_sent(_slots.c.key, task)))
+            self.release_within(connection, keys)
 
         self._transaction(work)
+
+    def release_within(self, connection: Connection, keys: Collection[bytes]) -> None:
+        """Do what :meth:`release` does, in a transaction that holds the task's fence."""
+        task = self._task()
+        names = sorted(name for key in keys for name in self._names(task, key))
+        for chunk in chunks(names):
+            mine = sa.delete(_slots).where(_slots.c.key.in_(chunk), _slots.c.scope == task.row)
+            connection.execute(mine.where(~may_have_been_sent(_slots.c.key, task)))
 
     def purge(self, before: float | None = None) -> int:
         """
@@ -222,23 +261,21 @@ class FrequencyCapStore(SqlStore):
         One statement both makes and locks a row, so none can be deleted in between. It is a write, so that SQLite
         never has to turn a read lock into a write lock.
         """
-        execute_many(connection, self._lock, [{"person": person, "seen": now} for person in persons])
+        if self._dialect != "sqlite":
+            # There, whoever has written holds the whole database.
+            execute_many(connection, self._lock, [{"person": person, "seen": now} for person in persons])
 
     def _taken(
         self, connection: Connection, persons: Sequence[str], cap: FrequencyCap, now: float
     ) -> dict[str, set[str]]:
         """Return the messages of persons that count: each once, whichever tasks have taken a slot for it."""
-        columns = _slots.c
+        query = _COUNTED if cap.category is None else _COUNTED_OF_A_CATEGORY
         # A place from further ahead than a window is that of a clock that was wrong; it must not count for years.
-        counts = [columns.at > now - cap.seconds, columns.at <= now + cap.seconds]
-        if cap.category is not None:
-            counts.append(columns.category == cap.category)
+        span = {"after": now - cap.seconds, "until": now + cap.seconds, "category": cap.category}
         taken: dict[str, set[str]] = {}
         for chunk in chunks(persons):
-            for row in connection.execute(
-                sa.select(columns.person, columns.key).where(columns.person.in_(chunk), *counts)
-            ):
-                taken.setdefault(row.person, set()).add(row.key)
+            for person, key in connection.execute(query, {**span, "persons": chunk}):
+                taken.setdefault(person, set()).add(key)
         return taken
 
     def _task(self) -> Fence:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
-from airflow_provider_cirrus.api.results import Outcome, Sent
+from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
-from airflow_provider_cirrus.delivery.ledger.base import Entry, person_of
+from airflow_provider_cirrus.delivery.ledger.base import person_of
+from airflow_provider_cirrus.delivery.rules.claims import CountedClaims, Counting
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ _NOT_ALLOWED = "allowed_recipients: the connection does not allow this recipient
 _SEPARATORS = re.compile(r"[\s.()\-]+")
 # What leaves now may be on its way for so long, and must not arrive in a quiet hour.
 _MINUTES_ON_ITS_WAY = 1
-# A key's place under a cap is given back with these: it was certainly not sent.
-_NOT_SENT = tuple(outcome for outcome in Outcome if outcome.sent is Sent.NO)
 
 
 def everybody_is_allowed(digits: str) -> None:
@@ -77,17 +76,6 @@ class Timing:
     until: float | None = None
 
 
-class Overspent(NamedTuple):
-    """
-    Why a message does not leave now, as the day's budget is spent.
-
-    :ivar until: Unix seconds at which there is room again; None: nobody waits for that
-    """
-
-    reason: str
-    until: float | None
-
-
 class Policy:
     """
     The rules of one delivery: who may be messaged at all, when, and how often.
@@ -126,11 +114,7 @@ class Policy:
         self._consent = consent
         self._quiet_hours = quiet_hours
         self._zone_column = zone_column
-        self._cap = cap
-        self._slots = slots
-        self._category = category
-        self._budget = budget
-        self._people = people
+        self._counting = Counting(cap, slots, category, budget, people)
         self._experiment = experiment if experiment is not None and experiment.holdout else None
         self._clock = clock
 
@@ -200,55 +184,29 @@ class Policy:
             return Timing(message.at(decision.until))
         return Timing(message, Outcome.UNSENT, f"quiet_hours: {decision.reason}", decision.until)
 
-    def claim(self, wanted: Iterable[tuple[str, bytes]]) -> dict[bytes, str]:
+    @property
+    def counts(self) -> bool:
+        """Whether a rule counts how often, or to how many people, something is sent."""
+        return bool(self._counting)
+
+    def claims(self, wanted: Iterable[tuple[str, bytes]]) -> CountedClaims | None:
         """
-        Take a slot under the frequency cap for messages that are about to be sent.
+        Return what messages that are about to be sent take under a frequency cap and from a day's budget.
 
         :param wanted: digits of the recipient, and the message's key
-        :return: of those that may not be sent, the key and why, beginning with the rule's name
-        :raises CirrusError: it cannot be known; nobody may be messaged
+        :return: None: nothing is counted
         """
-        if self._cap is None or self._slots is None:
-            return {}
-        persons = [(person_of(digits), key) for digits, key in wanted]
-        refused = self._slots.claim(self._cap, persons, self._category)
-        return dict.fromkeys(refused, self._cap.reason)
+        if not self._counting:
+            return None
+        return CountedClaims(self._counting, [(person_of(digits), key) for digits, key in wanted])
 
-    def spend(self, wanted: Iterable[tuple[str, bytes]]) -> Mapping[bytes, Overspent]:
+    def tidy(self) -> None:
         """
-        Spend the day's budget on messages that are about to be sent.
+        Delete a little of what is no longer counted.
 
-        :param wanted: digits of the recipient, and the message's key
-        :return: of those that may not be sent now, the key and what becomes of them
-        :raises CirrusError: it cannot be known; nobody may be messaged
+        :raises CirrusError: it stays
         """
-        if self._budget is None or self._people is None:
-            return {}
-        budget, name = self._budget
-        waiting = self._people.claim(budget, name, [(person_of(digits), key) for digits, key in wanted])
-        waits = budget.on_exceeded == "defer"
-        return {key: Overspent(budget.reason, until if waits else None) for key, until in waiting.items()}
-
-    def release(self, keys: Collection[bytes]) -> None:
-        """
-        Give back the slots of messages that were not sent after all, and their places in the day's budget.
-
-        :raises CirrusError: they are not given back
-        """
-        if keys and self._slots is not None:
-            self._slots.release(keys)
-        if keys and self._people is not None:
-            self._people.release(keys)
-
-    def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
-        """
-        Give back the slots of messages that were certainly not sent, once the ledger knows it.
-
-        :param outcomes: what the ledger recorded
-        :raises CirrusError: they are not given back
-        """
-        if self._slots is not None or self._people is not None:
-            self.release([key for key, entry in outcomes if entry.outcome in _NOT_SENT])
+        self._counting.tidy()
 
 
 def _without(error: InvalidInput) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-# SQLite before 3.32 takes no more in a statement.
-_PARAMETERS = 999
+# Parameters of a statement. SQLite before 3.32 takes no more than 999; after each statement the interpreter is somebody
+# else's for a while, so there are few.
+_PARAMETERS = 999 if sqlite3.sqlite_version_info < (3, 32) else 16_000
 _CHUNK = 500
 
 _T = TypeVar("_T")

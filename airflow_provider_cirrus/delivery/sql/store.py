@@ -57,7 +57,9 @@ def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
         batch = {"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}
         arguments = {name: value for name, value in _timeouts(url, is_ours).items() if name not in url.query}
         return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments, **batch)
-    engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT}, hide_parameters=True)
+    # Few statements are remembered: those that write hundreds of rows are large, and each number of rows makes another.
+    arguments = {"timeout": _LOCK_WAIT, "cached_statements": 16}
+    engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
     if is_ours:
         event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _prepare_sqlite)
@@ -337,3 +339,6 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
             # Switching to WAL does not wait for others; it is kept in the file, so one success serves all.
             time.sleep(0.02 * 2**attempt)
     connection.execute("PRAGMA synchronous = FULL")
+    # Pages of 4 KB that may wait in the log, instead of 1,000: hashed keys touch pages all over, and one that many
+    # commits have touched is copied once.
+    connection.execute("PRAGMA wal_autocheckpoint = 8000")

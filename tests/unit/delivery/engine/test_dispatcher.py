@@ -16,7 +16,7 @@ from airflow_provider_cirrus.delivery.engine import machine
 from airflow_provider_cirrus.delivery.engine.dispatcher import Dispatcher
 from airflow_provider_cirrus.delivery.engine.result import DeliveryResult, MessageOutcome
 from airflow_provider_cirrus.delivery.errors import LedgerSuperseded
-from airflow_provider_cirrus.delivery.ledger.base import Entry, key_of
+from airflow_provider_cirrus.delivery.ledger.base import key_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.unit.delivery.stores import Store, left_in, next_try
@@ -279,7 +279,7 @@ def test_an_intent_is_durable_before_its_request_leaves(client: CirrusClient) ->
 
 def test_an_error_of_the_caps_ends_the_run(client: CirrusClient) -> None:
     class Failing(Policy):
-        def recorded(self, outcomes: Sequence[tuple[bytes, Entry]]) -> None:
+        def claims(self, wanted: object) -> None:
             raise OSError("the caps are gone")
 
     raised: list[BaseException] = []

@@ -217,7 +217,8 @@ def test_old_slots_and_their_persons_go_while_new_ones_are_taken(engine: Engine,
     for number in range(3):
         caps.claim(WEEKLY, [(ANN, key(6_000 + number))])
     assert rows(engine, "cirrus_cap_places") == 3
-    assert rows(engine, "cirrus_cap_persons") == 1
+    # What is locked there; SQLite locks the whole database.
+    assert rows(engine, "cirrus_cap_persons") == (0 if engine.dialect.name == "sqlite" else 1)
     assert caps.purge(clock.now + 1) == 3
     assert rows(engine, "cirrus_cap_persons") == 0
 
@@ -296,6 +297,8 @@ def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
 
 @pytest.mark.parametrize("drop", ["cirrus_cap_persons", "cirrus_cap_places"])
 def test_a_database_that_fails_lets_nothing_pass(engine: Engine, drop: str) -> None:
+    if drop == "cirrus_cap_persons" and engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks the whole database, and needs no rows for it")
     caps = opened(engine)
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP TABLE {drop}"))
