@@ -32,7 +32,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-distributed test-matrix test-unit coverage check interface docs screenshot build bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-distributed test-matrix test-unit coverage check interface docs screenshot build soak bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,9 @@ build: venv ## build wheel and source distribution into dist/
 .PHONY: simulate
 simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=task_state
 	@$(BIN)/python -m tests.simulation --first $(FIRST) --worlds $(SEEDS) --codec $(CODEC)
+
+soak: venv ## send 500,000 messages in half an hour among faults: nobody twice, nobody lost, nothing grows
+	@$(BIN)/python -m scripts.soak $(SOAK_ARGS)
 
 bench: venv ## run every benchmark
 	@for script in benchmarks/[!_]*.py; do \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
@@ -9,6 +10,9 @@ from typing import BinaryIO
 from airflow_provider_cirrus.api.errors import InvalidInput
 
 _CHUNK = 64 * 1024
+# What leads out of the folder that a server keeps files in, ends a header, or shows another name than it is: slashes,
+# control characters, and those that turn the direction of writing.
+_NO_NAME = re.compile(r"[/\\\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
 class MultipartFile:
@@ -18,6 +22,9 @@ class MultipartFile:
     Fields that are texts come before the file.
 
     It can be sent again only after its file was rewound, which :meth:`__iter__` does.
+
+    :param filename: a name alone, as its recipient sees it
+    :raises InvalidInput: the name is none: it holds a folder, or what cannot be seen
     """
 
     def __init__(
@@ -30,8 +37,8 @@ class MultipartFile:
         fields: Mapping[str, str] | None = None,
     ) -> None:
         self.boundary = secrets.token_hex(16)
-        # RFC 7578 with the escapes of HTML 5: the header cannot be left through a file's name.
-        escaped = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        # RFC 7578 with the escape of HTML 5: the header cannot be left through a file's name.
+        escaped = _checked(filename).replace('"', "%22")
         texts = "".join(
             f'--{self.boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{text}\r\n'
             for field, text in (fields or {}).items()
@@ -59,3 +66,13 @@ class MultipartFile:
             left -= len(chunk)
             yield chunk
         yield self._tail
+
+
+def _checked(filename: str) -> str:
+    if _NO_NAME.search(filename) or filename.strip() in ("", ".", ".."):
+        raise InvalidInput(
+            "filename",
+            f"{filename!r} is no name of a file: it holds a folder or a character that cannot be seen.",
+            hint="Give a name alone, such as menu.pdf.",
+        )
+    return filename

@@ -72,6 +72,7 @@ class Opening:
             previews=templates is not None and self._is_dry,
             variants=self._experiment is not None,
             if_exists=if_exists,
+            spreadsheet_safe=report.is_spreadsheet_safe,
         )
         self.report_uri = self._opened.enter_context(made).uri
         return lines_to(made, None if self._experiment is None else self._experiment.variant_of)

@@ -314,11 +314,23 @@ class Report:
     :ivar if_exists: what becomes of a report that is there before the first try of a run: with ``resume``, the usual
         one, it is replaced once the new one is complete, or has more to say; with ``replace`` it is removed at the
         beginning; with ``fail`` nothing is sent. Later tries always resume
+    :ivar spreadsheet_safe: whether a text of a CSV report that a spreadsheet would run as a formula gets an apostrophe
+        before it; None: yes. False is for what reads CSV as it is written
     """
 
     path: Any = None
     recipients: Literal["full", "masked", "hash"] | str | None = None
     if_exists: Literal["resume", "replace", "fail"] | str | None = None
+    spreadsheet_safe: bool | str | None = None
+
+    @property
+    def is_spreadsheet_safe(self) -> bool:
+        """
+        Whether formulas are disarmed.
+
+        :raises InvalidInput: it says neither yes nor no
+        """
+        return self.spreadsheet_safe is None or is_true(self.spreadsheet_safe, "report.spreadsheet_safe")
 
     def check(self) -> None:
         """
@@ -330,6 +342,8 @@ class Report:
             _one_of("report", "recipients", self.recipients, _RECIPIENTS)
         if self.if_exists is not None and is_literal(self.if_exists):
             _one_of("report", "if_exists", self.if_exists, _IF_EXISTS)
+        if self.spreadsheet_safe is not None and is_literal(self.spreadsheet_safe):
+            is_true(self.spreadsheet_safe, "report.spreadsheet_safe")
         if isinstance(self.path, str) and self.path and is_literal(self.path):
             from airflow_provider_cirrus.delivery.report.destination import format_of
 

@@ -21,6 +21,7 @@ from airflow_provider_cirrus.sandbox import Sandbox
 from scripts.local_airflow import LOOPBACK, PARSE_ONCE, LocalAirflow
 from scripts.processes import free_ports
 from tests import postgres
+from tests.reconcile import fill_shop, people, reconcile
 
 # More than the five seconds after which Airflow's client gives a request up and repeats it.
 HELD = 8.0
@@ -146,11 +147,13 @@ def airflow(
     """An Airflow with three Cirrus connections, one for each kind of ledger, whose workers go through the proxy."""
     dags = tmp_path_factory.mktemp("dags")
     shutil.copy(Path(__file__).parent / "dags" / "cirrus_ledgers.py", dags)
+    shutil.copy(Path(__file__).parents[1] / "distributed" / "dags" / "cirrus_distributed.py", dags)
     database = tmp_path_factory.mktemp("ledger") / "ledger.db"
     env = {
         "AIRFLOW_CONN_CIRRUS_DEFAULT": _sandbox.connection_uri,
         "AIRFLOW_CONN_CIRRUS_SQLITE": f"{_sandbox.connection_uri}&ledger_conn_id=ledger_sqlite",
         "AIRFLOW_CONN_CIRRUS_POSTGRES": f"{_sandbox.connection_uri}&ledger_conn_id=ledger_postgres",
+        "AIRFLOW_CONN_SHOP": postgres_uri.replace("postgresql+psycopg2", "postgres"),
         "AIRFLOW_CONN_LEDGER_SQLITE": f"sqlite:///{database}",
         "AIRFLOW_CONN_LEDGER_POSTGRES": postgres_uri.replace("postgresql+psycopg2", "postgres"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{LOOPBACK}:{ports[0]}/execution/",
@@ -211,6 +214,26 @@ def outcomes(airflow: LocalAirflow, dag_id: str, run_id: str, map_indexes: range
         found = airflow.xcom(dag_id, run_id, "send", map_index=index)
         total.update({name: found[name] for name in ("total", "accepted", "duplicate", "unknown", "unsent")})
     return total
+
+
+def test_rows_of_a_database_are_sent_by_eight_tasks_among_faults(
+    airflow: LocalAirflow, sandbox: Sandbox, process_ids: Path, postgres_uri: str
+) -> None:
+    # The DAG of `make test-distributed`, whose many workers are killed besides.
+    fill_shop(postgres_uri, 600)
+    for seed, name in enumerate(("rate_limited", "server_error_before", "drop_after", "garbage")):
+        sandbox.add_fault(name, probability=0.05, seed=seed, times=None)
+    run_id = run(airflow, "distributed")
+    outcomes = reconcile(
+        sandbox,
+        reports=[process_ids / f"distributed-{shard}.jsonl" for shard in range(8)],
+        summaries=[airflow.xcom("distributed", run_id, "send", map_index=shard) for shard in range(8)],
+        ledger=postgres_uri,
+        task=f"distributed/{run_id}/send",
+        customers=people(600),
+    )
+    assert outcomes["accepted"] > 400
+    assert outcomes["unknown"] > 0, "no fault struck"
 
 
 def check_the_report(path: Path, total: int) -> None:

@@ -72,11 +72,13 @@ class More:
     :ivar consent: the record of each recipient's opt-in
     :ivar preview: what the recipient would see
     :ivar variant: of an experiment
+    :ivar spreadsheet_safe: not a column: whether CSV's texts may not be formulas
     """
 
     consent: bool = False
     preview: bool = False
     variant: bool = False
+    spreadsheet_safe: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,11 +148,12 @@ def _json(names: Sequence[str], texts: Sequence[str | None]) -> str:
 
 def _csv(lines: Sequence[Line], more: More) -> bytes:
     written, names = _clock(), (*FIELDS, *more.names)
+    free = _FREE if more.spreadsheet_safe else frozenset()
     text = io.StringIO(newline="")
     # CRLF as in RFC 4180; with it the module also quotes a lone CR, which it does not everywhere else.
     csv.writer(text).writerows(
         [
-            _inert(cell) if cell and name in _FREE else cell
+            _inert(cell) if cell and name in free else cell
             for name, cell in zip(names, _cells(line, written(line.time), more), strict=True)
         ]
         for line in lines

@@ -56,6 +56,7 @@ class ReportFile:
     :param variants: show which variant of an experiment is each recipient's, in :data:`VARIANT_FIELDS`
     :param if_exists: what to do when it is opened and a report is there: ``resume`` leaves that one until this one is
         closed; ``replace`` removes it; ``fail`` raises
+    :param spreadsheet_safe: in CSV, put an apostrophe before a text that a spreadsheet would run as a formula
     :raises InvalidInput: another ending, or another way to write recipients
     """
 
@@ -68,13 +69,14 @@ class ReportFile:
         previews: bool = False,
         variants: bool = False,
         if_exists: IfExists = "resume",
+        spreadsheet_safe: bool = True,
     ) -> None:
         if recipients not in _SHOW:
             raise InvalidInput("report.recipients", f"is {recipients!r}.", hint=f"Choose one of {', '.join(_SHOW)}.")
         self._kind = format_of(path)
         self._place: ReportDestination = destination_of(path, complete_only=self._kind == "parquet")
         self._recipients = recipients
-        self._more = More(consent_records, previews, variants)
+        self._more = More(consent_records, previews, variants, spreadsheet_safe)
         self._if_exists = if_exists
         self._lock = threading.Lock()
         self._format: Format | None = None

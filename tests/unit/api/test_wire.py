@@ -371,8 +371,27 @@ def test_a_conversations_messages_are_read_beside_and_under_its_user(place: str)
 
 
 def test_a_file_name_cannot_leave_its_header() -> None:
-    request = wire.upload_request("s" * 22, io.BytesIO(b"x"), 'a"; name="b\r\nX: y.png', "image/png")
+    request = wire.upload_request("s" * 22, io.BytesIO(b"x"), 'a"; name="b.png', "image/png")
     assert isinstance(request.body, MultipartFile)
     head = b"".join(request.body).split(b"\r\n\r\n")[0]
     assert head.count(b"\r\n") == 2
-    assert b'filename="a%22; name=%22b%0D%0AX: y.png"' in head
+    assert b'filename="a%22; name=%22b.png"' in head
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("../../etc/passwd.pdf", id="folders"),
+        pytest.param("..\\..\\menu.pdf", id="folders-of-windows"),
+        pytest.param("/menu.pdf", id="root"),
+        pytest.param("..", id="parent"),
+        pytest.param(" ", id="blank"),
+        pytest.param("a\r\nX: y.pdf", id="lines"),
+        pytest.param("menu.pdf\0.exe", id="null"),
+        pytest.param("invoice\u202efdp.exe", id="turned-around"),
+    ],
+)
+def test_a_file_name_that_is_more_than_a_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"filename: .* is no name of a file.*Give a name alone") as caught:
+        wire.upload_request("s" * 22, io.BytesIO(b"x"), name, "image/png")
+    assert caught.value.field == "filename"

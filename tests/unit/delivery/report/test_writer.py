@@ -74,8 +74,8 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def only(path: Path, **changed: Any) -> dict[str, Any]:
-    recipients = changed.pop("recipients", "full")
-    with ReportFile(path, recipients=recipients) as report:
+    how = {name: changed.pop(name) for name in ("recipients", "spreadsheet_safe") if name in changed}
+    with ReportFile(path, **how) as report:
         report.write([line(**changed)])
     (found,) = read(path)
     return found
@@ -151,6 +151,12 @@ def test_a_spreadsheet_runs_nothing(tmp_path: Path, reason: str) -> None:
     found = only(tmp_path / "report.csv", reason=reason, recipient="=2+2")
     assert found["reason"] == f"'{reason}"
     assert found["recipient"] == "'=2+2"
+
+
+@pytest.mark.parametrize("reason", ["=1+1", "+1", "\tx"])
+def test_whoever_reads_csv_as_it_is_written_can_have_it_so(tmp_path: Path, reason: str) -> None:
+    found = only(tmp_path / "report.csv", reason=reason, recipient="=2+2", spreadsheet_safe=False)
+    assert (found["reason"], found["recipient"]) == (reason, "=2+2")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
