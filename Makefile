@@ -32,7 +32,7 @@ pytest := AIRFLOW_HOME=$(CURDIR)/.venv/airflow CIRRUS_TEST_AIRFLOW_2_11_PYTHON=$
 	$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-2.11 demo up test test-distributed test-matrix test-unit coverage check interface docs screenshot build soak bench lock clean
+.PHONY: help venv venv-2.11 demo up test test-distributed test-matrix test-unit coverage check interface docs screenshot build try-wheel audit soak bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,7 +76,19 @@ screenshot: venv ## take the pictures in docs/images anew; needs chromium
 	@$(BIN)/python -m scripts.screenshot docs/images/inbox.png docs/images/delivery.png
 
 build: venv ## build wheel and source distribution into dist/
+	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation
+
+try-wheel: build ## install the wheel where only Airflow is, 2.11 and the newest, send with it, and write dist/sbom.cdx.json
+	@$(BIN)/python -m scripts.try_wheel --sbom dist/sbom.cdx.json
+
+# Needs the network: it asks which versions have known weaknesses.
+audit: ## look the versions of constraints/ up in the database of known weaknesses
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/pip -q --disable-pip-version-check install "pip-audit>=2.7"
+	@for file in constraints/airflow-2.11.txt constraints/airflow-3.3.txt; do \
+		echo "== $$file"; .venv-audit/bin/pip-audit --disable-pip --no-deps --requirement $$file || exit 1; \
+	done
 
 .PHONY: simulate
 simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=task_state
@@ -85,10 +97,8 @@ simulate: venv ## run SEEDS=1000000 simulated worlds from FIRST=0 on; CODEC=task
 soak: venv ## send 500,000 messages in half an hour among faults: nobody twice, nobody lost, nothing grows
 	@$(BIN)/python -m scripts.soak $(SOAK_ARGS)
 
-bench: venv ## run every benchmark
-	@for script in benchmarks/[!_]*.py; do \
-		echo "== $$script"; AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python $$script || exit 1; \
-	done
+bench: venv ## run every benchmark, or BENCHMARKS="rules resume", and write docs/performance.md
+	@AIRFLOW_HOME=$(CURDIR)/.venv/airflow $(BIN)/python -m scripts.bench $(BENCHMARKS)
 
 venv: ## make or refresh .venv, as constraints/airflow-3.3.txt says; PYTHON=... chooses the interpreter
 	@$(PYTHON) -m scripts.make_venv .venv constraints/airflow-3.3.txt dev
@@ -103,4 +113,4 @@ lock: ## resolve the constraints files anew; needs Python 3.11
 	@$(PYTHON) -m scripts.lock
 
 clean: ## remove everything that these targets make
-	@rm -rf .venv .venv-2.11 .venv-3.4 .demo .up .coverage build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-2.11 .venv-3.4 .venv-audit .demo .up .coverage build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache

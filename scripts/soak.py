@@ -3,9 +3,9 @@ Send for half an hour while all that can go wrong does, and see that nothing gro
 
     python -m scripts.soak [--minutes 30] [--messages 500000] [--seed 1]
 
-One task's send, in a process of its own: an audience in a file, rules, a ledger in SQLite, a report. The sandbox answers
-late, wrong, half or not at all, by chance, from the seed. Memory and open files of the sender are read every second. Ends
-with one page, and with status 1 where something does not hold; it needs 1.5 KB of memory a message for the sandbox.
+One task's send, in a process of its own: an audience in a file, rules, a ledger in SQLite, a report. The sandbox
+answers late, wrong, half or not at all, by chance, from the seed. Memory and open files of the sender are read every
+second. Ends with one page, and with status 1 where something does not hold.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -44,3 +45,35 @@ def test_a_file_of_100_mb_passes_in_less_than_16(cirrus_default: Sandbox, tmp_pa
     assert done.returncode == 0, done.stderr
     assert cirrus_default.uploads[-1]["size"] == 100 * MEGABYTE
     assert json.loads(done.stdout.splitlines()[-1]) < 16 * MEGABYTE
+
+
+# A gigabyte for every one that is downloaded: one line without an end, and a message after it.
+BOMB = """
+import json, re, sys
+from airflow_provider_cirrus.delivery.audience.columns import Columns
+from airflow_provider_cirrus.delivery.audience.messages import read_audience
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+
+common = {"template": "order_update", "language": "en"}
+list(read_audience(sys.argv[1], Columns(to="phone"), common))
+before = peak()
+found = [type(one).__name__ for _, one in read_audience(sys.argv[2], Columns(to="phone"), common)]
+print(json.dumps([peak() - before, found]))
+"""
+
+
+def test_a_file_that_unpacks_to_a_line_without_end_takes_no_memory(tmp_path: Path) -> None:
+    message = b'{"phone": "447700900101"}\n'
+    (tmp_path / "small.jsonl.gz").write_bytes(gzip.compress(message))
+    with gzip.open(tmp_path / "bomb.jsonl.gz", "wb", compresslevel=1) as bomb:
+        for _ in range(200):
+            bomb.write(b"a" * 1_000_000)
+        bomb.write(b"\n" + message)
+    words = [sys.executable, "-c", BOMB, str(tmp_path / "small.jsonl.gz"), str(tmp_path / "bomb.jsonl.gz")]
+    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    grown, found = json.loads(done.stdout.splitlines()[-1])
+    assert found == ["RejectedRow", "Message"]
+    assert grown < 16 * MEGABYTE

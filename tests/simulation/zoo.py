@@ -518,6 +518,20 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
 
 
 @planted(SqlCodec)
+def what_is_sent_again_at_once_gives_its_place_back() -> Any:
+    real = sql.SqlLedger.commit
+
+    def commit(self: Any, intents: Any, outcomes: Any, persons: Any = NOBODY, claims: Any = None) -> Any:
+        found = real(self, intents, outcomes, persons, claims)
+        if claims is not None:
+            gone = [key for key, entry in outcomes if entry.outcome is Outcome.UNSENT]
+            self._transaction(lambda connection: claims.give_back(connection, gone))
+        return found
+
+    return patch.object(sql.SqlLedger, "commit", commit)
+
+
+@planted(SqlCodec)
 def what_was_refused_for_a_time_is_tried_at_once() -> Any:
     def may_be_tried_again(self: Any, row: Any) -> bool:
         is_refused = row.state == Outcome.REJECTED and row.code in sql.LATER_CODES

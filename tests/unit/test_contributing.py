@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+import airflow_provider_cirrus
+
 # The same on every line of Airflow.
 pytestmark = pytest.mark.source
 
@@ -122,3 +124,9 @@ def test_no_registry_is_named() -> None:
         Path(__file__),
     ]
     assert [path.name for path in files for host in REGISTRIES if host in path.read_text()] == []
+
+
+def test_the_changelog_knows_the_version() -> None:
+    version = re.escape(airflow_provider_cirrus.__version__)
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {version} \(\d{{4}}-\d\d-\d\d\)$", text, re.MULTILINE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from scripts import test_matrix
+from scripts import bench, test_matrix
 from scripts.up import EXAMPLE_DAGS, connections
 
 # The same on every line of Airflow.
@@ -56,3 +57,26 @@ def test_of_a_line_the_unit_tests_may_be_enough(
     assert not end.value.code
     assert ran == [["unit"], [""]]
     assert "3.0:unit" in capsys.readouterr().out
+
+
+def test_the_page_on_performance_is_what_the_benchmarks_print() -> None:
+    names = {path.stem for path in (bench.ROOT / "benchmarks").glob("[!_]*.py")}
+    assert set(bench.BENCHMARKS) == names, "a benchmark is in no section of the page, or a section has none"
+    page = bench.PAGE.read_text()
+    assert page.startswith(bench.HEAD)
+    assert list(bench.sections(page)) == list(bench.BENCHMARKS)
+
+
+def test_a_section_of_the_page_on_performance_is_found_again() -> None:
+    made = bench.section("resume", "3 s\ntarget: met", "here and now")
+    assert "```text\n3 s\ntarget: met\n```" in made
+    assert "python benchmarks/resume.py" in made
+    assert bench.sections(f"{bench.HEAD}\n{made}")["resume"].strip() == made.strip()
+
+
+def test_a_short_soak_loses_nobody(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "scripts.soak", "--messages", "600", "--minutes", "0.05"]
+    done = subprocess.run(words, cwd=bench.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nobody twice, nobody lost, nothing grew" in done.stdout
+    assert "6 suppressed, 3 duplicate" in done.stdout
