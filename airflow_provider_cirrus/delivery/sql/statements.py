@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 # Parameters of a statement. SQLite before 3.32 takes no more than 999; after each statement the interpreter is somebody
 # else's for a while, so there are few.
-_PARAMETERS = 999 if sqlite3.sqlite_version_info < (3, 32) else 16_000
+_PARAMETERS = 999 if sqlite3.sqlite_version_info < (3, 32) else 4_000
 _CHUNK = 500
 
 _T = TypeVar("_T")

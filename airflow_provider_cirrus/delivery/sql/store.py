@@ -58,7 +58,7 @@ def engine_for(uri: str, *, is_ours: bool = True) -> Engine:
         arguments = {name: value for name, value in _timeouts(url, is_ours).items() if name not in url.query}
         return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments, **batch)
     # Few statements are remembered: those that write hundreds of rows are large, and each number of rows makes another.
-    arguments = {"timeout": _LOCK_WAIT, "cached_statements": 16}
+    arguments = {"timeout": _LOCK_WAIT, "cached_statements": 8}
     engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
     if is_ours:
         event.listen(engine, "do_connect", make_private)
