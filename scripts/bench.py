@@ -74,7 +74,7 @@ def section(name: str, output: str, where: str) -> str:
     told = [part for part in (ast.get_docstring(ast.parse(source)) or "").split("\n\n") if not part.startswith("    ")]
     command = " ".join(["python", f"benchmarks/{name}.py", *arguments])
     return "\n".join(
-        [f"## {title}", "", "\n\n".join(told), "", f"`{command}`, {where}:", "", "```text", output, "```", ""]
+        [f"## {title}", "", "\n\n".join(told), "", f"`{command}`, {where}:", "", "```text", output, "```\n"]
     )
 
 
@@ -84,7 +84,7 @@ def sections(page: str) -> dict[str, str]:
     for part in re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]:
         named = re.search(r"^`python benchmarks/(\w+)\.py", part, flags=re.MULTILINE)
         if named:
-            found[named[1]] = part
+            found[named[1]] = f"{part.strip()}\n"
     return found
 
 
