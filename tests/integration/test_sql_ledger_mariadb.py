@@ -15,6 +15,7 @@ from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.places import claim
 from tests.unit.delivery.ledger.test_sql import *  # noqa: F403
 from tests.unit.delivery.ledger.test_sql import PERSON, SENT, opened, scoped
 
@@ -60,10 +61,10 @@ def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri:
     assert ledger.commit(*call) == {}
     assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
     is_first.append(True)
-    claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
+    wanted = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
     with pytest.raises(LedgerUnavailable):
-        slots.claim(*claim)
-    assert slots.claim(*claim) == {scoped(3)}
+        claim(slots, *wanted)
+    assert claim(slots, *wanted) == {scoped(3)}
     dropped(uri)
     assert ledger.commit([scoped(4)], []) == {}, "idle connections that were dropped were noticed"
     engine.dispose()

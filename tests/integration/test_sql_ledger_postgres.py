@@ -18,6 +18,7 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap_store import Frequency
 from airflow_provider_cirrus.delivery.sql import store as sql_store
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from tests.lines import POSTGRES_DRIVERS
+from tests.places import claim
 from tests.postgres import server
 from tests.unit.delivery.ledger.test_sql import *  # noqa: F403
 from tests.unit.delivery.ledger.test_sql import PERSON, SENT, everywhere, opened, scoped
@@ -101,10 +102,10 @@ def test_a_write_whose_connection_is_dropped_amid_it_succeeds_when_repeated(uri:
     assert ledger.commit(*call) == {}
     assert dict(ledger.load()) == {scoped(1): SENT, scoped(2): INTERRUPTED}
     is_first.append(True)
-    claim = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
+    wanted = (FrequencyCap(1, days=1), [(PERSON, scoped(2)), (PERSON, scoped(3))])
     with pytest.raises(LedgerUnavailable):
-        slots.claim(*claim)
-    assert slots.claim(*claim) == {scoped(3)}
+        claim(slots, *wanted)
+    assert claim(slots, *wanted) == {scoped(3)}
     engine.dispose()
 
 

@@ -42,6 +42,7 @@ from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
 from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.statements import upsert
+from tests import places
 from tests.simulation.codecs import IdealCodec, IdealLedger, ShardsCodec, SqlCodec, TaskStateCodec
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Codec, Process
@@ -509,7 +510,7 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
     def write(self: Recorder, commit: Any) -> Any:
         found = real(self, commit)
         if (slots := self._policy._counting.slots) is not None:
-            slots.release([key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
+            places.release(slots, [key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
         return found
 
     @contextmanager

@@ -451,14 +451,17 @@ class Machine:
         assert written is not None
         self.write_took += 0.2 * (now - self._write_began - self.write_took)
         self._ledger_failing, self._ledger_pause = None, _LEDGER_PAUSES[0]
+        if (over := written.overspent) is not None:
+            self._overspent = over
         for batch in written.batches:
             if conflicts:
                 for item in batch.items:
-                    if (over := written.overspent.get(item.key)) is not None:
-                        self._overspent = over
+                    if (entry := conflicts.get(item.key)) is None:
+                        continue
+                    if over is not None and entry.outcome is Outcome.UNSENT:
                         self._effects.tell.append(self._put_off(item, over.reason, over.until, wall))
-                    elif item.key in conflicts:
-                        self._effects.tell.append(self._told(item, conflicts[item.key]))
+                    else:
+                        self._effects.tell.append(self._told(item, entry))
                 batch.items = [item for item in batch.items if item.key not in conflicts]
             if batch.items:
                 self._armed.append(batch)

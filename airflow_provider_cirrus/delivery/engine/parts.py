@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -73,12 +73,12 @@ class Commit:
 
     :ivar batches: whose messages are about to be sent
     :ivar outcomes: what became of messages whose intent was written
-    :ivar overspent: of the messages that are about to be sent, those for which the day's budget has no room
+    :ivar overspent: the day's budget has no room for some of them, which come to ``unsent``
     """
 
     batches: list[Batch]
     outcomes: Outcomes
-    overspent: Mapping[bytes, Overspent] = field(default_factory=dict)
+    overspent: Overspent | None = None
 
     @property
     def items(self) -> list[Item]:

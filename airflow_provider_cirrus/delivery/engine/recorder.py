@@ -33,13 +33,13 @@ class Recorder:
         :return: of the intents' keys, those that must not be sent, with what they come to
         :raises CirrusError: it may be written or not; with ``retryable`` it may be tried again
         """
-        items = commit.items
-        claims = self._policy.claims((item.recipient, item.key) for item in items)
         if self._ledger is None:
             return _NO_CONFLICTS
+        items = commit.items
         persons = NOBODY
-        if self._ledger.keeps_persons:
+        if self._ledger.keeps_persons or self._policy.counts:
             persons = {item.key: person_of(item.recipient) for item in items}
+        claims = self._policy.claims([(persons[item.key], item.key) for item in items] if persons else ())
         conflicts = self._ledger.commit([item.key for item in items], commit.outcomes, persons, claims)
         if claims is not None:
             claims.committed()

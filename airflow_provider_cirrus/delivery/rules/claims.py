@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Overspent(NamedTuple):
     """
-    Why a message does not leave now, as the day's budget is spent.
+    Why nobody else is messaged now, as the day's budget is spent.
 
     :ivar until: Unix seconds at which there is room again; None: nobody waits for that
     """
@@ -67,13 +67,13 @@ class CountedClaims:
     A transaction that failed may be repeated: what has its place keeps it.
 
     :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
-    :ivar overspent: of the messages, those for which the day's budget has no room
+    :ivar overspent: the day's budget had no room for some: those that are ``unsent``
     """
 
     def __init__(self, counting: Counting, wanted: Sequence[tuple[bytes, bytes]]) -> None:
         self._counting = counting
         self._wanted = wanted
-        self.overspent: Mapping[bytes, Overspent] = {}
+        self.overspent: Overspent | None = None
 
     def take(self, connection: Connection) -> Mapping[bytes, Entry]:
         """
@@ -84,25 +84,27 @@ class CountedClaims:
         rules = self._counting
         refused: dict[bytes, Entry] = {}
         if rules.cap is not None and rules.slots is not None:
-            over = rules.slots.claim_within(connection, rules.cap, self._wanted, rules.category)
+            over = rules.slots.claim(connection, rules.cap, self._wanted, rules.category)
             refused = dict.fromkeys(over, Entry(Outcome.SUPPRESSED, reason=rules.cap.reason))
         if rules.budget is not None and rules.people is not None:
             budget, name = rules.budget
             left = [one for one in self._wanted if one[1] not in refused]
-            waiting = rules.people.claim_within(connection, budget, name, left)
-            waits = budget.on_exceeded == "defer"
-            self.overspent = {key: Overspent(budget.reason, at if waits else None) for key, at in waiting.items()}
+            waiting = rules.people.claim(connection, budget, name, left)
+            self.overspent = None
+            if waiting:
+                room_at = min(waiting.values()) if budget.on_exceeded == "defer" else None
+                self.overspent = Overspent(budget.reason, room_at)
             if waiting and rules.slots is not None:
-                rules.slots.release_within(connection, waiting)
+                rules.slots.release(connection, waiting)
             refused |= {key: Entry(Outcome.UNSENT, reason=budget.reason) for key in waiting}
         return refused
 
     def give_back(self, connection: Connection, keys: Collection[bytes]) -> None:
         """Give back the places of messages that were not sent after all."""
         if keys and self._counting.slots is not None:
-            self._counting.slots.release_within(connection, keys)
+            self._counting.slots.release(connection, keys)
         if keys and self._counting.people is not None:
-            self._counting.people.release_within(connection, keys)
+            self._counting.people.release(connection, keys)
 
     def committed(self) -> None:
         """Take note that the transaction is durable."""

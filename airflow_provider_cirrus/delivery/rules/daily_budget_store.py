@@ -98,31 +98,19 @@ class DailyBudgetStore(SqlStore):
             ledger.engine, ledger.fence, create=ledger.creates_tables, clock=ledger.clock, is_global=ledger.is_global
         )
 
-    def claim(self, budget: DailyBudget, name: str, wanted: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, float]:
+    def claim(
+        self, connection: Connection, budget: DailyBudget, name: str, wanted: Sequence[tuple[bytes, bytes]]
+    ) -> Mapping[bytes, float]:
         """
         Spend a budget on the persons of messages that are about to be sent, in their order, as far as it goes.
 
         Somebody who was messaged within the last 24 hours costs nothing; nor does a message that has its place.
 
+        :param connection: in a transaction that holds the task's fence; :meth:`tidy` is to be called now and then
         :param name: of the budget
         :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
         :return: of the messages that must wait, their keys, and when there is room for some, in Unix seconds
-        :raises LedgerUnavailable: the database does not answer; may be repeated
-        :raises LedgerError: nothing was taken; nothing may be sent
         """
-
-        def work(connection: Connection) -> Mapping[bytes, float]:
-            self._fence.hold(connection)
-            return self.claim_within(connection, budget, name, wanted)
-
-        waiting = self._transaction(work)
-        self.tidy(name)
-        return waiting
-
-    def claim_within(
-        self, connection: Connection, budget: DailyBudget, name: str, wanted: Sequence[tuple[bytes, bytes]]
-    ) -> Mapping[bytes, float]:
-        """Do what :meth:`claim` does, in a transaction that holds the task's fence; :meth:`tidy` now and then."""
         if not wanted:
             return {}
         whose, now = scope_of(f"budget {name}"), self._clock()
@@ -161,25 +149,15 @@ class DailyBudgetStore(SqlStore):
         if self._claims % _TIDY_EVERY == 0:
             self._transaction(lambda connection: self._tidy(connection, scope_of(f"budget {name}")))
 
-    def release(self, keys: Collection[bytes]) -> None:
+    def release(self, connection: Connection, keys: Collection[bytes]) -> None:
         """
         Give back the places of messages that were certainly not sent; those of other tasks stay.
 
         So does the place of a message that this try has not sent, and an earlier one may have.
 
+        :param connection: in a transaction that holds the task's fence
         :param keys: of messages whose outcome the ledger knows by now
-        :raises LedgerUnavailable: the database does not answer; may be repeated
-        :raises LedgerError: they are not given back
         """
-
-        def work(connection: Connection) -> None:
-            self._fence.hold(connection)
-            self.release_within(connection, keys)
-
-        self._transaction(work)
-
-    def release_within(self, connection: Connection, keys: Collection[bytes]) -> None:
-        """Do what :meth:`release` does, in a transaction that holds the task's fence."""
         names = sorted(self._name(key) for key in keys)
         for chunk in chunks(names):
             columns = _places.c

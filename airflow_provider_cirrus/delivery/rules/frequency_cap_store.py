@@ -115,32 +115,6 @@ class FrequencyCapStore(SqlStore):
         )
 
     def claim(
-        self, cap: FrequencyCap, wanted: Sequence[tuple[bytes, bytes]], category: str | None = None
-    ) -> set[bytes]:
-        """
-        Take a slot for each message, in their order, where its person has one left.
-
-        A message that has its slot within the window keeps it: a retry is not refused, and takes no second one.
-
-        :param cap: the cap; where the messages are of another category than its own it holds nobody back
-        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
-        :param category: of the messages; None: that of the cap. It is what caps count
-        :return: the keys of the messages that must not be sent
-        :raises LedgerUnavailable: the database does not answer; may be repeated
-        :raises LedgerError: no slot was taken; nothing may be sent
-        """
-        task = self._task()
-
-        def work(connection: Connection) -> set[bytes]:
-            task.hold(connection)
-            return self.claim_within(connection, cap, wanted, category)
-
-        refused = self._transaction(work)
-        self.remember_window(cap)
-        self.tidy()
-        return refused
-
-    def claim_within(
         self,
         connection: Connection,
         cap: FrequencyCap,
@@ -148,9 +122,17 @@ class FrequencyCapStore(SqlStore):
         category: str | None = None,
     ) -> set[bytes]:
         """
-        Do what :meth:`claim` does, in a transaction that holds the task's fence.
+        Take a slot for each message, in their order, where its person has one left.
 
-        :meth:`remember_window` is to be called when it is durable, and :meth:`tidy` now and then.
+        A message that has its slot within the window keeps it: a retry is not refused, and takes no second one.
+
+        :param connection: in a transaction that holds the task's fence; when it is durable, :meth:`remember_window` is
+            to be called, and :meth:`tidy` now and then
+        :param cap: the cap; where the messages are of another category than its own it holds nobody back
+        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
+        :param category: of the messages; None: that of the cap. It is what caps count
+        :return: the keys of the messages that must not be sent
+        :raises LedgerError: of no task
         """
         if not wanted:
             return set()
@@ -197,27 +179,17 @@ class FrequencyCapStore(SqlStore):
             finally:
                 self._may_purge.release()
 
-    def release(self, keys: Collection[bytes]) -> None:
+    def release(self, connection: Connection, keys: Collection[bytes]) -> None:
         """
         Give back the slots of messages that were certainly not sent; those of other tasks stay.
 
         So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
 
+        :param connection: in a transaction that holds the task's fence
         :param keys: of messages whose outcome is ``unsent``, ``rejected``, ``suppressed`` or ``duplicate``; known to
             the ledger by now, as a newer try may have taken them over otherwise
-        :raises LedgerUnavailable: the database does not answer; may be repeated
-        :raises LedgerError: they are not given back
+        :raises LedgerError: of no task
         """
-        task = self._task()
-
-        def work(connection: Connection) -> None:
-            task.hold(connection)
-            self.release_within(connection, keys)
-
-        self._transaction(work)
-
-    def release_within(self, connection: Connection, keys: Collection[bytes]) -> None:
-        """Do what :meth:`release` does, in a transaction that holds the task's fence."""
         task = self._task()
         names = sorted(name for key in keys for name in self._names(task, key))
         for chunk in chunks(names):

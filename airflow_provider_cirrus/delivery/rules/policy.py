@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +14,6 @@ from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.phone import account_of, mask_all
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.contact_lists.spec import NO_RECORD, ConsentRecord
-from airflow_provider_cirrus.delivery.ledger.base import person_of
 from airflow_provider_cirrus.delivery.rules.claims import CountedClaims, Counting
 from airflow_provider_cirrus.delivery.rules.quiet_hours import NeverAllowedError
 
@@ -189,16 +188,14 @@ class Policy:
         """Whether a rule counts how often, or to how many people, something is sent."""
         return bool(self._counting)
 
-    def claims(self, wanted: Iterable[tuple[str, bytes]]) -> CountedClaims | None:
+    def claims(self, wanted: Sequence[tuple[bytes, bytes]]) -> CountedClaims | None:
         """
         Return what messages that are about to be sent take under a frequency cap and from a day's budget.
 
-        :param wanted: digits of the recipient, and the message's key
+        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
         :return: None: nothing is counted
         """
-        if not self._counting:
-            return None
-        return CountedClaims(self._counting, [(person_of(digits), key) for digits, key in wanted])
+        return CountedClaims(self._counting, wanted) if self._counting else None
 
     def tidy(self) -> None:
         """

@@ -19,6 +19,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.places import claim
 
 STREAM = "hNyRN_fLUy7rrOrN9jLpipA%3d%3d"
 ANN, BEN = "5215512345678", "447700900102"
@@ -48,7 +49,7 @@ def send(engine: Engine, to: str, order: str) -> tuple[bool, bool]:
     key = key_of(message(to, order), STREAM)
     ledger = opened(engine, is_global=is_global)
     caps = FrequencyCapStore.beside(ledger)
-    refused = caps.claim(FrequencyCap(2, days=7), [(person_of(to), key)])
+    refused = claim(caps, FrequencyCap(2, days=7), [(person_of(to), key)])
     held = ledger.commit([key], [], {key: person_of(to)})
     if not refused and not held:
         ledger.commit([], [(key, Entry(Outcome.ACCEPTED, "m1"))])

@@ -24,6 +24,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
+from tests.places import claim
 
 STREAM = "hSandboxStream"
 TASK = "dag/run/task"
@@ -118,7 +119,7 @@ def test_stored_places_count(stored: Engine) -> None:
     slots = FrequencyCapStore.beside(opened(stored))
     cap = FrequencyCap(1, days=7)
     wanted = [(person_of(f"44770090010{place}"), bytes([place] * 12)) for place in (1, 2, 3)]
-    assert slots.claim(cap, wanted) == {wanted[0][1], wanted[2][1]}
+    assert claim(slots, cap, wanted) == {wanted[0][1], wanted[2][1]}
 
 
 def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:

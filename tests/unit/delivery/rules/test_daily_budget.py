@@ -29,6 +29,7 @@ from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudge
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
+from tests.places import release, spend
 
 DAY = 86_400
 QUARTER = WINDOW - DAY
@@ -73,73 +74,73 @@ def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **re
 
 def test_there_are_never_more_people_than_the_budget_allows_in_a_day(engine: Engine, clock: Clock) -> None:
     store = opened(engine, clock=clock)
-    waiting = store.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2)), (CHLOE, key(3)), (ANN, key(4))])
+    waiting = spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2)), (CHLOE, key(3)), (ANN, key(4))])
     assert waiting == {key(3): clock.now + WINDOW + 1}, "two messages to Ann are one person"
     other = opened(engine, "other_dag/run/task", clock=clock)
-    assert other.claim(TWO, "shop", [(CHLOE, key(5)), (BEN, key(6))]).keys() == {key(5)}
-    assert other.claim(TWO, "another shop", [(CHLOE, key(5))]) == {}
+    assert spend(other, TWO, "shop", [(CHLOE, key(5)), (BEN, key(6))]).keys() == {key(5)}
+    assert spend(other, TWO, "another shop", [(CHLOE, key(5))]) == {}
     # Ben was messaged again meanwhile; Ann was not.
     clock.now += DAY / 2
-    assert other.claim(TWO, "shop", [(BEN, key(7))]) == {}
+    assert spend(other, TWO, "shop", [(BEN, key(7))]) == {}
     clock.now += DAY / 2 + QUARTER
-    assert other.claim(TWO, "shop", [(CHLOE, key(8))]) == {}
-    assert other.claim(TWO, "shop", [(ANN, key(9))]) == {key(9): clock.now + DAY / 2 + 1}
+    assert spend(other, TWO, "shop", [(CHLOE, key(8))]) == {}
+    assert spend(other, TWO, "shop", [(ANN, key(9))]) == {key(9): clock.now + DAY / 2 + 1}
 
 
 def test_a_retry_costs_nothing(engine: Engine, clock: Clock) -> None:
     for owner in ("try1", "try2", "try3"):
         clock.now += 60
-        assert opened(engine, owner=owner, clock=clock).claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
-    assert opened(engine, "another/run/task", clock=clock).claim(TWO, "shop", [(CHLOE, key(9))])
+        assert spend(opened(engine, owner=owner, clock=clock), TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
+    assert spend(opened(engine, "another/run/task", clock=clock), TWO, "shop", [(CHLOE, key(9))])
 
 
 def test_what_was_certainly_not_sent_is_given_back(engine: Engine) -> None:
     store = opened(engine)
-    store.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
-    store.release([key(2)])
-    assert store.claim(TWO, "shop", [(CHLOE, key(3))]) == {}
+    spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
+    release(store, [key(2)])
+    assert spend(store, TWO, "shop", [(CHLOE, key(3))]) == {}
     # Somebody else's message of the same name is that task's to give back.
     other = opened(engine, "other/run/task")
-    other.release([key(1), key(3)])
-    assert store.claim(TWO, "shop", [(BEN, key(2))]).keys() == {key(2)}
+    release(other, [key(1), key(3)])
+    assert spend(store, TWO, "shop", [(BEN, key(2))]).keys() == {key(2)}
 
 
 def test_the_place_of_what_may_have_been_sent_stays(engine: Engine) -> None:
     ledger = SqlLedger(engine, "dag/run/task", "try1")
     ledger.open(TaskTry())
     store = DailyBudgetStore.beside(ledger)
-    store.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
+    spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
     ledger.commit([key(1)], [])
     ledger.commit([], [(key(1), Entry(Outcome.ACCEPTED, "m"))])
-    store.release([key(1)])
-    assert store.claim(TWO, "shop", [(CHLOE, key(3))]).keys() == {key(3)}
+    release(store, [key(1)])
+    assert spend(store, TWO, "shop", [(CHLOE, key(3))]).keys() == {key(3)}
 
 
 def test_a_later_try_does_not_give_back_what_an_earlier_one_had(engine: Engine) -> None:
-    opened(engine).claim(TWO, "shop", [(ANN, key(1))])
+    spend(opened(engine), TWO, "shop", [(ANN, key(1))])
     later = opened(engine, owner="try2")
-    assert later.claim(TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
+    assert spend(later, TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
     # As after a clear with resend, of which the ledger has forgotten what was sent before it.
-    later.release([key(1), key(2)])
-    assert later.claim(TWO, "shop", [(BEN, key(2)), (CHLOE, key(3))]).keys() == {key(3)}
+    release(later, [key(1), key(2)])
+    assert spend(later, TWO, "shop", [(BEN, key(2)), (CHLOE, key(3))]).keys() == {key(3)}
 
 
 def test_a_superseded_try_spends_nothing(engine: Engine) -> None:
     old = opened(engine)
     opened(engine, owner="try2")
     with pytest.raises(LedgerSuperseded):
-        old.claim(TWO, "shop", [(ANN, key(1))])
+        spend(old, TWO, "shop", [(ANN, key(1))])
     with pytest.raises(LedgerSuperseded):
-        old.release([key(1)])
+        release(old, [key(1)])
 
 
 def test_who_waits_is_told_when_a_tenth_is_free(engine: Engine, clock: Clock) -> None:
     budget, store = DailyBudget(20), opened(engine, clock=clock)
     begun = clock.now
     for place in range(20):
-        store.claim(budget, "shop", [(person_of(f"4477009002{place:02d}"), key(place))])
+        spend(store, budget, "shop", [(person_of(f"4477009002{place:02d}"), key(place))])
         clock.now += 60
-    assert store.claim(budget, "shop", [(ANN, key(99))]) == {key(99): begun + 60 + WINDOW + 1}
+    assert spend(store, budget, "shop", [(ANN, key(99))]) == {key(99): begun + 60 + WINDOW + 1}
 
 
 def test_a_ramp_begins_small_and_grows(engine: Engine, clock: Clock) -> None:
@@ -150,7 +151,7 @@ def test_a_ramp_begins_small_and_grows(engine: Engine, clock: Clock) -> None:
     for half_day, until in enumerate([DAY / 2, DAY, WINDOW, DAY / 2 + WINDOW]):
         clock.now = begun + half_day * DAY / 2
         allowed = 0
-        while not (waiting := store.claim(budget, "shop", [(person_of(f"44770091{number:04d}"), key(number))])):
+        while not (waiting := spend(store, budget, "shop", [(person_of(f"44770091{number:04d}"), key(number))])):
             allowed, number = allowed + 1, number + 1
         assert waiting == {key(number): begun + until + 1}
         reached.append(allowed)
@@ -162,7 +163,7 @@ def test_what_is_long_past_goes(engine: Engine, clock: Clock) -> None:
     store = opened(engine, clock=clock)
     for number in range(120):
         clock.now += DAY / 10
-        store.claim(DailyBudget(1_000), "shop", [(person_of(f"44770091{number:04d}"), key(number))])
+        spend(store, DailyBudget(1_000), "shop", [(person_of(f"44770091{number:04d}"), key(number))])
     with engine.connect() as connection:
         assert (connection.scalar(sa.text("SELECT count(*) FROM cirrus_budget_places")) or 0) < 60
 
@@ -175,7 +176,7 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
         for statement in filter(str.strip, ddl(engine.dialect.name).split(";")):
             if "cirrus_meta (" not in statement or "INSERT" in statement:
                 connection.execute(sa.text(statement))
-    assert opened(engine, create=False).claim(TWO, "shop", [(ANN, key(1))]) == {}
+    assert spend(opened(engine, create=False), TWO, "shop", [(ANN, key(1))]) == {}
 
 
 PROGRAM = """
@@ -186,6 +187,7 @@ from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudge
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.places import spend
 engine = engine_for(sys.argv[1])
 number = int(sys.argv[2])
 # Half of the people are everybody's, and half are this process's own.
@@ -197,7 +199,7 @@ ledger.open(TaskTry())
 store = DailyBudgetStore.beside(ledger)
 for start in range(0, 200, 20):
     wanted = [(person, person[:12]) for person in people[start : start + 20]]
-    waiting = store.claim(DailyBudget(250), "shop", wanted)
+    waiting = spend(store, DailyBudget(250), "shop", wanted)
     for person, key in wanted:
         if key not in waiting:
             print(person.hex())
@@ -230,7 +232,7 @@ def test_no_moving_day_ever_holds_more(people: int, story: list[tuple[int, int, 
         clock.now += wait
         # The same key is the same person's.
         name = key(person * 100 + number)
-        waiting = store.claim(DailyBudget(people), "shop", [(person_of(f"44770090010{person}"), name)])
+        waiting = spend(store, DailyBudget(people), "shop", [(person_of(f"44770090010{person}"), name)])
         if waiting:
             assert waiting[name] > clock.now
             in_a_day = {who for at, who in sent if at > clock.now - WINDOW}

@@ -22,6 +22,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore, ddl
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.places import claim, release
 
 WEEKLY = FrequencyCap(3, days=7)
 DAY = 86_400
@@ -72,77 +73,77 @@ def rows(engine: Engine, table: str) -> int:
 
 def test_nobody_gets_more_than_the_cap_within_its_window(engine: Engine, clock: Clock) -> None:
     caps = opened(engine, clock=clock)
-    assert caps.claim(WEEKLY, [(ANN, key(1)), (ANN, key(2)), (BEN, key(3)), (ANN, key(4)), (ANN, key(5))]) == {key(5)}
+    assert claim(caps, WEEKLY, [(ANN, key(1)), (ANN, key(2)), (BEN, key(3)), (ANN, key(4)), (ANN, key(5))]) == {key(5)}
     later = opened(engine, "other_dag/run/task", clock=clock)
-    assert later.claim(WEEKLY, [(ANN, key(1)), (BEN, key(3))]) == {key(1)}, "another DAG's messages are counted"
+    assert claim(later, WEEKLY, [(ANN, key(1)), (BEN, key(3))]) == {key(1)}, "another DAG's messages are counted"
     clock.now += 7 * DAY - 1
-    assert later.claim(WEEKLY, [(ANN, key(6))]) == {key(6)}
+    assert claim(later, WEEKLY, [(ANN, key(6))]) == {key(6)}
     clock.now += 1
-    assert later.claim(WEEKLY, [(ANN, key(6))]) == set()
+    assert claim(later, WEEKLY, [(ANN, key(6))]) == set()
 
 
 def test_a_retry_keeps_its_place_and_takes_no_second_one(engine: Engine, clock: Clock) -> None:
     wanted = [(ANN, key(1)), (ANN, key(2)), (ANN, key(3))]
     for _ in range(4):
         clock.now += 60
-        assert opened(engine, clock=clock).claim(WEEKLY, wanted) == set()
-    assert opened(engine, "another/run/task", clock=clock).claim(WEEKLY, [(ANN, key(9))]) == {key(9)}
+        assert claim(opened(engine, clock=clock), WEEKLY, wanted) == set()
+    assert claim(opened(engine, "another/run/task", clock=clock), WEEKLY, [(ANN, key(9))]) == {key(9)}
 
 
 def test_the_same_text_in_another_run_is_another_message(engine: Engine) -> None:
     once = FrequencyCap(1, days=7)
-    assert opened(engine, "dag/run1/task").claim(once, [(ANN, key(1))]) == set()
-    assert opened(engine, "dag/run2/task").claim(once, [(ANN, key(1))]) == {key(1)}
+    assert claim(opened(engine, "dag/run1/task"), once, [(ANN, key(1))]) == set()
+    assert claim(opened(engine, "dag/run2/task"), once, [(ANN, key(1))]) == {key(1)}
 
 
 def test_a_message_key_is_one_message_in_all_runs(engine: Engine) -> None:
     once, one = FrequencyCap(1, days=7), [(ANN, key(1, everywhere=True))]
     first, second = (opened(engine, f"dag/run{n}/task") for n in range(2))
-    assert first.claim(once, one) == second.claim(once, one) == set()
+    assert claim(first, once, one) == claim(second, once, one) == set()
     # The second does not send it, as the first holds its key: what it gives back is its own, not the first's.
-    second.release([key for _, key in one])
-    assert second.claim(once, [(ANN, key(2))]) == {key(2)}
-    first.release([key for _, key in one])
-    assert second.claim(once, [(ANN, key(2))]) == set()
+    release(second, [key for _, key in one])
+    assert claim(second, once, [(ANN, key(2))]) == {key(2)}
+    release(first, [key for _, key in one])
+    assert claim(second, once, [(ANN, key(2))]) == set()
 
 
 def test_what_was_not_sent_is_given_back(engine: Engine) -> None:
     caps = opened(engine)
-    caps.claim(WEEKLY, [(ANN, key(number)) for number in range(3)])
-    opened(engine, "other/run/task").release([key(0)])
-    assert caps.claim(WEEKLY, [(ANN, key(3))]) == {key(3)}, "somebody else's place was given back"
-    caps.release([key(0), key(77)])
-    assert caps.claim(WEEKLY, [(ANN, key(3)), (ANN, key(4))]) == {key(4)}
+    claim(caps, WEEKLY, [(ANN, key(number)) for number in range(3)])
+    release(opened(engine, "other/run/task"), [key(0)])
+    assert claim(caps, WEEKLY, [(ANN, key(3))]) == {key(3)}, "somebody else's place was given back"
+    release(caps, [key(0), key(77)])
+    assert claim(caps, WEEKLY, [(ANN, key(3)), (ANN, key(4))]) == {key(4)}
 
 
 def test_a_superseded_try_neither_takes_a_place_nor_gives_one_back(engine: Engine) -> None:
     once, people = FrequencyCap(1, days=7), [person_of(f"4477009{number:05d}") for number in range(20)]
     wanted = [(person, key(number)) for number, person in enumerate(people)]
     old = opened(engine)
-    assert old.claim(once, wanted) == set()
-    assert opened(engine, owner="try2").claim(once, wanted) == set(), "the next try has its slots"
+    assert claim(old, once, wanted) == set()
+    assert claim(opened(engine, owner="try2"), once, wanted) == set(), "the next try has its slots"
     with pytest.raises(LedgerSuperseded):
-        old.release([one for _, one in wanted])
+        release(old, [one for _, one in wanted])
     with pytest.raises(LedgerSuperseded):
-        old.claim(once, [(ANN, key(99))])
+        claim(old, once, [(ANN, key(99))])
     with pytest.raises(LedgerSuperseded):
         old.purge(2e9)
     another = opened(engine, "dag2/run/task")
-    assert another.claim(once, [(person, key(100 + number)) for number, person in enumerate(people)]) == {
+    assert claim(another, once, [(person, key(100 + number)) for number, person in enumerate(people)]) == {
         key(100 + number) for number in range(20)
     }, "somebody gets a second message"
-    assert another.claim(once, [(ANN, key(98))]) == set()
+    assert claim(another, once, [(ANN, key(98))]) == set()
 
 
 def test_mapped_tasks_with_the_same_message_take_one_place_and_give_back_their_own(engine: Engine) -> None:
     twice = FrequencyCap(2, days=7)
     one, two = (opened(engine, owner=f"part{part}", map_index=part) for part in range(2))
-    assert one.claim(twice, [(ANN, key(1))]) == two.claim(twice, [(ANN, key(1))]) == set()
+    assert claim(one, twice, [(ANN, key(1))]) == claim(two, twice, [(ANN, key(1))]) == set()
     # The second is told that the first sends it, and gives its part in the slot back.
-    two.release([key(1)])
-    assert two.claim(twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the slot was given back though it is sent"
-    one.release([key(1)])
-    assert two.claim(twice, [(ANN, key(3))]) == set()
+    release(two, [key(1)])
+    assert claim(two, twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the slot was given back though it is sent"
+    release(one, [key(1)])
+    assert claim(two, twice, [(ANN, key(3))]) == set()
 
 
 def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engine) -> None:
@@ -153,17 +154,17 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
 
     once, unsent = FrequencyCap(1, days=7), Entry(Outcome.UNSENT, reason="no connection")
     first = ledger("try1")
-    assert FrequencyCapStore.beside(first).claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    assert claim(FrequencyCapStore.beside(first), once, [(ANN, key(1)), (BEN, key(2))]) == set()
     first.commit([key(1), key(2)], [])
     first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
     again = ledger("try2")
     slots = FrequencyCapStore.beside(again)
-    assert slots.claim(once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    assert claim(slots, once, [(ANN, key(1)), (BEN, key(2))]) == set()
     again.commit([key(1), key(2)], [])
     again.commit([], [(key(1), unsent), (key(2), unsent)])
-    slots.release([key(1), key(2)])
+    release(slots, [key(1), key(2)])
     another = opened(engine, "dag2/run/task")
-    assert another.claim(once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
+    assert claim(another, once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
 
 
 def test_the_slots_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
@@ -176,20 +177,20 @@ def test_the_slots_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
                 f"INSERT INTO cirrus_cap_places VALUES ('{OLD_KEY}', '{OLD_SCOPE}', '{ANN.hex()}', '', {time.time()})"
             )
         )
-    assert mine.claim(once, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
+    assert claim(mine, once, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
     assert rows(engine, "cirrus_cap_places") == 1
-    mine.release([key(1)])
-    assert mine.claim(once, [(ANN, key(2))]) == set()
+    release(mine, [key(1)])
+    assert claim(mine, once, [(ANN, key(2))]) == set()
 
 
 def test_a_category_counts_its_own_and_no_category_counts_all(engine: Engine) -> None:
     caps = opened(engine)
     one = FrequencyCap(1, days=1, category="marketing")
-    assert caps.claim(one, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
-    assert caps.claim(one, [(ANN, key(3)), (ANN, key(4))], category="utility") == set(), "it is not for these"
-    assert caps.claim(FrequencyCap(3, days=1), [(ANN, key(5))], category="utility") == {key(5)}
-    assert caps.claim(FrequencyCap(4, days=1), [(ANN, key(5))], category="marketing") == set()
-    assert caps.claim(FrequencyCap(3, days=1, category="utility"), [(ANN, key(6))]) == set()
+    assert claim(caps, one, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
+    assert claim(caps, one, [(ANN, key(3)), (ANN, key(4))], category="utility") == set(), "it is not for these"
+    assert claim(caps, FrequencyCap(3, days=1), [(ANN, key(5))], category="utility") == {key(5)}
+    assert claim(caps, FrequencyCap(4, days=1), [(ANN, key(5))], category="marketing") == set()
+    assert claim(caps, FrequencyCap(3, days=1, category="utility"), [(ANN, key(6))]) == set()
 
 
 def test_both_spellings_of_an_account_are_one_person() -> None:
@@ -199,23 +200,23 @@ def test_both_spellings_of_an_account_are_one_person() -> None:
 
 def test_a_clock_that_was_wrong_does_not_count_for_years(engine: Engine, clock: Clock) -> None:
     clock.now += 1e9
-    opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(number)) for number in range(3)])
+    claim(opened(engine, clock=clock), WEEKLY, [(ANN, key(number)) for number in range(3)])
     clock.now -= 1e9
-    assert opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(9))]) == set()
+    assert claim(opened(engine, clock=clock), WEEKLY, [(ANN, key(9))]) == set()
 
 
 def test_old_slots_and_their_persons_go_while_new_ones_are_taken(engine: Engine, clock: Clock) -> None:
     caps = opened(engine, clock=clock)
     people = [person_of(f"4477009{number:05d}") for number in range(1_200)]
-    caps.claim(FrequencyCap(1, days=30), [(ANN, key(5_000))])
-    caps.claim(WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
+    claim(caps, FrequencyCap(1, days=30), [(ANN, key(5_000))])
+    claim(caps, WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
     clock.now += 8 * DAY
     assert opened(engine, clock=clock).purge() == 0, "a longer window still counts them"
-    assert opened(engine, clock=clock).claim(FrequencyCap(1, days=30), [(people[0], key(0, True))]) == {key(0, True)}
+    assert claim(opened(engine, clock=clock), FrequencyCap(1, days=30), [(people[0], key(0, True))]) == {key(0, True)}
     clock.now += 23 * DAY
     caps = opened(engine, clock=clock)
     for number in range(3):
-        caps.claim(WEEKLY, [(ANN, key(6_000 + number))])
+        claim(caps, WEEKLY, [(ANN, key(6_000 + number))])
     assert rows(engine, "cirrus_cap_places") == 3
     # What is locked there; SQLite locks the whole database.
     assert rows(engine, "cirrus_cap_persons") == (0 if engine.dialect.name == "sqlite" else 1)
@@ -224,11 +225,11 @@ def test_old_slots_and_their_persons_go_while_new_ones_are_taken(engine: Engine,
 
 
 def test_a_store_of_no_task_purges_and_does_nothing_else(engine: Engine, clock: Clock) -> None:
-    opened(engine, clock=clock).claim(WEEKLY, [(ANN, key(1))])
+    claim(opened(engine, clock=clock), WEEKLY, [(ANN, key(1))])
     clock.now += 8 * DAY
     nobodys = FrequencyCapStore(engine, clock=clock)
     with pytest.raises(LedgerError, match="can only purge"):
-        nobodys.claim(WEEKLY, [(ANN, key(2))])
+        claim(nobodys, WEEKLY, [(ANN, key(2))])
     assert nobodys.purge() == 1
 
 
@@ -244,7 +245,7 @@ def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_slots
             wanted = [(person, key(number * 100 + place)) for place, person in enumerate(people)]
             start.wait(60)
             # Some backwards: the order in which they are asked for must not matter.
-            refused = stores[task].claim(WEEKLY, wanted[:: -1 if task % 2 else 1])
+            refused = claim(stores[task], WEEKLY, wanted[:: -1 if task % 2 else 1])
             for place, (_, one) in enumerate(wanted):
                 sent[place] += one not in refused
         return sent
@@ -256,16 +257,16 @@ def test_of_many_threads_that_race_for_a_person_as_many_win_as_the_cap_has_slots
 
 def test_threads_may_share_a_store(engine: Engine, clock: Clock) -> None:
     people = [person_of(f"4477009{number:05d}") for number in range(400)]
-    opened(engine, clock=clock).claim(WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
+    claim(opened(engine, clock=clock), WEEKLY, [(person, key(number)) for number, person in enumerate(people)])
     clock.now += 8 * DAY
     caps, once = opened(engine, clock=clock), FrequencyCap(1, days=7)
 
-    def claim(task: int) -> int:
+    def passed(task: int) -> int:
         wanted = [(person, key(1_000 * task + 1_000 + place)) for place, person in enumerate(people[:40])]
-        return sum(not caps.claim(once, [one]) for one in wanted)
+        return sum(not claim(caps, once, [one]) for one in wanted)
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(claim, range(8))) == 40
+        assert sum(pool.map(passed, range(8))) == 40
 
 
 def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
@@ -284,7 +285,7 @@ def test_purging_beside_claims_loses_none(engine: Engine, clock: Clock) -> None:
                 clock.now += 2 * DAY
             else:
                 wanted = [(person, key(number * 100 + place)) for place, person in enumerate(people)]
-                refused = opened(engine, f"dag/run{task}/task", clock=clock).claim(once, wanted)
+                refused = claim(opened(engine, f"dag/run{task}/task", clock=clock), once, wanted)
                 sent += [person + bytes([number]) for person, one in wanted if one not in refused]
                 start.wait(60)
             start.wait(60)
@@ -303,11 +304,11 @@ def test_a_database_that_fails_lets_nothing_pass(engine: Engine, drop: str) -> N
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP TABLE {drop}"))
     with pytest.raises(LedgerError, match="nothing more is sent"):
-        caps.claim(WEEKLY, [(ANN, key(1))])
+        claim(caps, WEEKLY, [(ANN, key(1))])
 
 
 def test_no_number_can_be_read(engine: Engine, tmp_path: Path) -> None:
-    opened(engine).claim(WEEKLY, [(person_of("447700900123"), key(1))])
+    claim(opened(engine), WEEKLY, [(person_of("447700900123"), key(1))])
     assert all(b"900123" not in path.read_bytes() for path in tmp_path.iterdir())
 
 
@@ -318,7 +319,7 @@ def test_without_tables_and_without_create_the_ddl_is_shown_and_works(engine: En
     with engine.begin() as connection:
         for statement in filter(str.strip, ddl(engine.dialect.name).split(";")):
             connection.execute(sa.text(statement))
-    assert opened(engine, create=False).claim(WEEKLY, [(ANN, key(1))]) == set()
+    assert claim(opened(engine, create=False), WEEKLY, [(ANN, key(1))]) == set()
 
 
 PROGRAM = """
@@ -328,6 +329,7 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap_store import Frequency
 from airflow_provider_cirrus.delivery.ledger.base import TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.sql.store import engine_for
+from tests.places import claim
 engine = engine_for(sys.argv[1])
 people = [person_of(f"4477009{number:05d}") for number in range(200)]
 print("ready", flush=True)
@@ -338,7 +340,7 @@ caps = FrequencyCapStore.beside(ledger)
 sent = 0
 for start in range(0, 200, 20):
     wanted = [(person, bytes([start]) + person[:11]) for person in people[start : start + 20]]
-    sent += len(wanted) - len(caps.claim(FrequencyCap(1, days=7), wanted))
+    sent += len(wanted) - len(claim(caps, FrequencyCap(1, days=7), wanted))
 print(sent)
 """
 
