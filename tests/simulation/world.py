@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf
 from typing import Any
 
 from airflow_provider_cirrus.api.models import Message
@@ -120,7 +121,7 @@ class Rules(Policy):
         for begin, end in self._world.quiet:
             if begin <= moment < end:
                 return Timing(message, Outcome.UNSENT, "quiet_hours: asleep", end)
-        return Timing(message)
+        return Timing(message, holds_until=min((begin for begin, _ in self._world.quiet if begin > now), default=inf))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from math import inf
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +21,7 @@ from airflow_provider_cirrus.api.errors import CirrusError
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.engine import machine as engine
 from airflow_provider_cirrus.delivery.engine.machine import Machine
-from airflow_provider_cirrus.delivery.engine.parts import Batch
+from airflow_provider_cirrus.delivery.engine.parts import Batch, Item
 from airflow_provider_cirrus.delivery.engine.rate_limit import Permit, RateLimit
 from airflow_provider_cirrus.delivery.engine.recorder import Recorder
 from airflow_provider_cirrus.delivery.engine.watch import Watch
@@ -170,6 +171,18 @@ def a_permit_counts_from_when_it_was_given() -> Any:
 @planted(TaskStateCodec)
 def schedules_and_quiet_hours_are_not_looked_at_at_departure() -> Any:
     return patch.object(Machine, "_check_at_departure", lambda self, batch, wall: None)
+
+
+@planted(TaskStateCodec)
+def who_is_awake_when_read_is_awake_for_ever() -> Any:
+    real = Machine._held_back
+
+    def held_back(self: Machine, item: Item, wall: float) -> Any:
+        if item.awake[1]:
+            item.awake = (0.0, inf)
+        return real(self, item, wall)
+
+    return patch.object(Machine, "_held_back", held_back)
 
 
 @planted(TaskStateCodec)

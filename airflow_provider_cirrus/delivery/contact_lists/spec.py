@@ -207,6 +207,9 @@ def record_text(value: Any, field: str) -> str | None:
 
     :raises InvalidInput: of a type that is no text, number or time
     """
+    if type(value) is str:
+        # Nearly all of them.
+        return value.strip() or None
     value = plain(value)
     if is_missing(value):
         return None

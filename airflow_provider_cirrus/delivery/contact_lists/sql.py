@@ -16,7 +16,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.phone import account_of, could_be_number, spellings_of
 from airflow_provider_cirrus.delivery.audience.sql_rows import one_statement
-from airflow_provider_cirrus.delivery.contact_lists.spec import ConsentRecord, SqlNumbers, choose_columns, record_text
+from airflow_provider_cirrus.delivery.contact_lists.spec import (
+    NO_RECORD,
+    ConsentRecord,
+    SqlNumbers,
+    choose_columns,
+    record_text,
+)
 from airflow_provider_cirrus.delivery.errors import QueryFailed, QueryRefused
 from airflow_provider_cirrus.delivery.sql.errors import cause_of
 
@@ -71,16 +77,17 @@ class SqlLookup:
         if self._statement is None:
             return {}
         held: dict[str, ConsentRecord] = {}
-        for forms in self._forms(dict.fromkeys(account_of(number) for number in numbers)):
+        accounts = {number: account_of(number) for number in numbers}
+        parts = tuple(self._others)
+        for forms in self._forms(dict.fromkeys(accounts.values())):
             for number, *known in self._run(self._statement, {"cirrus_forms": self._pack(forms)}):
                 account = account_of(str(number).strip().removeprefix("+"))
-                proof = ConsentRecord(
-                    **{part: record_text(value, part) for part, value in zip(self._others, known, strict=True)}
-                )
+                said = {part: record_text(value, part) for part, value in zip(parts, known, strict=True)}
+                proof = ConsentRecord(**said) if said else NO_RECORD
                 # Of several entries the latest, whatever the order in which they come.
-                if account not in held or (held[account].time or "") < (proof.time or ""):
+                if (other := held.get(account)) is None or (other.time or "") < (proof.time or ""):
                     held[account] = proof
-        return {number: held[account] for number in numbers if (account := account_of(number)) in held}
+        return {number: held[account] for number, account in accounts.items() if account in held}
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -291,11 +291,11 @@ class Machine:
         schedule = message.schedule
         if schedule is not None and schedule <= wall:
             return self._settled(item, Outcome.REJECTED, "its schedule is past", wall)
-        if self._options.timing is None:
+        if self._options.timing is None or (schedule is None and item.awake[0] <= wall < item.awake[1]):
             return None
         timing = self._options.timing(message, wall)
         if timing.outcome is None:
-            item.message = timing.message
+            item.message, item.awake = timing.message, (wall, timing.holds_until)
             return None
         if timing.outcome is Outcome.UNSENT:
             return self._put_off(item, timing.reason, timing.until, wall)

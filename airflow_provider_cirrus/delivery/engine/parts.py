@@ -34,6 +34,7 @@ class Item:
     :ivar taken: what it comes to as another task has it
     :ivar maybe: whether an earlier try may have sent it: then it is never called unsent
     :ivar tries: how often it came back as certainly not sent
+    :ivar awake: from when to when, in Unix seconds, it is known that its recipient has no quiet hours
     """
 
     index: int
@@ -47,6 +48,7 @@ class Item:
     taken: Entry | None = None
     maybe: bool = False
     tries: int = 0
+    awake: tuple[float, float] = (0.0, 0.0)
 
     @property
     def to_send(self) -> Message:

@@ -6,8 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from airflow_provider_cirrus.api.errors import InvalidInput
 from airflow_provider_cirrus.api.models import Message
@@ -58,8 +57,7 @@ def allowlist_of(allowed: Any) -> Allowlist:
     return screen
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """
     When a message may leave.
 
@@ -67,12 +65,14 @@ class Timing:
     :ivar outcome: of a message that may not; None: it may
     :ivar reason: why not, beginning with the rule's name
     :ivar until: Unix seconds at which it may, where it is to be sent then
+    :ivar holds_until: Unix seconds; of a message that may leave, until when that need not be asked again
     """
 
     message: Message
     outcome: Outcome | None = None
     reason: str = ""
     until: float | None = None
+    holds_until: float = 0.0
 
 
 class Policy:
@@ -176,7 +176,7 @@ class Policy:
         except InvalidInput as error:
             return Timing(message, Outcome.REJECTED, f"quiet_hours: {mask_all(_without(error))}")
         if decision.until is None:
-            return Timing(message)
+            return Timing(message, holds_until=0.0 if is_ahead else decision.holds_until)
         if quiet.on_quiet == "suppress":
             return Timing(message, Outcome.SUPPRESSED, f"quiet_hours: {decision.reason}")
         if quiet.on_quiet == "schedule" or is_ahead:

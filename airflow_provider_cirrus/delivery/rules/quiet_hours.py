@@ -44,18 +44,17 @@ class Decision:
 
     :ivar until: Unix seconds of the earliest moment at which it may; None: now
     :ivar reason: for people, such as ``quiet hours until 2027-03-01T08:00 in Europe/London``; empty where it may leave
+    :ivar holds_until: Unix seconds; where it may leave, until when that is so at least
     """
 
     until: int | None = None
     reason: str = ""
+    holds_until: int = field(default=0, compare=False)
 
     @property
     def allowed(self) -> bool:
         """True where it may leave now."""
         return self.until is None
-
-
-_ALLOWED = Decision()
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -281,7 +280,7 @@ class QuietHours:
         while moment < horizon and (end := self._end_of_all(places, arrival, horizon + on_its_way)) != arrival:
             moment, arrival = end, end + on_its_way
         if moment == now:
-            return _ALLOWED
+            return Decision(holds_until=now + _MINUTE)
         if moment >= horizon:
             return None
         last = next(place for place in places if self._left(datetime.fromtimestamp(moment - 1, place)))

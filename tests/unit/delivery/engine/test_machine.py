@@ -66,6 +66,8 @@ class Hand:
 
     def __init__(self, **options: Any) -> None:
         self.now = 0.0
+        # What the wall clock was set ahead by.
+        self.shift = 0.0
         self.is_all_read = False
         given: dict[str, Any] = {"messages_per_second": 10_000, "pause": 0.01, **options}
         self.machine = Machine(Options(**given), 0.0)
@@ -78,7 +80,7 @@ class Hand:
 
     @property
     def wall(self) -> float:
-        return WALL + self.now
+        return WALL + self.now + self.shift
 
     def take(self) -> None:
         effects = self.machine.effects()
@@ -303,6 +305,32 @@ def test_quiet_hours_are_looked_at_when_the_message_leaves() -> None:
     assert hand.counts == {"unsent": 2}
     assert (hand.machine.deferred, hand.machine.resume_at) == (2, WALL + 3600)
     assert {entry.outcome for entry in hand.recorded.values()} == {Outcome.UNSENT}
+
+
+@pytest.mark.parametrize(
+    ("passed", "is_asked"),
+    [
+        pytest.param(4.0, False, id="while-the-answer-holds"),
+        pytest.param(5.0, True, id="afterwards"),
+        pytest.param(-1.0, True, id="the-clock-was-set-back"),
+    ],
+)
+def test_quiet_hours_are_asked_again_only_where_the_answer_holds_no_longer(passed: float, is_asked: bool) -> None:
+    asked: list[float] = []
+
+    def timing(message: Message, wall: float) -> Timing:
+        asked.append(wall)
+        return Timing(message, holds_until=WALL + 5)
+
+    hand = Hand(timing=timing)
+    hand.rows(people(2))
+    hand.write()
+    assert asked == [WALL] * 2
+    hand.shift = passed
+    hand.depart()
+    assert bool(asked[2:]) == is_asked
+    hand.run()
+    assert hand.counts == {"accepted": 2}
 
 
 def test_a_past_schedule_takes_nothing_from_the_same_message_for_later() -> None:

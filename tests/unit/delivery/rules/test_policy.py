@@ -81,6 +81,12 @@ def test_what_would_arrive_in_quiet_hours_is_scheduled_for_their_end() -> None:
     assert (timing.outcome, timing.message.schedule) == (None, MORNING)
 
 
+def test_of_what_has_a_schedule_or_was_given_one_it_is_asked_again() -> None:
+    assert nights().timing(message(), NOON).holds_until == NOON + 60
+    assert nights().timing(message(MORNING), NOON).holds_until == 0
+    assert nights(on_quiet="schedule").timing(message(), NIGHT).holds_until == 0
+
+
 def test_hours_that_leave_no_time_to_arrive_suppress_the_message() -> None:
     policy = Policy(quiet_hours=QuietHours("12:01", "12:00"))
     timing = policy.timing(message(), NOON)
@@ -113,3 +119,6 @@ def test_who_is_put_off_may_be_messaged_when_the_time_has_come(start: int, gap: 
         assert policy.timing(one, timing.until).outcome is None
     else:
         assert timing.outcome in (None, "suppressed")
+        if timing.outcome is None:
+            assert timing.holds_until > now
+            assert policy.timing(one, timing.holds_until - 1).outcome is None
