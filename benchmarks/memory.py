@@ -5,7 +5,7 @@ Peak memory of delivering 1,000 recipients and many more from a JSON Lines file,
 
 Each count in a fresh process, by VmHWM. Nothing is sent over HTTP: a stub accepts every message at once. The task
 state ledger writes to files, so that the store itself takes no memory of the process, as in Airflow.
-A million take about a quarter of an hour on a busy machine. Ends with status 1 where the peak grows by 40 MB or more.
+Ten million take some twenty-five minutes. Ends with status 1 where the peak grows by 40 MB or more.
 """
 
 from __future__ import annotations

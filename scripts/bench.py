@@ -34,7 +34,7 @@ BENCHMARKS: dict[str, tuple[str, list[str]]] = {
     "rules": ("What the rules cost", ["--recipients", "100000"]),
     "resume": ("How long a retry takes to go on", []),
     "claimed": ("What is not sent again", []),
-    "memory": ("Memory, from a file", ["--recipients", "1000000"]),
+    "memory": ("Memory, from a file", ["--recipients", "10000000"]),
     "sql_memory": ("Memory, from a query", []),
     "ledger_size": ("The ledger in Airflow's own database", []),
     "prune": ("The ledger in a database of yours", []),

@@ -426,17 +426,22 @@ def every_try_forgets_what_is_to_be_sent_again() -> Any:
 
 @planted(TaskStateCodec)
 def a_hole_is_taken_for_the_end() -> Any:
-    real = task_state.TaskStateLedger._compact
+    real = task_state.TaskStateLedger._gather
 
-    def compact(self: Any) -> None:
-        begin = self._written - len(self._small)
-        real(self)
-        # What was compacted is deleted, and what was written of it is not read: as if it began at nothing.
+    def gather(self: Any, log: str) -> bool:
+        is_in_it = real(self, log)
+        # What was gathered is deleted, and what was written of it is not read: as if it began at nothing.
         self._compactions -= 1
         self._store.delete(f"{self._prefix}c{self._compactions}")
-        assert begin >= 0
+        return is_in_it
 
-    return patch.object(task_state.TaskStateLedger, "_compact", compact)
+    return patch.object(task_state.TaskStateLedger, "_gather", gather)
+
+
+@planted(TaskStateCodec)
+def what_is_written_among_others_is_left_out() -> Any:
+    real = task_state.TaskStateLedger._gather
+    return patch.object(task_state.TaskStateLedger, "_gather", lambda self, log: real(self, "[]"))
 
 
 class _Rewriting(IdealLedger):

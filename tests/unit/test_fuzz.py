@@ -171,7 +171,7 @@ def test_a_segment_says_what_was_written_or_that_it_is_broken(intents: list[byte
     items = places.items(intents, [])
     places.take(intents, [])
     items = [*items, *places.items([], outcomes)]
-    value = json.loads(json.dumps(state_log.pack("s1", items)))
+    value = json.loads(json.dumps(state_log.pack("s1", state_log.log_of(items))))
     reading = state_log.Reading()
     found = dict(reading.entries(state_log.unpack("s1", value)))
     assert {key: entry.outcome for key, entry in found.items()} == {key: entry.outcome for key, entry in outcomes}

@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from airflow_provider_cirrus.api.results import Outcome
@@ -25,14 +26,24 @@ _LEVEL = 1
 Item: TypeAlias = "str | list[Any] | dict[str, int]"
 
 
-def pack(name: str, items: Sequence[Item], **span: int) -> dict[str, Any]:
+def log_of(items: Sequence[Item]) -> str:
+    """Return items as a text of JSON."""
+    return json.dumps(items, separators=(",", ":"))
+
+
+def joined(logs: Sequence[str]) -> str:
+    """Return the items of several texts in one, without reading them."""
+    return f"[{','.join(inner for log in logs if (inner := log[1:-1]))}]"
+
+
+def pack(name: str, log: str, **span: int) -> dict[str, Any]:
     """
     Return the value of a key.
 
     :param name: the key, which the checksum covers as well
+    :param log: what it says (:func:`log_of`)
     :param span: ``begin`` and ``end``: which writes it takes the place of
     """
-    log = json.dumps(items, separators=(",", ":"))
     if span:
         # Only what is kept: to compress lets all other threads come first, and each commit waits for its write.
         log = base64.b64encode(zlib.compress(log.encode(), _LEVEL)).decode()
@@ -60,6 +71,14 @@ def _crc(name: str, log: Any, span: Mapping[str, int]) -> int:
     return zlib.crc32(f"{name} {span.get('begin')} {span.get('end')} {log}".encode())
 
 
+@dataclass(slots=True)
+class _Group:
+    """The outcomes of one try and moment, and the place of the last of them."""
+
+    rows: list[list[Any]] = field(default_factory=list)
+    last: int = 0
+
+
 class Places:
     """
     The places of those intents that have no outcome yet, among all intents of a sitting.
@@ -74,20 +93,26 @@ class Places:
     def items(self, intents: Sequence[bytes], outcomes: Sequence[tuple[bytes, Entry]]) -> list[Item]:
         """Return what says this; nothing is changed by it."""
         items: list[Item] = []
-        by_try: dict[tuple[int, float], list[list[Any]]] = {}
-        last: dict[tuple[int, float], int] = {}
+        groups: dict[tuple[int, float], _Group] = {}
+        group: _Group | None = None
+        of: tuple[int, float] | None = None
         for key, entry in outcomes:
-            group = (entry.attempt, round(entry.time, 1))
+            # Those of a request have one time: as a rule it is the group of the one before.
+            if group is None or of != (entry.attempt, entry.time):
+                of = (entry.attempt, entry.time)
+                group = groups.setdefault((entry.attempt, round(entry.time, 1)), _Group())
             place = self._place.get(key)
-            step: int | str = _text(key) if place is None else place - last.get(group, 0)
-            if place is not None:
-                last[group] = place
+            step: int | str
+            if place is None:
+                step = _text(key)
+            else:
+                step, group.last = place - group.last, place
             row = [step, LETTER[entry.outcome], entry.message_id, entry.object_id, entry.code, entry.reason]
             while row[-1] is None:
                 row.pop()
-            by_try.setdefault(group, []).append(row)
+            group.rows.append(row)
         # First the outcomes: what is unsent may be among the intents again.
-        items += [[attempt, moment, rows] for (attempt, moment), rows in by_try.items()]
+        items += [[attempt, moment, found.rows] for (attempt, moment), found in groups.items()]
         if intents:
             items.append(_text(b"".join(intents)))
         return items

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, NOBODY, Cl
 from airflow_provider_cirrus.delivery.ledger.large import MANY, WAY_OUT, word_of_size
 from airflow_provider_cirrus.delivery.ledger.marks import Mark, incomplete, next_mark
 from airflow_provider_cirrus.delivery.ledger.state_calls import asked
-from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, pack, unpack
+from airflow_provider_cirrus.delivery.ledger.state_log import Item, Places, Reading, joined, log_of, pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +26,16 @@ _T = TypeVar("_T")
 _FULL = 60_000
 # Writes that are gathered into one larger value: so many at most does the next try read one by one.
 _GATHERED = 128
-# Characters of them before they are compressed, mostly to six tenths.
+# Characters of them before they are compressed, at most.
 _GATHERED_LENGTH = 95_000
-# What takes a value below Airflow's limit however much is committed at once: compressed, it is no longer than this.
+# Characters that one commit's value may have: more is written in parts.
 _MOST = 45_000
-# Intents, and outcomes eight times, up to which it cannot be too long: an outcome's texts are bounded.
-_SURELY_SHORT = 400
 # Characters of an intent, and of an outcome without its texts.
 _INTENT, _OUTCOME = 16, 24
 # A housekeeping call is to be short, as what is to be written waits for it.
 _DELETES = 4
+# The text of a commit without anything in it.
+_NOTHING = log_of([])
 
 
 class StateStore(Protocol):
@@ -54,11 +53,11 @@ class StateStore(Protocol):
 
 @dataclass
 class _Pending:
-    """A commit that is not confirmed yet: what was asked for, and what is left to write of it."""
+    """A commit that is not confirmed yet: what was asked for, and the texts that are left to write of it."""
 
     asked: tuple[Sequence[bytes], Sequence[tuple[bytes, Entry]]]
     intents: Sequence[bytes]
-    values: list[list[Item]]
+    logs: list[str]
     is_full: bool
 
 
@@ -74,7 +73,8 @@ class TaskStateLedger:
     ``cirrus_{try}_{sitting}_{n}``
         what one commit recorded; n is 0, 1, 2 …
     ``cirrus_{try}_{sitting}_c{m}``
-        many of those in one; then they are deleted when there is time, as nobody looks at them any more
+        many of those in one, the newest of which is mostly written nowhere else; the others are deleted when there is
+        time, as nobody looks at them any more
 
     A late write therefore repeats what is there, brings back what nobody looks at, or completes a commit that was
     given up, whose messages did not leave. A superseded try can no longer write, and a task whose supervisor was
@@ -111,8 +111,9 @@ class TaskStateLedger:
         self._is_told = False
         self._places = Places()
         self._written = self._compactions = 0
-        # What was written since the last compaction, and how long it is.
-        self._small: list[tuple[list[Item], int]] = []
+        # What was written since the last compaction, and to which part of its length that shrank.
+        self._small: list[str] = []
+        self._shrinks = 0.8
         self._garbage: list[str] = []
         self._pending: _Pending | None = None
 
@@ -185,8 +186,6 @@ class TaskStateLedger:
             self._flush(pending)
             is_full = pending.is_full
         if pending is None or pending.asked != asked:
-            if len(self._small) >= self._gathers or sum(length for _, length in self._small) > _GATHERED_LENGTH:
-                self._compact()
             pending = self._pending = self._prepared(*asked)
             is_full = pending.is_full
             self._flush(pending)
@@ -266,25 +265,24 @@ class TaskStateLedger:
         is_full = self._limit is not None and bool(intents) and self._recorded - unsent + len(intents) > self._limit
         if is_full:
             intents = ()
-        values = [self._places.items(intents, outcomes)]
-        # Nearly all commits are far below it, so that to add up each text would cost more than to write one twice.
-        if len(intents) + 8 * len(outcomes) > _SURELY_SHORT and len(json.dumps(values[0])) > _MOST:
-            values = [self._places.items((), part) for part in _parts(outcomes, lambda one: _length(one[1]))]
-            values += [self._places.items(part, ()) for part in _parts(intents, lambda key: _INTENT)]
-        return _Pending(asked, intents, [items for items in values if items], is_full)
+        logs = [log_of(self._places.items(intents, outcomes))]
+        if len(logs[0]) > _MOST:
+            logs = [log_of(self._places.items((), part)) for part in _parts(outcomes, lambda one: _length(one[1]))]
+            logs += [log_of(self._places.items(part, ())) for part in _parts(intents, lambda key: _INTENT)]
+        return _Pending(asked, intents, [log for log in logs if log != _NOTHING], is_full)
 
     def _flush(self, pending: _Pending) -> None:
         """Write what is left of a commit."""
-        while pending.values:
-            items = pending.values[0]
+        while pending.logs:
+            log = pending.logs[0]
             if self._written == 0 and self._ends:
-                items = [self._ends, *items]
-            name = f"{self._prefix}{self._written}"
-            value = pack(name, items)
-            self._set(name, value)
+                log = joined([log_of([self._ends]), log])
+            if not (self._is_time_to_gather(log) and self._gather(log)):
+                name = f"{self._prefix}{self._written}"
+                self._set(name, pack(name, log))
+                self._small.append(log)
             self._written += 1
-            self._small.append((items, len(value["log"])))
-            pending.values.pop(0)
+            pending.logs.pop(0)
         _, outcomes = pending.asked
         self._places.take(pending.intents, outcomes)
         self._recorded += len(pending.intents) - sum(entry.outcome is Outcome.UNSENT for _, entry in outcomes)
@@ -292,26 +290,42 @@ class TaskStateLedger:
         if not self._is_told and self._recorded >= MANY:
             self.expect(self._recorded)
 
-    def _compact(self) -> None:
-        """Write many small values as one, so that the next try need not read them one by one."""
-        length, count = 0, 0
-        for _, more in self._small:
-            if count and length + more > _GATHERED_LENGTH:
-                break
-            length, count = length + more, count + 1
+    def _is_time_to_gather(self, log: str) -> bool:
+        """Return whether there are many small values, or no room for one more like this one in a larger one."""
+        length = sum(map(len, self._small)) + 2 * len(log)
+        return bool(self._small) and (len(self._small) >= self._gathers or length > self._room)
+
+    @property
+    def _room(self) -> float:
+        """Characters that go into a larger value, before they are compressed."""
+        return min(_GATHERED_LENGTH, _FULL / self._shrinks)
+
+    def _gather(self, log: str) -> bool:
+        """
+        Write many small values as one, so that the next try need not read them one by one.
+
+        :param log: what is to be written now, which takes no write of its own where it has room among them
+        :return: whether it had
+        """
         begin = self._written - len(self._small)
         name = f"{self._prefix}c{self._compactions}"
+        logs = [*self._small, log]
         while True:
-            parts = [item for items, _ in self._small[:count] for item in items]
-            value = pack(name, parts, begin=begin, end=begin + count)
-            if count == 1 or len(value["log"]) <= _FULL:
+            while len(logs) > 1 and sum(map(len, logs)) > self._room:
+                logs.pop()
+            value = pack(name, joined(logs), begin=begin, end=begin + len(logs))
+            length = len(value["log"])
+            # A little more than these, as no two are alike: what is to be written now should have its room.
+            self._shrinks = 1.02 * length / sum(map(len, logs))
+            if len(logs) == 1 or length <= _FULL:
                 break
-            # Texts that hardly shrink.
-            count = max(1, count * 2 // 3)
+            logs.pop()
         self._set(name, value)
         self._compactions += 1
-        del self._small[:count]
-        self._garbage += [f"{self._prefix}{number}" for number in range(begin, begin + count)]
+        is_in_it = len(logs) > len(self._small)
+        del self._small[: len(logs)]
+        self._garbage += [f"{self._prefix}{begin + at}" for at in range(len(logs) - is_in_it)]
+        return is_in_it
 
     def _opened(self) -> Mark:
         if self._mark is None:

@@ -13,6 +13,7 @@ from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_
 from airflow_provider_cirrus.delivery.opening import slots_beside
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.hooks.cirrus import CirrusHook
+from tests.places import claim, release
 
 ANN = person_of("447700900101")
 
@@ -34,13 +35,13 @@ def test_places_are_those_of_the_try_that_has_the_ledger() -> None:
     key, cap = bytes(12), FrequencyCap(1, days=1)
     first = opened()
     slots = slots_beside(first)
-    assert slots.claim(cap, [(ANN, key)]) == set()
+    assert claim(slots, cap, [(ANN, key)]) == set()
     second = opened()
     with pytest.raises(LedgerSuperseded):
-        slots.release([key])
+        release(slots, [key])
     with pytest.raises(LedgerSuperseded):
         first.commit([key], [])
-    assert slots_beside(second).claim(cap, [(ANN, key)]) == set()
+    assert claim(slots_beside(second), cap, [(ANN, key)]) == set()
 
 
 @pytest.mark.usefixtures("ledger_conn")
