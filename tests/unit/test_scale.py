@@ -55,7 +55,7 @@ def measured(benchmark: str, pattern: str) -> float:
         pytest.param(r"looks through ([\d,]+) rows", "prune", r"half is old +([\d,]+)", id="prune"),
         pytest.param(r"([\d,]+) bytes a message. A task", "ledger_size", r"(\d+) bytes a message$", id="task-state"),
         pytest.param(r"goes on after ([\d.]+) seconds", "resume", r"task state +([\d.]+) s", id="resume"),
-        pytest.param(r"to (\d+) MB more for a million", "memory", r"SQLite.*\+([\d.]+) MB", id="memory"),
+        pytest.param(r"to (\d+) MB more for ten million", "memory", r"SQLite.*\+([\d.]+) MB", id="memory"),
         pytest.param(r"and about (\d+) ms to Airflow", "import_cost", r"operators +([\d.]+) ms", id="import"),
     ],
 )

@@ -293,12 +293,7 @@ class TaskStateLedger:
     def _is_time_to_gather(self, log: str) -> bool:
         """Return whether there are many small values, or no room for one more like this one in a larger one."""
         length = sum(map(len, self._small)) + 2 * len(log)
-        return bool(self._small) and (len(self._small) >= self._gathers or length > self._room)
-
-    @property
-    def _room(self) -> float:
-        """Characters that go into a larger value, before they are compressed."""
-        return min(_GATHERED_LENGTH, _FULL / self._shrinks)
+        return bool(self._small) and (len(self._small) >= self._gathers or length > _room(self._shrinks))
 
     def _gather(self, log: str) -> bool:
         """
@@ -309,18 +304,20 @@ class TaskStateLedger:
         """
         begin = self._written - len(self._small)
         name = f"{self._prefix}c{self._compactions}"
-        logs = [*self._small, log]
+        logs, shrinks = [*self._small, log], self._shrinks
         while True:
-            while len(logs) > 1 and sum(map(len, logs)) > self._room:
+            while len(logs) > 1 and sum(map(len, logs)) > _room(shrinks):
                 logs.pop()
             value = pack(name, joined(logs), begin=begin, end=begin + len(logs))
             length = len(value["log"])
             # A little more than these, as no two are alike: what is to be written now should have its room.
-            self._shrinks = 1.02 * length / sum(map(len, logs))
+            shrinks = 1.02 * length / sum(map(len, logs))
             if len(logs) == 1 or length <= _FULL:
                 break
             logs.pop()
         self._set(name, value)
+        # Only now: were it done again, it would have to come to the same.
+        self._shrinks = shrinks
         self._compactions += 1
         is_in_it = len(logs) > len(self._small)
         del self._small[: len(logs)]
@@ -350,6 +347,11 @@ class _AtOnce(Executor):
         done: Future[Any] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
+
+
+def _room(shrinks: float) -> float:
+    """Return how many characters go into a larger value, before they shrink to that part of their length."""
+    return min(_GATHERED_LENGTH, _FULL / shrinks)
 
 
 def _mark_name(number: int, sitting: int) -> str:

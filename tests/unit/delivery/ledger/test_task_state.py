@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -179,6 +180,52 @@ def test_what_hardly_shrinks_is_gathered_below_airflows_limit(length: int) -> No
         pass
     assert loaded(store) == said
     assert max(len(json.dumps(value)) for value in store.values()) < 64_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(0, 44_000), min_size=5, max_size=30),
+    st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.randoms(use_true_random=False),
+)
+def test_a_key_has_one_content_whatever_is_repeated(
+    lengths: list[int], noisy: float, done: float, random: Random
+) -> None:
+    """Of each commit how long it is; how many hardly shrink; how many of the writes that fail are done all the same."""
+    written: dict[str, Any] = {}
+    failed: set[str] = set()
+
+    class Failing(Store):
+        """Answers nothing the first time."""
+
+        def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
+            assert written.setdefault(key, value) == value, f"{key} has two contents"
+            is_repeated = key in failed
+            failed.add(key)
+            if is_repeated or random.random() < done:
+                super().set(key, value, retention=retention)
+            if not is_repeated and not key.startswith("cirrus_mark"):
+                raise LedgerUnavailable("no answer")
+
+    store = Failing()
+    failed.add("cirrus_mark_1_0")
+    ledger = opened(store)
+    said = {}
+    for number, length in enumerate(lengths):
+        is_noisy = random.random() < noisy
+        text = base64.b64encode(random.randbytes(length * 3 // 4)).decode() if is_noisy else "x" * length
+        said[key(number)] = YES._replace(message_id=text)
+        for _ in range(5):
+            with contextlib.suppress(LedgerUnavailable):
+                ledger.commit([], [(key(number), said[key(number)])])
+                break
+        else:
+            pytest.fail("it is never written")
+    assert loaded(store) == said
+    while ledger.tidy():
+        pass
+    assert loaded(store) == said
 
 
 def test_a_late_write_of_what_was_gathered_changes_nothing(small: None) -> None:
