@@ -26,7 +26,7 @@ from airflow_provider_cirrus.delivery.ledger import (
     is_global,
 )
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import Sizes, TaskStateLedger
 from airflow_provider_cirrus.delivery.rules.daily_budget import DAY, DailyBudget
 from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
@@ -34,6 +34,9 @@ from airflow_provider_cirrus.delivery.rules.frequency_cap_store import Frequency
 from tests.simulation.cirrus import BAD_ENDING
 from tests.simulation.store import Killed, Shelf, SimulatedStore
 from tests.simulation.world import RETRIES, Codec, Process, Rules, Task, World, pool
+
+#: So little that a commit of many messages is written in parts, and gathered with few others.
+LITTLE = Sizes(value=900, commit=600, gathered=1_400, writes=4)
 
 
 class TaskStateCodec(Codec):
@@ -48,14 +51,14 @@ class TaskStateCodec(Codec):
         return SimulatedStore(world, task.shelf)
 
     def open_ledger(self, world: World, process: Process) -> TaskStateLedger:
-        return TaskStateLedger(process.store, reads_ahead=False, gathers=4)
+        return TaskStateLedger(process.store, reads_ahead=False, sizes=LITTLE)
 
     def empty(self, task: Task) -> None:
         task.shelf.empty()
 
     def remembered(self, world: World, task: Task) -> Iterable[tuple[bytes, Entry]]:
         world.heal_at = -1.0
-        ledger = TaskStateLedger(SimulatedStore(world, task.shelf), reads_ahead=False, gathers=4)
+        ledger = TaskStateLedger(SimulatedStore(world, task.shelf), reads_ahead=False, sizes=LITTLE)
         ledger.open(TaskTry(task.try_number + 1, task.max_tries, RETRIES))
         return list(ledger.load())
 

@@ -31,6 +31,7 @@ from airflow_provider_cirrus.delivery.ledger import (
     Claims,
     Entry,
     LedgerSuperseded,
+    LedgerUnavailable,
     TaskTry,
     marks,
     sql,
@@ -434,6 +435,21 @@ def a_hole_is_taken_for_the_end() -> Any:
         self._compactions -= 1
         self._store.delete(f"{self._prefix}c{self._compactions}")
         return is_in_it
+
+    return patch.object(task_state.TaskStateLedger, "_gather", gather)
+
+
+# It takes a write that was given up, is done in another way, and lands after that: one world in some thousands.
+@planted(TaskStateCodec, first=2500)
+def what_is_gathered_anew_comes_to_something_else() -> Any:
+    real = task_state.TaskStateLedger._gather
+
+    def gather(self: Any, log: str) -> bool:
+        try:
+            return real(self, log)
+        except LedgerUnavailable:
+            self._shrinks = 0.4 if self._shrinks > 1 else 2.5
+            raise
 
     return patch.object(task_state.TaskStateLedger, "_gather", gather)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerFull
@@ -22,20 +22,35 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# Characters of a value. Airflow warns from 64 KB on, and a write costs the same at any size below.
-_FULL = 60_000
-# Writes that are gathered into one larger value: so many at most does the next try read one by one.
-_GATHERED = 128
-# Characters of them before they are compressed, at most.
-_GATHERED_LENGTH = 95_000
-# Characters that one commit's value may have: more is written in parts.
-_MOST = 45_000
 # Characters of an intent, and of an outcome without its texts.
 _INTENT, _OUTCOME = 16, 24
 # A housekeeping call is to be short, as what is to be written waits for it.
 _DELETES = 4
 # The text of a commit without anything in it.
 _NOTHING = log_of([])
+
+
+class Sizes(NamedTuple):
+    """
+    How much is written at once; less in tests, so that little is much.
+
+    :ivar value: characters of a value: Airflow warns from 64 KB on, and a write costs the same at any size below
+    :ivar commit: characters of what one commit writes as one value: more is written in parts
+    :ivar gathered: characters that are gathered into one value, before they are compressed
+    :ivar writes: writes that are gathered: so many at most does the next try read one by one
+    """
+
+    value: int = 60_000
+    commit: int = 45_000
+    gathered: int = 95_000
+    writes: int = 128
+
+    def room(self, shrinks: float) -> float:
+        """Return how many characters may be gathered that shrink to such a part of their length."""
+        return min(self.gathered, self.value / shrinks)
+
+
+USUAL = Sizes()
 
 
 class StateStore(Protocol):
@@ -84,7 +99,7 @@ class TaskStateLedger:
     :param retention: what makes the store keep a value for ever: Airflow's ``NEVER_EXPIRE``
     :param limit: messages that may be recorded; None: as many as come
     :param reads_ahead: whether load() fetches the next value, in a thread, while one is read
-    :param gathers: writes that are gathered into one larger value; None: as many as is best
+    :param sizes: how much is written at once
     """
 
     keeps_persons = False
@@ -96,11 +111,11 @@ class TaskStateLedger:
         retention: timedelta = timedelta.max,
         limit: int | None = None,
         reads_ahead: bool = True,
-        gathers: int | None = None,
+        sizes: Sizes = USUAL,
     ) -> None:
         self._store = store
         self._reads_ahead = reads_ahead
-        self._gathers = _GATHERED if gathers is None else gathers
+        self._sizes = sizes
         self._retention = retention
         self._limit = limit
         self._mark: Mark | None = None
@@ -266,9 +281,10 @@ class TaskStateLedger:
         if is_full:
             intents = ()
         logs = [log_of(self._places.items(intents, outcomes))]
-        if len(logs[0]) > _MOST:
-            logs = [log_of(self._places.items((), part)) for part in _parts(outcomes, lambda one: _length(one[1]))]
-            logs += [log_of(self._places.items(part, ())) for part in _parts(intents, lambda key: _INTENT)]
+        if len(logs[0]) > (most := self._sizes.commit):
+            parts = _parts(outcomes, lambda one: _length(one[1]), most)
+            logs = [log_of(self._places.items((), part)) for part in parts]
+            logs += [log_of(self._places.items(part, ())) for part in _parts(intents, lambda key: _INTENT, most)]
         return _Pending(asked, intents, [log for log in logs if log != _NOTHING], is_full)
 
     def _flush(self, pending: _Pending) -> None:
@@ -293,7 +309,8 @@ class TaskStateLedger:
     def _is_time_to_gather(self, log: str) -> bool:
         """Return whether there are many small values, or no room for one more like this one in a larger one."""
         length = sum(map(len, self._small)) + 2 * len(log)
-        return bool(self._small) and (len(self._small) >= self._gathers or length > _room(self._shrinks))
+        is_much = len(self._small) >= self._sizes.writes or length > self._sizes.room(self._shrinks)
+        return bool(self._small) and is_much
 
     def _gather(self, log: str) -> bool:
         """
@@ -306,13 +323,13 @@ class TaskStateLedger:
         name = f"{self._prefix}c{self._compactions}"
         logs, shrinks = [*self._small, log], self._shrinks
         while True:
-            while len(logs) > 1 and sum(map(len, logs)) > _room(shrinks):
+            while len(logs) > 1 and sum(map(len, logs)) > self._sizes.room(shrinks):
                 logs.pop()
             value = pack(name, joined(logs), begin=begin, end=begin + len(logs))
             length = len(value["log"])
             # A little more than these, as no two are alike: what is to be written now should have its room.
             shrinks = 1.02 * length / sum(map(len, logs))
-            if len(logs) == 1 or length <= _FULL:
+            if len(logs) == 1 or length <= self._sizes.value:
                 break
             logs.pop()
         self._set(name, value)
@@ -349,11 +366,6 @@ class _AtOnce(Executor):
         return done
 
 
-def _room(shrinks: float) -> float:
-    """Return how many characters go into a larger value, before they shrink to that part of their length."""
-    return min(_GATHERED_LENGTH, _FULL / shrinks)
-
-
 def _mark_name(number: int, sitting: int) -> str:
     return f"cirrus_mark_{number}_{sitting}"
 
@@ -372,12 +384,12 @@ def _length(entry: Entry) -> int:
     return _OUTCOME + len(entry.message_id or "") + len(entry.object_id or "") + 2 * len(entry.reason or "")
 
 
-def _parts(sequence: Sequence[_T], length: Callable[[_T], int]) -> Iterator[Sequence[_T]]:
-    """Yield the sequence in parts that are no longer than a value may be."""
+def _parts(sequence: Sequence[_T], length: Callable[[_T], int], most: int) -> Iterator[Sequence[_T]]:
+    """Yield the sequence in parts that are no longer than that."""
     begin, total = 0, 0
     for at, one in enumerate(sequence):
         more = length(one)
-        if total and total + more > _MOST:
+        if total and total + more > most:
             yield sequence[begin:at]
             begin, total = at, 0
         total += more

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry
-from airflow_provider_cirrus.delivery.ledger.task_state import StateStore, TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import USUAL, Sizes, StateStore, TaskStateLedger
 
 
 class Store(dict[str, Any]):
@@ -26,9 +26,9 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
-def opened(store: StateStore, try_number: int = 1, **task: Any) -> TaskStateLedger:
+def opened(store: StateStore, try_number: int = 1, *, sizes: Sizes = USUAL, **task: Any) -> TaskStateLedger:
     """Return the ledger of a try, opened."""
-    ledger = TaskStateLedger(store)
+    ledger = TaskStateLedger(store, sizes=sizes)
     ledger.open(TaskTry(try_number, **task))
     return ledger
 

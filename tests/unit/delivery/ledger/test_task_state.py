@@ -25,15 +25,16 @@ from airflow_provider_cirrus.delivery.errors import (
     LedgerSuperseded,
     LedgerUnavailable,
 )
-from airflow_provider_cirrus.delivery.ledger import task_state
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry
 from airflow_provider_cirrus.delivery.ledger.large import BYTES, MOST, max_in_state, word_of_size
-from airflow_provider_cirrus.delivery.ledger.task_state import TaskStateLedger
+from airflow_provider_cirrus.delivery.ledger.task_state import Sizes, TaskStateLedger
 from tests.lines import need_task_state_store, since
 from tests.unit.delivery.stores import Store, opened
 
 YES = Entry(Outcome.ACCEPTED, "m1", "o1", None, None, 1, 1906545600.5)
 NO = Entry(Outcome.REJECTED, None, None, 131026, "not there", 1, 1906545600.5)
+# Gathered after a few writes.
+FEW = Sizes(writes=4)
 NOT_YET = Entry(Outcome.UNSENT, reason="slow down", attempt=1, time=1.0)
 
 
@@ -52,12 +53,6 @@ def fill(ledger: TaskStateLedger, count: int, at_once: int = 20, first: int = 0)
         keys = [key(number) for number in range(start, start + at_once)]
         ledger.commit(keys, [])
         ledger.commit([], [(one, YES) for one in keys])
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compaction after a few writes."""
-    monkeypatch.setattr(task_state, "_GATHERED", 4)
 
 
 def test_what_was_recorded_is_there_for_the_next_try() -> None:
@@ -148,9 +143,9 @@ def test_many_messages_are_gathered_below_airflows_limit_and_nobody_looks_at_the
     assert max(len(json.dumps(value)) for value in store.values()) < 64_000
 
 
-def test_what_is_written_when_it_is_time_to_gather_takes_no_write_of_its_own(small: None) -> None:
+def test_what_is_written_when_it_is_time_to_gather_takes_no_write_of_its_own() -> None:
     store = Store()
-    ledger = opened(store)
+    ledger = opened(store, sizes=FEW)
     names: list[set[str]] = []
     for number in range(6):
         ledger.commit([key(number)], [])
@@ -228,9 +223,9 @@ def test_a_key_has_one_content_whatever_is_repeated(
     assert loaded(store) == said
 
 
-def test_a_late_write_of_what_was_gathered_changes_nothing(small: None) -> None:
+def test_a_late_write_of_what_was_gathered_changes_nothing() -> None:
     store = Store()
-    ledger = opened(store)
+    ledger = opened(store, sizes=FEW)
     fill(ledger, 200)
     pieces = dict(store)
     while ledger.tidy():
@@ -310,9 +305,9 @@ def test_the_clock_of_an_outcome_is_kept() -> None:
         pytest.param("cirrus_1_0_17", r"17 of 18 writes of cirrus_1_0_", id="the-last-as-a-later-try-saw-it"),
     ],
 )
-def test_a_hole_is_an_error_and_no_empty_past(small: None, gone: str, problem: str) -> None:
+def test_a_hole_is_an_error_and_no_empty_past(gone: str, problem: str) -> None:
     store = Store()
-    ledger = opened(store)
+    ledger = opened(store, sizes=FEW)
     fill(ledger, 180)
     while ledger.tidy():
         pass
@@ -340,9 +335,9 @@ def test_more_than_a_later_try_saw_is_no_hole() -> None:
 
 
 @pytest.mark.parametrize("name", ["cirrus_1_0_0", "cirrus_1_0_c0"])
-def test_what_was_changed_is_an_error(small: None, name: str) -> None:
+def test_what_was_changed_is_an_error(name: str) -> None:
     store = Store()
-    fill(opened(store), 20 if name.endswith("_0") else 100)
+    fill(opened(store, sizes=FEW), 20 if name.endswith("_0") else 100)
     log = store[name]["log"]
     store[name]["log"] = log[:-6] + ("B" if log[-6] == "A" else "A") + log[-5:]
     with pytest.raises(LedgerIncomplete, match=f"checksum of {name}"):
@@ -725,39 +720,38 @@ def test_no_late_repeated_or_lost_write_and_no_kill_loses_what_was_confirmed(dat
     resent: int | None = None
     # Whether the store was emptied; whether a try has opened the ledger since.
     is_emptied, is_marked = False, False
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_state, "_GATHERED", 3)
-        for _ in range(data.draw(st.integers(1, 6))):
-            deferred = False
-            sends_again = task.resend and task.was_cleared and task.clear != resent
-            history.may_be_forgotten |= sends_again
-            ledger = TaskStateLedger(world, reads_ahead=False)
-            try:
-                ledger.open(task)
-                assert not is_emptied or sends_again or history.may_be_forgotten, "it began as if nothing had been"
-                is_emptied, is_marked = False, True
-                resent = task.clear if sends_again else resent
-                found = dict(ledger.load())
-                assert not sends_again or not found
-                history.check(found)
-                _ask(world, ledger, data, history, task.try_number)
-                deferred = data.draw(st.booleans())
-            except LedgerIncomplete:
-                assert not is_marked
-            except (_Killed, LedgerUnavailable):
-                pass
-            task = _next(task, deferred, data)
-            is_just_cleared = task.was_cleared and task.clear == task.try_number + 1 and not deferred
-            if is_just_cleared and data.draw(st.integers(0, 3)) == 0:
-                world.empty()
-                is_emptied, is_marked = True, False
-        world.is_well = True
+    sizes = data.draw(st.sampled_from([Sizes(writes=3), Sizes(value=400, commit=150, gathered=500, writes=9)]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        deferred = False
+        sends_again = task.resend and task.was_cleared and task.clear != resent
+        history.may_be_forgotten |= sends_again
+        ledger = TaskStateLedger(world, reads_ahead=False, sizes=sizes)
         try:
-            ledger = TaskStateLedger(world, reads_ahead=False)
-            ledger.open(replace(task, resend=False))
-            history.check(dict(ledger.load()))
+            ledger.open(task)
+            assert not is_emptied or sends_again or history.may_be_forgotten, "it began as if nothing had been"
+            is_emptied, is_marked = False, True
+            resent = task.clear if sends_again else resent
+            found = dict(ledger.load())
+            assert not sends_again or not found
+            history.check(found)
+            _ask(world, ledger, data, history, task.try_number)
+            deferred = data.draw(st.booleans())
         except LedgerIncomplete:
             assert not is_marked
+        except (_Killed, LedgerUnavailable):
+            pass
+        task = _next(task, deferred, data)
+        is_just_cleared = task.was_cleared and task.clear == task.try_number + 1 and not deferred
+        if is_just_cleared and data.draw(st.integers(0, 3)) == 0:
+            world.empty()
+            is_emptied, is_marked = True, False
+    world.is_well = True
+    try:
+        ledger = TaskStateLedger(world, reads_ahead=False, sizes=sizes)
+        ledger.open(replace(task, resend=False))
+        history.check(dict(ledger.load()))
+    except LedgerIncomplete:
+        assert not is_marked
 
 
 def _next(task: TaskTry, deferred: bool, data: st.DataObject) -> TaskTry:
