@@ -122,7 +122,8 @@ def accepted_messages_do_not_end_a_row() -> Any:
     return patch.object(Watch, "_follow", follow)
 
 
-@planted(TaskStateCodec)
+# It takes a task that sends again what may have been sent: one world in some hundreds.
+@planted(TaskStateCodec, first=2000)
 def unknown_is_overwritten_by_unsent() -> Any:
     return patch.object(Machine, "_forward", lambda self, item, entry: entry)
 
