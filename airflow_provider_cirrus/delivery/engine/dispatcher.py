@@ -284,9 +284,13 @@ class _Run:
     # ---- the writing thread
 
     def _write(self) -> None:
+        with self._changed:
+            pause = self._machine.worth_waiting(time.monotonic())
         if time.monotonic() - self._wrote_at > _LINGER_WRITING or self._machine.write_took < 2 * _LINGER_WRITING:
             # Else enough has come while the last one was written.
-            time.sleep(_LINGER_WRITING)
+            pause = max(pause, _LINGER_WRITING)
+        if pause:
+            time.sleep(pause)
         commit = self._event(lambda now, wall: self._machine.next_write(now))
         if commit is None:
             return

@@ -275,6 +275,20 @@ def test_senders_that_stall_end_in_no_burst() -> None:
     assert hand.most_in_a_second() <= 80
 
 
+def test_a_write_waits_for_more_only_where_thousands_leave_in_a_second() -> None:
+    def pause(takes: float, write: float) -> float:
+        hand = Hand(messages_per_second=1_000_000, concurrency=8)
+        hand.rows(people(12_000))
+        hand.run(takes=takes, until=0.5)
+        hand.machine.write_took = write
+        return hand.machine.worth_waiting(hand.now)
+
+    # 80 requests a second are 1,600 messages, more than WhatsApp takes of a number.
+    assert pause(takes=0.1, write=0.012) == 0
+    assert pause(takes=0.01, write=0.012) == pytest.approx(0.006)
+    assert pause(takes=0.01, write=5) == 0.02
+
+
 # ---- schedules and quiet hours
 
 
