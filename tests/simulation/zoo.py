@@ -433,8 +433,8 @@ def a_hole_is_taken_for_the_end() -> Any:
     def gather(self: Any, log: str) -> bool:
         is_in_it = real(self, log)
         # What was gathered is deleted, and what was written of it is not read: as if it began at nothing.
-        self._compactions -= 1
-        self._store.delete(f"{self._prefix}c{self._compactions}")
+        self._gathered -= 1
+        self._store.delete(f"{self._prefix}c{self._gathered}")
         return is_in_it
 
     return patch.object(task_state.TaskStateLedger, "_gather", gather)

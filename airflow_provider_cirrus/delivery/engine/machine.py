@@ -431,7 +431,7 @@ class Machine:
     # ---- events: the ledger
 
     def worth_waiting(self, now: float) -> float:
-        """Return the seconds for which the next write should wait for more to come, beyond what it always waits."""
+        """Return the seconds for which the next write should wait at least for more to come."""
         # It takes as long for many as for few, and where thousands leave in a second, senders have enough to do.
         return min(0.5 * self.write_took, _WORTH_WAITING) if self._departures.rate(now) > _FAST else 0.0
 

@@ -125,8 +125,8 @@ class TaskStateLedger:
         self._recorded = 0
         self._is_told = False
         self._places = Places()
-        self._written = self._compactions = 0
-        # What was written since the last compaction, and to which part of its length that shrank.
+        self._written = self._gathered = 0
+        # What was written since values were last gathered, and to which part of their length those shrank.
         self._small: list[str] = []
         self._shrinks = 0.8
         self._garbage: list[str] = []
@@ -239,7 +239,7 @@ class TaskStateLedger:
                     break
 
     def _read(self, reader: Executor, prefix: str) -> Iterator[tuple[bytes, Entry]]:
-        """Yield what one sitting left: first what was compacted, then what was not yet."""
+        """Yield what one sitting left: first what was gathered, then what was not yet."""
         reading, end = Reading(), 0
         for name, value in self._series(reader, f"{prefix}c", 0):
             items = unpack(name, value)
@@ -320,7 +320,7 @@ class TaskStateLedger:
         :return: whether it had
         """
         begin = self._written - len(self._small)
-        name = f"{self._prefix}c{self._compactions}"
+        name = f"{self._prefix}c{self._gathered}"
         logs, shrinks = [*self._small, log], self._shrinks
         while True:
             while len(logs) > 1 and sum(map(len, logs)) > self._sizes.room(shrinks):
@@ -335,7 +335,7 @@ class TaskStateLedger:
         self._set(name, value)
         # Only now: were it done again, it would have to come to the same.
         self._shrinks = shrinks
-        self._compactions += 1
+        self._gathered += 1
         is_in_it = len(logs) > len(self._small)
         del self._small[: len(logs)]
         self._garbage += [f"{self._prefix}{begin + at}" for at in range(len(logs) - is_in_it)]
