@@ -36,9 +36,14 @@ def spend(
     return waiting
 
 
-def release(store: FrequencyCapStore | DailyBudgetStore, keys: Collection[bytes]) -> None:
-    """Give back the places of messages that were certainly not sent."""
-    _fenced(store, store._fence, lambda connection: store.release(connection, keys))
+def release(caps: FrequencyCapStore, messages: Sequence[tuple[bytes, bytes]]) -> None:
+    """Give back the slots of messages that were certainly not sent."""
+    _fenced(caps, caps._fence, lambda connection: caps.release(connection, messages))
+
+
+def unspend(people: DailyBudgetStore, keys: Collection[bytes]) -> None:
+    """Give back the places in a budget of messages that were certainly not sent."""
+    _fenced(people, people._fence, lambda connection: people.release(connection, keys))
 
 
 def _fenced(store: SqlStore, fence: Fence | None, work: Callable[[Connection], _T]) -> _T:

@@ -255,8 +255,8 @@ class Process:
         batches: list[Batch] = [*machine._armed, *machine._in_flight.values(), *machine._handed.values()]
         keys = {item.key for batch in batches for item in batch.items}
         for commit in writing:
-            keys |= {item.key for item in commit.items} | {key for key, _ in commit.outcomes}
-        keys |= {key for key, _ in machine._outcomes}
+            keys |= {item.key for item in commit.items} | {item.key for item, _ in commit.outcomes}
+        keys |= {item.key for item, _ in machine._outcomes}
         self.task.may_be_unknown |= keys
         limit = (2 * machine._options.concurrency + 1) * machine._options.batch
         under_way = sum(len(batch.items) for batch in batches) + sum(len(commit.items) for commit in writing)

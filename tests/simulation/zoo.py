@@ -34,6 +34,7 @@ from airflow_provider_cirrus.delivery.ledger import (
     LedgerUnavailable,
     TaskTry,
     marks,
+    person_of,
     sql,
     task_state,
 )
@@ -545,7 +546,8 @@ def places_are_given_back_with_the_answer_unknown() -> Any:
     def write(self: Recorder, commit: Any) -> Any:
         found = real(self, commit)
         if (slots := self._policy._counting.slots) is not None:
-            places.release(slots, [key for key, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN])
+            gone = [item for item, entry in commit.outcomes if entry.outcome is Outcome.UNKNOWN]
+            places.release(slots, [(person_of(item.recipient), item.key) for item in gone])
         return found
 
     @contextmanager

@@ -717,7 +717,7 @@ class Machine:
         return MessageOutcome(item.index, item.key, item.recipient, entry, item.consent)
 
     def _record(self, entries: Sequence[tuple[Item, Entry]]) -> None:
-        self._outcomes += [(item.key, entry) for item, entry in entries]
+        self._outcomes += entries
 
     def _settle_items(self, entries: Sequence[tuple[Item, Entry]]) -> None:
         self._record(entries)

@@ -65,7 +65,7 @@ class Batch:
     permit: Permit | None = None
 
 
-Outcomes: TypeAlias = "list[tuple[bytes, Entry]]"
+Outcomes: TypeAlias = "list[tuple[Item, Entry]]"
 
 
 @dataclass(slots=True, eq=False)

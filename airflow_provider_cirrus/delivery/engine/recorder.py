@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_provider_cirrus.api.results import Sent
 from airflow_provider_cirrus.delivery.engine.parts import Commit
-from airflow_provider_cirrus.delivery.ledger.base import NOBODY, Entry, Ledger, person_of
+from airflow_provider_cirrus.delivery.ledger.base import Entry, Ledger, person_of
 from airflow_provider_cirrus.delivery.rules.policy import Policy
 
 _NO_CONFLICTS: Mapping[bytes, Entry] = {}
@@ -36,11 +37,17 @@ class Recorder:
         if self._ledger is None:
             return _NO_CONFLICTS
         items = commit.items
-        persons = NOBODY
-        if self._ledger.keeps_persons or self._policy.counts:
+        intents = [item.key for item in items]
+        persons: dict[bytes, bytes] = {}
+        if self._policy.counts:
+            # What these took is given back.
+            not_sent = [item for item, entry in commit.outcomes if entry.outcome.sent is Sent.NO]
+            persons = {item.key: person_of(item.recipient) for item in (*not_sent, *items)}
+        elif self._ledger.keeps_persons:
             persons = {item.key: person_of(item.recipient) for item in items}
-        claims = self._policy.claims([(persons[item.key], item.key) for item in items] if persons else ())
-        conflicts = self._ledger.commit([item.key for item in items], commit.outcomes, persons, claims)
+        claims = self._policy.claims(intents, persons)
+        outcomes = [(item.key, entry) for item, entry in commit.outcomes]
+        conflicts = self._ledger.commit(intents, outcomes, persons, claims)
         if claims is not None:
             claims.committed()
             commit.overspent = claims.overspent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,13 +66,16 @@ class CountedClaims:
 
     A transaction that failed may be repeated: what has its place keeps it.
 
-    :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
+    :param intents: keys of the messages that are about to be sent
+    :param persons: whose each message is (:func:`~.ledger.person_of`), by its key: of the intents, and of what was not
+        sent after all
     :ivar overspent: the day's budget had no room for some: those that are ``unsent``
     """
 
-    def __init__(self, counting: Counting, wanted: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, counting: Counting, intents: Sequence[bytes], persons: Mapping[bytes, bytes]) -> None:
         self._counting = counting
-        self._wanted = wanted
+        self._persons = persons
+        self._wanted = self._with_persons(intents)
         self.overspent: Overspent | None = None
 
     def take(self, connection: Connection) -> Mapping[bytes, Entry]:
@@ -95,16 +98,19 @@ class CountedClaims:
                 room_at = min(waiting.values()) if budget.on_exceeded == "defer" else None
                 self.overspent = Overspent(budget.reason, room_at)
             if waiting and rules.slots is not None:
-                rules.slots.release(connection, waiting)
+                rules.slots.release(connection, self._with_persons(waiting))
             refused |= {key: Entry(Outcome.UNSENT, reason=budget.reason) for key in waiting}
         return refused
 
     def give_back(self, connection: Connection, keys: Collection[bytes]) -> None:
         """Give back the places of messages that were not sent after all."""
         if keys and self._counting.slots is not None:
-            self._counting.slots.release(connection, keys)
+            self._counting.slots.release(connection, self._with_persons(keys))
         if keys and self._counting.people is not None:
             self._counting.people.release(connection, keys)
+
+    def _with_persons(self, keys: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        return [(self._persons[key], key) for key in keys]
 
     def committed(self) -> None:
         """Take note that the transaction is durable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, Self
 
@@ -32,13 +32,14 @@ _persons = sa.Table(
 _slots = sa.Table(
     "cirrus_cap_places",
     _metadata,
+    # First, so that one index serves both to count a person's slots and to give one back: hashes touch pages all over,
+    # and each page that a commit touches costs as much as the row itself.
+    sa.Column("person", sa.CHAR(32), primary_key=True),
     sa.Column("key", sa.CHAR(32), primary_key=True),
     # Of a message that is the same for all runs, each task has a row of its own: none gives another's slot back.
     sa.Column("scope", sa.CHAR(32), primary_key=True),
-    sa.Column("person", sa.CHAR(32), nullable=False),
     sa.Column("category", sa.String(16), nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
-    sa.Index("cirrus_cap_places_person", "person"),
     sa.Index("cirrus_cap_places_at", "at"),
     **MYSQL,
 )
@@ -57,7 +58,10 @@ _COUNTED = sa.select(_slots.c.person, _slots.c.key).where(
 )
 _COUNTED_OF_A_CATEGORY = _COUNTED.where(_slots.c.category == sa.bindparam("category"))
 
-CAP_TABLES = Tables("caps", (_persons, _slots, _windows), "frequency caps")
+# Format 1 had another primary key: without the person, for whom it had an index.
+_KEY_OF_FORMAT_1 = ("key", "scope")
+
+CAP_TABLES = Tables("caps", (_persons, _slots, _windows), "frequency caps", "2", reads=("1",))
 
 
 class FrequencyCapStore(SqlStore):
@@ -100,7 +104,7 @@ class FrequencyCapStore(SqlStore):
         self._purging, self._may_purge = self.purging(), Lock()
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_persons, self._dialect)
-        self._take = upsert(_slots, self._dialect)
+        self._take = upsert(_slots, self._dialect, key=_KEY_OF_FORMAT_1 if self._format == "1" else None)
 
     @classmethod
     def beside(cls, ledger: SqlLedger) -> Self:
@@ -156,7 +160,9 @@ class FrequencyCapStore(SqlStore):
             row = {"key": stored, "scope": task.row, "person": whose, "category": category or "", "at": now}
             rows[stored] = row
         if rows:
-            execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
+            # In the order of the primary key, so that what is next to each other is written at once.
+            in_order = sorted(rows.values(), key=lambda row: (row["person"], row["key"]))
+            execute_many(connection, self._take, in_order)
         if cap.seconds not in self._known_windows:
             # Tells purge() what is still counted.
             connection.execute(insert_or_ignore(_windows, self._dialect), [{"seconds": cap.seconds}])
@@ -179,21 +185,24 @@ class FrequencyCapStore(SqlStore):
             finally:
                 self._may_purge.release()
 
-    def release(self, connection: Connection, keys: Collection[bytes]) -> None:
+    def release(self, connection: Connection, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """
         Give back the slots of messages that were certainly not sent; those of other tasks stay.
 
         So does the place of a message that this try has not sent, and an earlier one may have: see the ledger.
 
         :param connection: in a transaction that holds the task's fence
-        :param keys: of messages whose outcome is ``unsent``, ``rejected``, ``suppressed`` or ``duplicate``; known to
-            the ledger by now, as a newer try may have taken them over otherwise
+        :param messages: as of :meth:`claim`, with the outcome ``unsent``, ``rejected``, ``suppressed`` or
+            ``duplicate``; known to the ledger by now, as a newer try may have taken them over otherwise
         :raises LedgerError: of no task
         """
         task = self._task()
-        names = sorted(name for key in keys for name in self._names(task, key))
-        for chunk in chunks(names):
-            mine = sa.delete(_slots).where(_slots.c.key.in_(chunk), _slots.c.scope == task.row)
+        for chunk in chunks(sorted(messages)):
+            persons = sorted({person.hex() for person, _ in chunk})
+            # As one text each: databases look pairs up in different ways, MariaDB by reading the whole table.
+            pairs = [person.hex() + name for person, key in chunk for name in self._names(task, key)]
+            is_named = (_slots.c.person + _slots.c.key).in_(pairs)
+            mine = sa.delete(_slots).where(_slots.c.person.in_(persons), is_named, _slots.c.scope == task.row)
             connection.execute(mine.where(~may_have_been_sent(_slots.c.key, task)))
 
     def purge(self, before: float | None = None) -> int:

@@ -188,14 +188,15 @@ class Policy:
         """Whether a rule counts how often, or to how many people, something is sent."""
         return bool(self._counting)
 
-    def claims(self, wanted: Sequence[tuple[bytes, bytes]]) -> CountedClaims | None:
+    def claims(self, intents: Sequence[bytes], persons: Mapping[bytes, bytes]) -> CountedClaims | None:
         """
         Return what messages that are about to be sent take under a frequency cap and from a day's budget.
 
-        :param wanted: whose each message is (:func:`~.ledger.person_of`), and its key
+        :param intents: their keys
+        :param persons: as of :class:`~.claims.CountedClaims`
         :return: None: nothing is counted
         """
-        return CountedClaims(self._counting, wanted) if self._counting else None
+        return CountedClaims(self._counting, intents, persons) if self._counting else None
 
     def tidy(self) -> None:
         """

@@ -31,15 +31,23 @@ def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
     return made.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
 
 
-def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = (), rule: Rule | None = None) -> Any:
+def upsert(
+    table: sa.Table,
+    dialect_name: str,
+    keep: Collection[str] = (),
+    rule: Rule | None = None,
+    key: Sequence[str] | None = None,
+) -> Any:
     """
-    Return an INSERT that overwrites a row whose primary key is there; drivers send many at once, unlike UPDATEs.
+    Return an INSERT that overwrites a row whose key is there; drivers send many at once, unlike UPDATEs.
 
     :param keep: columns that are left as they are there
     :param rule: from the row that is there and the new one, whether it is overwritten, and what by where that is not
         what the new one holds; without bound parameters. A column that the rule reads must come last in it
+    :param key: the columns of the primary key, where the database has another one than ``table``
     """
-    names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
+    key = [column.name for column in table.primary_key] if key is None else key
+    names = [column.name for column in table.columns if column.name not in key and column.name not in keep]
     if dialect_name in ("mysql", "mariadb"):
         into = mysql.insert(table)
         applies, values = _ruled(rule, table, into.inserted, names)
@@ -49,7 +57,7 @@ def upsert(table: sa.Table, dialect_name: str, keep: Collection[str] = (), rule:
         return into.on_duplicate_key_update(list(values.items()))
     made = postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
     applies, values = _ruled(rule, table, made.excluded, names)
-    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values, where=applies)
+    return made.on_conflict_do_update(index_elements=list(key), set_=values, where=applies)
 
 
 def _ruled(rule: Rule | None, table: sa.Table, new: Any, names: Sequence[str]) -> tuple[Any, dict[str, Any]]:

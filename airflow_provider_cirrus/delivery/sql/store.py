@@ -103,14 +103,18 @@ class Tables:
     :param name: of the row of ``cirrus_meta`` that holds the format
     :param tables: all but ``cirrus_meta``, which they share with others
     :param what: how errors call what they hold
-    :param version: of the format
+    :param version: of the format in which they are made
+    :param reads: older formats that are used as they are
     """
 
-    def __init__(self, name: str, tables: Sequence[sa.Table], what: str, version: str = "1") -> None:
+    def __init__(
+        self, name: str, tables: Sequence[sa.Table], what: str, version: str = "1", *, reads: Sequence[str] = ()
+    ) -> None:
         self._name = name
         self._tables = tables
         self._what = what
         self._version = version
+        self._known = (version, *reads)
 
     def ddl(self, dialect_name: str) -> str:
         """
@@ -128,11 +132,12 @@ class Tables:
         texts.append(f"INSERT INTO cirrus_meta (name, value) VALUES ('{self._name}', '{self._version}')")  # noqa: S608
         return ";\n".join(texts) + ";\n"
 
-    def open(self, engine: Engine, create: bool) -> None:
+    def open(self, engine: Engine, create: bool) -> str:
         """
         Find or make the tables; others may be making them at the same moment.
 
         :param create: create what is missing
+        :return: the format that they are in
         :raises LedgerUnavailable: the database does not answer
         :raises LedgerError: no tables and no right to create them (with the DDL), another version's format
         """
@@ -144,7 +149,7 @@ class Tables:
                 if found is None and create:
                     self._create(engine)
                     found = self._found_version(engine)
-                missing = _missing_columns(engine, self._tables) if found == self._version else []
+                missing = _missing_columns(engine, self._tables) if found in self._known else []
                 if missing and create:
                     with engine.begin() as connection:
                         for statement in missing:
@@ -158,9 +163,9 @@ class Tables:
                 time.sleep(0.05 * attempt)
                 continue
             trouble = None
-            if found == self._version and not missing:
-                return
-            if found not in (None, self._version):
+            if found in self._known and not missing:
+                return str(found)
+            if found is not None and found not in self._known:
                 raise LedgerError(
                     f"The tables of {self._what} are in format {found}, and this version reads {self._version}.",
                     hint="Use the version of the provider that wrote them, or a later one.",
@@ -254,7 +259,7 @@ class SqlStore:
         # Once: SQLAlchemy 1.4, of Airflow before 3.1, takes it of no engine that has it already.
         is_set = self._dialect == "sqlite" or "isolation_level" in engine.get_execution_options()
         self.engine = engine if is_set else engine.execution_options(isolation_level="READ COMMITTED")
-        self.TABLES.open(self.engine, create)
+        self._format = self.TABLES.open(self.engine, create)
 
     def close(self) -> None:
         """Close the connections."""

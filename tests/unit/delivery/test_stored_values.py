@@ -24,7 +24,7 @@ from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
-from tests.places import claim
+from tests.places import claim, release
 
 STREAM = "hSandboxStream"
 TASK = "dag/run/task"
@@ -120,6 +120,18 @@ def test_stored_places_count(stored: Engine) -> None:
     cap = FrequencyCap(1, days=7)
     wanted = [(person_of(f"44770090010{place}"), bytes([place] * 12)) for place in (1, 2, 3)]
     assert claim(slots, cap, wanted) == {wanted[0][1], wanted[2][1]}
+
+
+def test_stored_slots_are_kept_and_given_back(stored: Engine) -> None:
+    """Their table has another primary key, and stays as it is."""
+    once, (one, two, three) = FrequencyCap(1, days=7), [person_of(f"44770090010{place}") for place in (1, 2, 3)]
+    slots = FrequencyCapStore.beside(opened(stored))
+    assert sa.inspect(stored).get_pk_constraint("cirrus_cap_places")["constrained_columns"] == ["key", "scope"]
+    for _ in range(2):
+        wanted = [(one, keyed(1)), (one, keyed(4)), (two, keyed(5)), (three, keyed(6))]
+        assert claim(slots, once, wanted) == {keyed(4), keyed(6)}
+    release(slots, [(one, keyed(1)), (two, keyed(5))])
+    assert claim(slots, once, [(one, keyed(4)), (two, keyed(7)), (two, keyed(8))]) == {keyed(4), keyed(8)}
 
 
 def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:

@@ -38,7 +38,7 @@ def test_places_are_those_of_the_try_that_has_the_ledger() -> None:
     assert claim(slots, cap, [(ANN, key)]) == set()
     second = opened()
     with pytest.raises(LedgerSuperseded):
-        release(slots, [key])
+        release(slots, [(ANN, key)])
     with pytest.raises(LedgerSuperseded):
         first.commit([key], [])
     assert claim(slots_beside(second), cap, [(ANN, key)]) == set()

@@ -279,7 +279,7 @@ def test_an_intent_is_durable_before_its_request_leaves(client: CirrusClient) ->
 
 def test_an_error_of_the_caps_ends_the_run(client: CirrusClient) -> None:
     class Failing(Policy):
-        def claims(self, wanted: object) -> None:
+        def claims(self, intents: object, persons: object) -> None:
             raise OSError("the caps are gone")
 
     raised: list[BaseException] = []

@@ -157,7 +157,7 @@ class Hand:
 
     @property
     def recorded(self) -> dict[bytes, Entry]:
-        return {key: entry for commit in self.commits for key, entry in commit.outcomes}
+        return {item.key: entry for commit in self.commits for item, entry in commit.outcomes}
 
     def most_in_a_second(self) -> int:
         return max(sum(len(m) for at, m in self.left if start <= at < start + 1) for start, _ in self.left)

@@ -29,7 +29,7 @@ from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudge
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
-from tests.places import release, spend
+from tests.places import spend, unspend
 
 DAY = 86_400
 QUARTER = WINDOW - DAY
@@ -97,11 +97,11 @@ def test_a_retry_costs_nothing(engine: Engine, clock: Clock) -> None:
 def test_what_was_certainly_not_sent_is_given_back(engine: Engine) -> None:
     store = opened(engine)
     spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
-    release(store, [key(2)])
+    unspend(store, [key(2)])
     assert spend(store, TWO, "shop", [(CHLOE, key(3))]) == {}
     # Somebody else's message of the same name is that task's to give back.
     other = opened(engine, "other/run/task")
-    release(other, [key(1), key(3)])
+    unspend(other, [key(1), key(3)])
     assert spend(store, TWO, "shop", [(BEN, key(2))]).keys() == {key(2)}
 
 
@@ -112,7 +112,7 @@ def test_the_place_of_what_may_have_been_sent_stays(engine: Engine) -> None:
     spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
     ledger.commit([key(1)], [])
     ledger.commit([], [(key(1), Entry(Outcome.ACCEPTED, "m"))])
-    release(store, [key(1)])
+    unspend(store, [key(1)])
     assert spend(store, TWO, "shop", [(CHLOE, key(3))]).keys() == {key(3)}
 
 
@@ -121,7 +121,7 @@ def test_a_later_try_does_not_give_back_what_an_earlier_one_had(engine: Engine) 
     later = opened(engine, owner="try2")
     assert spend(later, TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
     # As after a clear with resend, of which the ledger has forgotten what was sent before it.
-    release(later, [key(1), key(2)])
+    unspend(later, [key(1), key(2)])
     assert spend(later, TWO, "shop", [(BEN, key(2)), (CHLOE, key(3))]).keys() == {key(3)}
 
 
@@ -131,7 +131,7 @@ def test_a_superseded_try_spends_nothing(engine: Engine) -> None:
     with pytest.raises(LedgerSuperseded):
         spend(old, TWO, "shop", [(ANN, key(1))])
     with pytest.raises(LedgerSuperseded):
-        release(old, [key(1)])
+        unspend(old, [key(1)])
 
 
 def test_who_waits_is_told_when_a_tenth_is_free(engine: Engine, clock: Clock) -> None:

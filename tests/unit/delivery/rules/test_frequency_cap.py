@@ -101,18 +101,18 @@ def test_a_message_key_is_one_message_in_all_runs(engine: Engine) -> None:
     first, second = (opened(engine, f"dag/run{n}/task") for n in range(2))
     assert claim(first, once, one) == claim(second, once, one) == set()
     # The second does not send it, as the first holds its key: what it gives back is its own, not the first's.
-    release(second, [key for _, key in one])
+    release(second, one)
     assert claim(second, once, [(ANN, key(2))]) == {key(2)}
-    release(first, [key for _, key in one])
+    release(first, one)
     assert claim(second, once, [(ANN, key(2))]) == set()
 
 
 def test_what_was_not_sent_is_given_back(engine: Engine) -> None:
     caps = opened(engine)
     claim(caps, WEEKLY, [(ANN, key(number)) for number in range(3)])
-    release(opened(engine, "other/run/task"), [key(0)])
+    release(opened(engine, "other/run/task"), [(ANN, key(0))])
     assert claim(caps, WEEKLY, [(ANN, key(3))]) == {key(3)}, "somebody else's place was given back"
-    release(caps, [key(0), key(77)])
+    release(caps, [(ANN, key(0)), (ANN, key(77)), (BEN, key(1))])
     assert claim(caps, WEEKLY, [(ANN, key(3)), (ANN, key(4))]) == {key(4)}
 
 
@@ -123,7 +123,7 @@ def test_a_superseded_try_neither_takes_a_place_nor_gives_one_back(engine: Engin
     assert claim(old, once, wanted) == set()
     assert claim(opened(engine, owner="try2"), once, wanted) == set(), "the next try has its slots"
     with pytest.raises(LedgerSuperseded):
-        release(old, [one for _, one in wanted])
+        release(old, wanted)
     with pytest.raises(LedgerSuperseded):
         claim(old, once, [(ANN, key(99))])
     with pytest.raises(LedgerSuperseded):
@@ -140,9 +140,9 @@ def test_mapped_tasks_with_the_same_message_take_one_place_and_give_back_their_o
     one, two = (opened(engine, owner=f"part{part}", map_index=part) for part in range(2))
     assert claim(one, twice, [(ANN, key(1))]) == claim(two, twice, [(ANN, key(1))]) == set()
     # The second is told that the first sends it, and gives its part in the slot back.
-    release(two, [key(1)])
+    release(two, [(ANN, key(1))])
     assert claim(two, twice, [(ANN, key(2)), (ANN, key(3))]) == {key(3)}, "the slot was given back though it is sent"
-    release(one, [key(1)])
+    release(one, [(ANN, key(1))])
     assert claim(two, twice, [(ANN, key(3))]) == set()
 
 
@@ -162,7 +162,7 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
     assert claim(slots, once, [(ANN, key(1)), (BEN, key(2))]) == set()
     again.commit([key(1), key(2)], [])
     again.commit([], [(key(1), unsent), (key(2), unsent)])
-    release(slots, [key(1), key(2)])
+    release(slots, [(ANN, key(1)), (BEN, key(2))])
     another = opened(engine, "dag2/run/task")
     assert claim(another, once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
 
@@ -174,12 +174,12 @@ def test_the_slots_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(
             sa.text(
-                f"INSERT INTO cirrus_cap_places VALUES ('{OLD_KEY}', '{OLD_SCOPE}', '{ANN.hex()}', '', {time.time()})"
+                f"INSERT INTO cirrus_cap_places VALUES ('{ANN.hex()}', '{OLD_KEY}', '{OLD_SCOPE}', '', {time.time()})"
             )
         )
     assert claim(mine, once, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
     assert rows(engine, "cirrus_cap_places") == 1
-    release(mine, [key(1)])
+    release(mine, [(ANN, key(1))])
     assert claim(mine, once, [(ANN, key(2))]) == set()
 
 
