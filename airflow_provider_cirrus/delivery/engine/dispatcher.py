@@ -131,6 +131,8 @@ class _Run:
         self._delivery = DeliveryResult()
         self._progress = Progress(total)
         self._changed = Condition()
+        # What the reading thread waits for; to be woken by every event would take as long as most of them.
+        self._awaited: Callable[[], bool] = _nothing
         self._senders = ThreadPool("cirrus-send", max_in_flight(dispatcher.concurrency))
         self._reporter: BatchWorker[MessageOutcome] = BatchWorker(
             "cirrus-report", self._report_all, linger=_LINGER_REPORTING
@@ -214,11 +216,13 @@ class _Run:
         """Wait for the machine to come to something; no longer than a stop from outside allows."""
         end = None if seconds is None else time.monotonic() + seconds
         with self._changed:
+            self._awaited = until
             while not until() and not (seconds is None and self._is_cut_short()):
                 left = _LOOK if end is None else min(_LOOK, end - time.monotonic())
                 if left <= 0:
-                    return
+                    break
                 self._changed.wait(left)
+            self._awaited = _nothing
 
     def _is_cut_short(self) -> bool:
         return self._machine.broken is not None or self._dispatcher.stop.is_set()
@@ -264,7 +268,7 @@ class _Run:
         if wake is not None and (self._tick_at is None or wake < self._tick_at):
             self._tick_at = max(wake, now + _TICK)
             self._may_tick.set()
-        if self._machine.wants_rows or self._machine.is_idle:
+        if self._awaited() or self._is_cut_short():
             self._changed.notify_all()
 
     # ---- the clock
@@ -357,6 +361,10 @@ class _Run:
                 # What cannot be reported is not sent; the ledger goes on to record what is in flight.
                 self._event(lambda now, wall, error=error: self._machine.break_off(error, now, wall))  # type: ignore[misc]
                 raise
+
+
+def _nothing() -> bool:
+    return False
 
 
 def _chunks(audience: Iterable[_T]) -> Iterator[list[_T]]:

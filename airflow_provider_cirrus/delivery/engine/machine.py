@@ -121,7 +121,7 @@ class Machine:
         self._throttled_since: float | None = None
         # (template, language) of which no message can succeed, and why.
         self._blocked: dict[tuple[str, str], str] = {}
-        self._is_exhausted = False
+        self._is_exhausted = self._has_schedules = False
         self._is_over = False
         self._is_paused = False
         self._may_write = True
@@ -242,6 +242,8 @@ class Machine:
                 # Nearly all of them.
                 ready.append(item)
                 continue
+            if item.message is not None and item.message.schedule is not None:
+                self._has_schedules = True
             if final := self._without_sending(item, wall):
                 tell.append(self._told(item, final))
             elif held := self._not_now(item, wall):
@@ -563,7 +565,7 @@ class Machine:
             self._limit.leave(batch.permit, len(batch.items), now)
 
     def _check_at_departure(self, batch: Batch, wall: float) -> None:
-        if self._asks_nothing and all(item.to_send.schedule is None for item in batch.items):
+        if self._asks_nothing and not self._has_schedules:
             return
         leaving: list[Item] = []
         for item in batch.items:

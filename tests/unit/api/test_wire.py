@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_cirrus.api import answers, wire
 from airflow_provider_cirrus.api.errors import Disposition, InvalidInput, UnreadableAnswer, disposition, find_code
@@ -52,6 +54,46 @@ def test_a_request_holds_1_to_20_messages(count: int) -> None:
 def test_entries_are_matched_by_number_not_by_position() -> None:
     data = [{"recipient": "+447700900124", "id": 7, **OK}, {"recipient": 447700900123, "id": "a-b", **OK}]
     assert read([ANN, BEN], data) == [("accepted", "a-b"), ("accepted", "7")]
+
+
+_NUMBERS = ["447700900123", "447700900124", "525512345678", "5215512345678"]
+_NAMES = [*_NUMBERS, 447700900123, "+447700900124", "52 1 55 1234 5678", None]
+_CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "recipient": st.sampled_from(_NAMES),
+        "status": st.sampled_from(["200", 200, 200.0, True, 400, "400", 429, 500, None]),
+        "failed": st.sampled_from([None, "", "invalid", {"code": 131026}, {}]),
+        "id": st.sampled_from([None, "", 0, 7, "a-b", "a\0b", "x" * 300]),
+        "object_id": st.sampled_from([None, "c1"]),
+    },
+)
+
+
+@st.composite
+def answers_to_some(draw: st.DrawFn) -> tuple[list[Message], list[Any]]:
+    """Messages, and what may be answered to them: mostly all that was asked for, with little that is odd."""
+    asked = draw(st.lists(st.sampled_from(_NUMBERS), min_size=1, max_size=4))
+    entries: list[Any] = draw(st.permutations([{"recipient": number, **OK, "id": n} for n, number in enumerate(asked)]))
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(entries) - 1))
+        change = draw(_CHANGES)
+        is_one = isinstance(entries[place], dict) and draw(st.booleans())
+        entries[place] = {**entries[place], **change} if is_one else draw(st.sampled_from([None, [], "200", change]))
+    more = draw(st.lists(st.sampled_from(entries) | _CHANGES, max_size=1))
+    return [message(number) for number in asked], entries + more
+
+
+@given(answers_to_some())
+@settings(max_examples=400, deadline=None)
+def test_what_is_quickly_seen_as_accepted_is_what_a_close_look_finds(case: tuple[list[Message], list[Any]]) -> None:
+    messages, entries = case
+    quick = wire._all_accepted(messages, entries)
+    assert quick in (None, wire._judge_each(messages, entries, ()))
+
+
+def test_a_plain_answer_is_seen_quickly() -> None:
+    assert wire._all_accepted([ANN, BEN], [{"recipient": one.to, **OK} for one in (BEN, ANN)]) is not None
 
 
 @pytest.mark.parametrize(
