@@ -6,8 +6,8 @@ What the rules of consent cost: opt-in by SQL, suppression by file, quiet hours 
 The same audience is delivered to a sandbox in a process of its own, once without rules and once with all four; the
 ledger is SQLite in both, as a cap needs one. At ``--rate`` messages a second, and once more as fast as it goes.
 1,000 a second is the most that WhatsApp allows a number. Everybody passes every rule, so that both runs send the
-same. Ends with status 1 where the rules add 30 % or more to the run at the rate; ``--memory`` instead compares the
-peak memory of 1,000 recipients and of ``--recipients``, with sending stubbed.
+same. Ends with status 1 where the rules add 30 % or more to the run at the rate, or more than 60 % to the other one;
+``--memory`` instead compares the peak memory of 1,000 recipients and of ``--recipients``, with sending stubbed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from airflow_provider_cirrus.delivery.rules.policy import NO_RULES, Policy
 from airflow_provider_cirrus.delivery.rules.quiet_hours import QuietHours
 from airflow_provider_cirrus.delivery.sql.store import engine_for
 
-LIMIT = 0.30
+LIMIT, LIMIT_UNLIMITED = 0.30, 0.60
 SEND: Any = Callable[[Sequence[Message]], SendResult]
 
 
@@ -141,9 +141,10 @@ def main() -> int:
         return int(missed)
     with sandbox() as url:
         missed = compare(options.recipients, options.rate, url) >= LIMIT
-        compare(options.recipients, UNLIMITED, url)
+        missed_unlimited = compare(options.recipients, UNLIMITED, url) > LIMIT_UNLIMITED
     print(f"target: less than {LIMIT:.0%} more at {options.rate:.0f} messages/s: {'missed' if missed else 'met'}")
-    return int(missed)
+    print(f"target: at most {LIMIT_UNLIMITED:.0%} more without a limit: {'missed' if missed_unlimited else 'met'}")
+    return int(missed or missed_unlimited)
 
 
 if __name__ == "__main__":
