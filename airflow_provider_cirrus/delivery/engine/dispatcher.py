@@ -327,6 +327,9 @@ class _Run:
     # ---- the sending threads
 
     def _send(self, batch: Batch) -> None:
+        if self._dispatcher.stop.is_set():
+            # The clock and the reading thread may see it later than this batch would leave.
+            self._event(self._machine.stop)
         messages = self._event(lambda now, wall: self._machine.depart(batch, now, wall))
         if not messages:
             return

@@ -356,6 +356,25 @@ def test_a_stop_lets_no_further_batch_leave(client: CirrusClient, sandbox: Sandb
     assert found(run(client, people(60), store)) == {"accepted": 60}
 
 
+class SeenBySendersAlone(threading.Event):
+    """As when neither the clock nor the reading thread had a moment to look since it was set."""
+
+    def is_set(self) -> bool:
+        return super().is_set() and threading.current_thread().name.startswith("cirrus-send")
+
+
+def test_a_stop_that_nobody_else_has_seen_lets_no_further_batch_leave(client: CirrusClient, sandbox: Sandbox) -> None:
+    stop = SeenBySendersAlone()
+
+    def send(batch: Sequence[Message]) -> SendResult:
+        stop.set()
+        return client.send(batch)
+
+    delivery = run(client, people(60), Store(), send=send, stop=stop)
+    assert found(delivery) == {"accepted": 20, "unsent": 40}
+    assert len(sandbox.messages) == 20
+
+
 def test_an_exception_in_the_reading_thread_waits_for_what_is_in_flight(client: CirrusClient, sandbox: Sandbox) -> None:
     """As when Airflow's execution_timeout interrupts the task."""
     # More than are looked up at once: the first of them are on their way while the others are read.
