@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
@@ -41,9 +41,9 @@ def release(caps: FrequencyCapStore, messages: Sequence[tuple[bytes, bytes]]) ->
     _fenced(caps, caps._fence, lambda connection: caps.release(connection, messages))
 
 
-def unspend(people: DailyBudgetStore, keys: Collection[bytes]) -> None:
+def unspend(people: DailyBudgetStore, messages: Sequence[tuple[bytes, bytes]]) -> None:
     """Give back the places in a budget of messages that were certainly not sent."""
-    _fenced(people, people._fence, lambda connection: people.release(connection, keys))
+    _fenced(people, people._fence, lambda connection: people.release(connection, messages))
 
 
 def _fenced(store: SqlStore, fence: Fence | None, work: Callable[[Connection], _T]) -> _T:

@@ -13,6 +13,7 @@ from tests.unit.delivery.rules.test_daily_budget import (  # noqa: F401
     test_of_eight_processes_that_race_none_goes_beyond_the_budget,
     test_the_place_of_what_may_have_been_sent_stays,
     test_there_are_never_more_people_than_the_budget_allows_in_a_day,
+    test_what_an_earlier_version_spends_is_counted,
     test_what_is_long_past_goes,
     test_what_was_certainly_not_sent_is_given_back,
     test_who_waits_is_told_when_a_tenth_is_free,

@@ -16,6 +16,7 @@ from tests.unit.delivery.rules.test_frequency_cap import (  # noqa: F401
     engine,
     test_a_category_counts_its_own_and_no_category_counts_all,
     test_a_database_that_fails_lets_nothing_pass,
+    test_a_later_try_does_not_give_back_the_slot_of_an_earlier_one,
     test_a_message_key_is_one_message_in_all_runs,
     test_a_retry_keeps_its_place_and_takes_no_second_one,
     test_a_superseded_try_neither_takes_a_place_nor_gives_one_back,

@@ -104,10 +104,11 @@ class CountedClaims:
 
     def give_back(self, connection: Connection, keys: Collection[bytes]) -> None:
         """Give back the places of messages that were not sent after all."""
-        if keys and self._counting.slots is not None:
-            self._counting.slots.release(connection, self._with_persons(keys))
-        if keys and self._counting.people is not None:
-            self._counting.people.release(connection, keys)
+        messages = self._with_persons(keys)
+        if messages and self._counting.slots is not None:
+            self._counting.slots.release(connection, messages)
+        if messages and self._counting.people is not None:
+            self._counting.people.release(connection, messages)
 
     def _with_persons(self, keys: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
         return [(self._persons[key], key) for key in keys]

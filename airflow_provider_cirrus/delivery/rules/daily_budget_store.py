@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, 
 _TIDY_EVERY, _PART = 50, 500
 # Of a budget, so much has to be free again before whoever waits for it begins anew.
 _TENTH = 10
+# What a lock of a budget leaves as it is, besides its moment.
+_KEPT = ("since", "people", "counted")
 
 _metadata = sa.MetaData()
 # One row a budget, to be locked: whoever holds it alone counts and spends.
@@ -28,26 +30,34 @@ _budgets = sa.Table(
     sa.Column("budget", sa.CHAR(32), primary_key=True),
     sa.Column("since", sa.Float(53), nullable=False),
     sa.Column("seen", sa.Float(53), nullable=False),
+    # No fewer people than it was spent on, as of ``counted``: to count them takes as long as there are people. It is no
+    # longer so where ``seen`` is another moment, that of a version that does not keep it.
+    sa.Column("people", sa.BigInteger),
+    sa.Column("counted", sa.Float(53)),
     **MYSQL,
 )
 _places = sa.Table(
     "cirrus_budget_places",
     _metadata,
+    # First, so that one index serves to find a person, and to give a place back: hashes touch pages all over, and each
+    # page that a commit touches costs as much as the row itself.
+    sa.Column("person", sa.CHAR(32), primary_key=True),
+    sa.Column("budget", sa.CHAR(32), primary_key=True),
     sa.Column("key", sa.CHAR(32), primary_key=True),
     # Of a message that is the same for all runs, each task has a row of its own: none gives another's place back.
     sa.Column("scope", sa.CHAR(32), primary_key=True),
-    sa.Column("budget", sa.CHAR(32), primary_key=True),
-    sa.Column("person", sa.CHAR(32), nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
     # The try that took it first. What another one finds taken, somebody was sent, or may have been: it cannot give that
     # back, whatever becomes of its own.
     sa.Column("owner", sa.String(64), nullable=False),
     sa.Index("cirrus_budget_places_at", "budget", "at", "person"),
-    sa.Index("cirrus_budget_places_person", "person"),
     **MYSQL,
 )
 
-BUDGET_TABLES = Tables("budgets", (_budgets, _places), "daily budgets")
+# Format 1 had another primary key: without the person, for whom it had an index.
+_KEY_OF_FORMAT_1 = ("key", "scope", "budget")
+
+BUDGET_TABLES = Tables("budgets", (_budgets, _places), "daily budgets", "2", reads=("1",))
 
 
 class DailyBudgetStore(SqlStore):
@@ -84,8 +94,9 @@ class DailyBudgetStore(SqlStore):
         self._is_global = is_global
         self._claims = 0
         # Made once: to make a statement takes as long as to write a dozen rows.
-        self._lock = upsert(_budgets, self._dialect, keep=("since",))
-        self._take = upsert(_places, self._dialect, keep=("owner",))
+        self._lock = upsert(_budgets, self._dialect, rule=lambda there, new: (None, {"seen": there.seen}), keep=_KEPT)
+        key_there = _KEY_OF_FORMAT_1 if self._format == "1" else None
+        self._take = upsert(_places, self._dialect, keep=("owner",), key=key_there)
 
     @classmethod
     def beside(cls, ledger: SqlLedger) -> Self:
@@ -114,27 +125,35 @@ class DailyBudgetStore(SqlStore):
         if not wanted:
             return {}
         whose, now = scope_of(f"budget {name}"), self._clock()
-        execute_many(connection, self._lock, [{"budget": whose, "since": now, "seen": now}])
-        since = float(connection.scalar(sa.select(_budgets.c.since).where(_budgets.c.budget == whose)) or now)
+        self._hold(connection, whose, now)
+        there = connection.execute(sa.select(_budgets).where(_budgets.c.budget == whose)).one()
+        since, most = float(there.since), there.people if there.counted == there.seen else None
         limit = budget.limit(since, now)
         counts = _counts(whose, now)
         known = self._known(connection, counts, sorted({person.hex() for person, _ in wanted}))
-        count = connection.scalar(sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*counts)) or 0
+        new = {person.hex() for person, _ in wanted} - known
+        if most is None or most + len(new) > limit:
+            # Who was counted a day ago no longer is; near the limit that is looked at.
+            most = connection.scalar(sa.select(sa.func.count(sa.distinct(_places.c.person))).where(*counts)) or 0
         rows: dict[str, dict[str, Any]] = {}
         refused: list[bytes] = []
         for person, key in wanted:
             who = person.hex()
             if who not in known:
-                if count >= limit:
+                if most >= limit:
                     refused.append(key)
                     continue
                 known.add(who)
-                count += 1
+                most += 1
             stored = self._name(key)
             row = {"key": stored, "scope": self._fence.row, "budget": whose, "person": who, "at": now}
             rows[stored] = {**row, "owner": self._fence.owner}
         if rows:
-            execute_many(connection, self._take, [rows[key] for key in sorted(rows)])
+            # In the order of the primary key, so that what is next to each other is written at once.
+            in_order = sorted(rows.values(), key=lambda row: (row["person"], row["key"]))
+            execute_many(connection, self._take, in_order)
+        kept = {"seen": now, "people": most, "counted": now}
+        connection.execute(sa.update(_budgets).where(_budgets.c.budget == whose).values(kept))
         if not refused:
             return {}
         return dict.fromkeys(refused, _room_at(connection, budget, counts, limit, since, now))
@@ -149,35 +168,44 @@ class DailyBudgetStore(SqlStore):
         if self._claims % _TIDY_EVERY == 0:
             self._transaction(lambda connection: self._tidy(connection, scope_of(f"budget {name}")))
 
-    def release(self, connection: Connection, keys: Collection[bytes]) -> None:
+    def release(self, connection: Connection, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """
         Give back the places of messages that were certainly not sent; those of other tasks stay.
 
         So does the place of a message that this try has not sent, and an earlier one may have.
 
         :param connection: in a transaction that holds the task's fence
-        :param keys: of messages whose outcome the ledger knows by now
+        :param messages: as of :meth:`claim`, whose outcome the ledger knows by now
         """
-        names = sorted(self._name(key) for key in keys)
-        for chunk in chunks(names):
-            columns = _places.c
-            mine = (columns.key.in_(chunk), columns.scope == self._fence.row, columns.owner == self._fence.owner)
-            connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(_places.c.key, self._fence)))
+        columns = _places.c
+        for chunk in chunks(sorted(messages)):
+            persons = sorted({person.hex() for person, _ in chunk})
+            # As one text each: databases look pairs up in different ways, MariaDB by reading the whole table.
+            pairs = [person.hex() + self._name(key) for person, key in chunk]
+            named = (columns.person.in_(persons), (columns.person + columns.key).in_(pairs))
+            mine = (*named, columns.scope == self._fence.row, columns.owner == self._fence.owner)
+            connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(columns.key, self._fence)))
+
+    def _hold(self, connection: Connection, whose: str, now: float) -> None:
+        """Lock the row of a budget until the transaction ends."""
+        execute_many(connection, self._lock, [{"budget": whose, "since": now, "seen": now}])
 
     def _known(self, connection: Connection, counts: Sequence[Any], persons: Sequence[str]) -> set[str]:
         found: set[str] = set()
+        # Not in the WHERE: SQLite would look through all that counts instead of for these persons.
+        is_counted = sa.func.max(sa.case((sa.and_(*counts), 1), else_=0))
         for chunk in chunks(persons):
-            query = sa.select(_places.c.person).distinct().where(_places.c.person.in_(chunk), *counts)
-            found.update(connection.scalars(query))
+            theirs = sa.select(_places.c.person).where(_places.c.person.in_(chunk)).group_by(_places.c.person)
+            found.update(connection.scalars(theirs.having(is_counted == 1)))
         return found
 
     def _tidy(self, connection: Connection, whose: str) -> None:
         self._fence.hold(connection)
-        execute_many(connection, self._lock, [{"budget": whose, "since": self._clock(), "seen": self._clock()}])
+        self._hold(connection, whose, self._clock())
         is_past = (_places.c.budget == whose, _places.c.at < self._clock() - 2 * WINDOW)
-        old = connection.execute(sa.select(_places.c.key, _places.c.scope).where(*is_past).limit(_PART)).all()
-        for row in old:
-            mine = (_places.c.key == row.key, _places.c.scope == row.scope)
+        old = sa.select(_places.c.person, _places.c.key, _places.c.scope).where(*is_past).limit(_PART)
+        for row in connection.execute(old).all():
+            mine = (_places.c.person == row.person, _places.c.key == row.key, _places.c.scope == row.scope)
             connection.execute(sa.delete(_places).where(*is_past, *mine))
 
     def _name(self, key: bytes) -> str:

@@ -40,6 +40,9 @@ _slots = sa.Table(
     sa.Column("scope", sa.CHAR(32), primary_key=True),
     sa.Column("category", sa.String(16), nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
+    # The try that took it first. What another one finds taken, somebody was sent, or may have been: it cannot give that
+    # back, whatever becomes of its own. Empty where an earlier version took it: then whoever has it next may.
+    sa.Column("owner", sa.String(64)),
     sa.Index("cirrus_cap_places_at", "at"),
     **MYSQL,
 )
@@ -104,7 +107,8 @@ class FrequencyCapStore(SqlStore):
         self._purging, self._may_purge = self.purging(), Lock()
         # Made once: to make a statement takes as long as to write a dozen rows.
         self._lock = upsert(_persons, self._dialect)
-        self._take = upsert(_slots, self._dialect, key=_KEY_OF_FORMAT_1 if self._format == "1" else None)
+        key_there = _KEY_OF_FORMAT_1 if self._format == "1" else None
+        self._take = upsert(_slots, self._dialect, keep=("owner",), key=key_there)
 
     @classmethod
     def beside(cls, ledger: SqlLedger) -> Self:
@@ -158,7 +162,7 @@ class FrequencyCapStore(SqlStore):
                 continue
             mine.add(stored)
             row = {"key": stored, "scope": task.row, "person": whose, "category": category or "", "at": now}
-            rows[stored] = row
+            rows[stored] = {**row, "owner": task.owner}
         if rows:
             # In the order of the primary key, so that what is next to each other is written at once.
             in_order = sorted(rows.values(), key=lambda row: (row["person"], row["key"]))
@@ -202,8 +206,9 @@ class FrequencyCapStore(SqlStore):
             # As one text each: databases look pairs up in different ways, MariaDB by reading the whole table.
             pairs = [person.hex() + name for person, key in chunk for name in self._names(task, key)]
             is_named = (_slots.c.person + _slots.c.key).in_(pairs)
-            mine = sa.delete(_slots).where(_slots.c.person.in_(persons), is_named, _slots.c.scope == task.row)
-            connection.execute(mine.where(~may_have_been_sent(_slots.c.key, task)))
+            is_mine = (_slots.c.scope == task.row, sa.func.coalesce(_slots.c.owner, task.owner) == task.owner)
+            gone = sa.delete(_slots).where(_slots.c.person.in_(persons), is_named, *is_mine)
+            connection.execute(gone.where(~may_have_been_sent(_slots.c.key, task)))
 
     def purge(self, before: float | None = None) -> int:
         """

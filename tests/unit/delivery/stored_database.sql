@@ -1,4 +1,8 @@
--- A ledger, places of a cap, an answer of a contact check and the window of a notice, as SQLite's dump has them.
+-- A ledger, places of a cap and of a daily budget, an answer of a contact check and the window of a notice, as SQLite's dump has them.
+CREATE TABLE cirrus_budgets ( budget CHAR(32) NOT NULL, since FLOAT NOT NULL, seen FLOAT NOT NULL, PRIMARY KEY (budget) );
+INSERT INTO "cirrus_budgets" VALUES('49bcffc820e98136c8ca3c4abf07b85e',1800000000.0,1800000000.0);
+CREATE TABLE cirrus_budget_places ( "key" CHAR(32) NOT NULL, scope CHAR(32) NOT NULL, budget CHAR(32) NOT NULL, person CHAR(32) NOT NULL, at FLOAT NOT NULL, owner VARCHAR(64) NOT NULL, PRIMARY KEY ("key", scope, budget) );
+INSERT INTO "cirrus_budget_places" VALUES('e6c691252675891990f875629ad12d51','59a1d2b0eaf33215ee6d6f5d219c971a','49bcffc820e98136c8ca3c4abf07b85e','fd65807d77ece636ea77c42efeceaaaa',1800000000.0,'try-1');
 CREATE TABLE cirrus_cap_persons ( person CHAR(32) NOT NULL, seen FLOAT NOT NULL, PRIMARY KEY (person) );
 INSERT INTO "cirrus_cap_persons" VALUES('380125d0fe12b0e8bbbadfe362958d4a',1800000000.0);
 INSERT INTO "cirrus_cap_persons" VALUES('74fa0ceac185751324389b12e122492d',1800000000.0);
@@ -21,11 +25,14 @@ INSERT INTO "cirrus_ledger" VALUES('e6c691252675891990f875629ad12d51','59a1d2b0e
 CREATE TABLE cirrus_meta ( name VARCHAR(32) NOT NULL, value VARCHAR(32) NOT NULL, PRIMARY KEY (name) );
 INSERT INTO "cirrus_meta" VALUES('format','1');
 INSERT INTO "cirrus_meta" VALUES('caps','1');
+INSERT INTO "cirrus_meta" VALUES('budgets','1');
 INSERT INTO "cirrus_meta" VALUES('checks','1');
 CREATE TABLE cirrus_notices ( "key" CHAR(32) NOT NULL, at FLOAT NOT NULL, PRIMARY KEY ("key") );
 INSERT INTO "cirrus_notices" VALUES('window',1800000000.0);
 CREATE TABLE cirrus_runs ( scope CHAR(32) NOT NULL, owner VARCHAR(64) NOT NULL, since FLOAT NOT NULL, resent INTEGER, PRIMARY KEY (scope) );
 INSERT INTO "cirrus_runs" VALUES('59a1d2b0eaf33215ee6d6f5d219c971a','try-1',1800000000.0,NULL);
 CREATE INDEX cirrus_ledger_scope ON cirrus_ledger (scope, "key");
+CREATE INDEX cirrus_budget_places_at ON cirrus_budget_places (budget, at, person);
+CREATE INDEX cirrus_budget_places_person ON cirrus_budget_places (person);
 CREATE INDEX cirrus_cap_places_at ON cirrus_cap_places (at);
 CREATE INDEX cirrus_cap_places_person ON cirrus_cap_places (person);

@@ -21,10 +21,12 @@ from airflow_provider_cirrus.delivery.contact_checks.store import CheckStore
 from airflow_provider_cirrus.delivery.erase import erase
 from airflow_provider_cirrus.delivery.ledger.base import INTERRUPTED, Entry, TaskTry, is_global, key_of, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules.daily_budget import DailyBudget
+from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore
 from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of, stored_key
-from tests.places import claim, release
+from tests.places import claim, release, spend, unspend
 
 STREAM = "hSandboxStream"
 TASK = "dag/run/task"
@@ -88,11 +90,13 @@ def test_the_tables_that_are_made_are_those_that_are_stored(stored: Engine, tmp_
 
     new = engine_for(f"sqlite:///{tmp_path}/new.db")
     FrequencyCapStore.beside(opened(new))
+    DailyBudgetStore.beside(opened(new))
     CheckStore(new)
     SqlAlertDedupe(new)
     # Opening them adds what came later.
     SqlAlertDedupe(stored)
-    opened(stored)
+    FrequencyCapStore.beside(opened(stored))
+    DailyBudgetStore.beside(opened(stored))
     assert tables(new) == tables(stored)
     new.dispose()
 
@@ -134,6 +138,20 @@ def test_stored_slots_are_kept_and_given_back(stored: Engine) -> None:
     assert claim(slots, once, [(one, keyed(4)), (two, keyed(7)), (two, keyed(8))]) == {keyed(4), keyed(8)}
 
 
+def test_a_stored_budget_goes_on(stored: Engine) -> None:
+    """Its table has another primary key, and nobody kept how many people there are."""
+    two, (one, other, third) = DailyBudget(2), [person_of(f"44770090010{place}") for place in (1, 2, 3)]
+    people = DailyBudgetStore.beside(opened(stored))
+    key = sa.inspect(stored).get_pk_constraint("cirrus_budget_places")["constrained_columns"]
+    assert key == ["key", "scope", "budget"]
+    for _ in range(2):
+        wanted = [(one, keyed(1)), (other, keyed(5)), (third, keyed(6))]
+        assert spend(people, two, "shop", wanted).keys() == {keyed(6)}
+    # The first was an earlier try's.
+    unspend(people, [(one, keyed(1)), (other, keyed(5))])
+    assert spend(people, two, "shop", [(third, keyed(6)), (other, keyed(5))]).keys() == {keyed(5)}
+
+
 def test_a_stored_answer_is_not_asked_for_again(stored: Engine) -> None:
     store = CheckStore(stored, clock=lambda: NOW + 60)
     ask: Any = None
@@ -148,5 +166,5 @@ def test_a_stored_window_is_open_no_more(stored: Engine) -> None:
 
 
 def test_a_person_is_erased_from_what_is_stored(stored: Engine) -> None:
-    found = {"messages": 1, "slots": 1, "budget": 0, "checks": 1, "unattributed_messages": 0}
+    found = {"messages": 1, "slots": 1, "budget": 1, "checks": 1, "unattributed_messages": 0}
     assert erase(stored, "447700900101") == found

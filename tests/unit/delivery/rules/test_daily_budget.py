@@ -24,9 +24,10 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules import daily_budget_store as budgets
 from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW
-from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore, ddl
-from airflow_provider_cirrus.delivery.sql.store import engine_for
+from airflow_provider_cirrus.delivery.rules.daily_budget_store import DailyBudgetStore, ddl, erase_places
+from airflow_provider_cirrus.delivery.sql.store import engine_for, scope_of
 from airflow_provider_cirrus.operators import SendTemplateOperator
 from airflow_provider_cirrus.sandbox import Sandbox
 from tests.places import spend, unspend
@@ -65,6 +66,10 @@ def key(number: int, everywhere: bool = False) -> bytes:
     return bytes([everywhere]) + number.to_bytes(11, "big")
 
 
+def memory_database() -> Engine:
+    return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+
+
 def opened(engine: Engine, task: str = "dag/run/task", owner: str = "try1", **rest: Any) -> DailyBudgetStore:
     """The budget of a try that has opened its ledger."""
     ledger = SqlLedger(engine, task, owner, is_global=lambda key: key[0] == 1, **rest)
@@ -97,11 +102,11 @@ def test_a_retry_costs_nothing(engine: Engine, clock: Clock) -> None:
 def test_what_was_certainly_not_sent_is_given_back(engine: Engine) -> None:
     store = opened(engine)
     spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
-    unspend(store, [key(2)])
+    unspend(store, [(BEN, key(2))])
     assert spend(store, TWO, "shop", [(CHLOE, key(3))]) == {}
     # Somebody else's message of the same name is that task's to give back.
     other = opened(engine, "other/run/task")
-    unspend(other, [key(1), key(3)])
+    unspend(other, [(ANN, key(1)), (CHLOE, key(3))])
     assert spend(store, TWO, "shop", [(BEN, key(2))]).keys() == {key(2)}
 
 
@@ -112,7 +117,7 @@ def test_the_place_of_what_may_have_been_sent_stays(engine: Engine) -> None:
     spend(store, TWO, "shop", [(ANN, key(1)), (BEN, key(2))])
     ledger.commit([key(1)], [])
     ledger.commit([], [(key(1), Entry(Outcome.ACCEPTED, "m"))])
-    unspend(store, [key(1)])
+    unspend(store, [(ANN, key(1))])
     assert spend(store, TWO, "shop", [(CHLOE, key(3))]).keys() == {key(3)}
 
 
@@ -121,7 +126,7 @@ def test_a_later_try_does_not_give_back_what_an_earlier_one_had(engine: Engine) 
     later = opened(engine, owner="try2")
     assert spend(later, TWO, "shop", [(ANN, key(1)), (BEN, key(2))]) == {}
     # As after a clear with resend, of which the ledger has forgotten what was sent before it.
-    unspend(later, [key(1), key(2)])
+    unspend(later, [(ANN, key(1)), (BEN, key(2))])
     assert spend(later, TWO, "shop", [(BEN, key(2)), (CHLOE, key(3))]).keys() == {key(3)}
 
 
@@ -131,7 +136,7 @@ def test_a_superseded_try_spends_nothing(engine: Engine) -> None:
     with pytest.raises(LedgerSuperseded):
         spend(old, TWO, "shop", [(ANN, key(1))])
     with pytest.raises(LedgerSuperseded):
-        unspend(old, [key(1)])
+        unspend(old, [(ANN, key(1))])
 
 
 def test_who_waits_is_told_when_a_tenth_is_free(engine: Engine, clock: Clock) -> None:
@@ -224,8 +229,7 @@ def test_of_eight_processes_that_race_none_goes_beyond_the_budget(uri: str) -> N
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 30), st.sampled_from([0, 600, 30_000, 90_000])), max_size=25),
 )
 def test_no_moving_day_ever_holds_more(people: int, story: list[tuple[int, int, int]]) -> None:
-    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
-    clock = Clock()
+    engine, clock = memory_database(), Clock()
     store = opened(engine, clock=clock)
     sent: list[tuple[float, int]] = []
     for person, number, wait in story:
@@ -242,6 +246,61 @@ def test_no_moving_day_ever_holds_more(people: int, story: list[tuple[int, int, 
             sent.append((clock.now, person))
         assert len({who for at, who in sent if at > clock.now - DAY}) <= people
     engine.dispose()
+
+
+def test_what_an_earlier_version_spends_is_counted(engine: Engine, clock: Clock) -> None:
+    """It does not keep how many people there are, and counts them each time; on the same database at the same time."""
+    store, three = opened(engine, clock=clock), DailyBudget(3)
+    assert spend(store, three, "shop", [(ANN, key(1))]) == {}
+    clock.now += 1
+    place = {"person": BEN.hex(), "key": "one", "scope": "task", "at": clock.now, "owner": "another"}
+    with engine.begin() as connection:
+        connection.execute(sa.update(budgets._budgets).values(seen=clock.now))
+        connection.execute(sa.insert(budgets._places).values(budget=scope_of("budget shop"), **place))
+    clock.now += 1
+    assert spend(store, three, "shop", [(CHLOE, key(2)), (person_of("447700900104"), key(3))]).keys() == {key(3)}
+
+
+MESSAGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2)), max_size=4)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["spend", "unspend"]), st.integers(0, 1), MESSAGES),
+    st.tuples(st.just("wait"), st.sampled_from([60, 30_000, 50_000, 90_000]), st.none()),
+    st.tuples(st.just("erase"), st.integers(0, 7), st.none()),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(people=st.integers(1, 5), story=st.lists(STEPS, max_size=25))
+def test_what_is_kept_of_the_number_of_people_says_what_counting_them_would(people: int, story: list[Any]) -> None:
+    """The same happens in two databases; in one of them nothing is kept, so that all are counted each time."""
+    clock, budget = Clock(), DailyBudget(people)
+    kept, counted = (memory_database() for _ in range(2))
+    stores = {engine: [opened(engine, f"dag/run/task{n}", clock=clock) for n in range(2)] for engine in (kept, counted)}
+    for what, first, second in story:
+        clock.now += 1
+        if what == "wait":
+            clock.now += first
+        elif what == "erase":
+            for engine in stores:
+                with engine.begin() as connection:
+                    erase_places(connection, someone(first).hex())
+        else:
+            # The same key is the same person's.
+            wanted = [(someone(person), key(person * 10 + number)) for person, number in second]
+            with counted.begin() as connection:
+                connection.execute(sa.text("UPDATE cirrus_budgets SET counted = NULL"))
+            if what == "spend":
+                waiting = [spend(tasks[first], budget, "shop", wanted) for tasks in stores.values()]
+                assert waiting[0] == waiting[1]
+            else:
+                for tasks in stores.values():
+                    unspend(tasks[first], wanted)
+    for engine in stores:
+        engine.dispose()
+
+
+def someone(number: int) -> bytes:
+    return person_of(f"44770090011{number}")
 
 
 # ---- a send

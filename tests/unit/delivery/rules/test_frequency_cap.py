@@ -19,6 +19,7 @@ from airflow_provider_cirrus.api.results import Outcome
 from airflow_provider_cirrus.delivery.errors import LedgerError, LedgerSuperseded
 from airflow_provider_cirrus.delivery.ledger.base import Entry, TaskTry, person_of
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger
+from airflow_provider_cirrus.delivery.rules import frequency_cap_store
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
 from airflow_provider_cirrus.delivery.rules.frequency_cap_store import FrequencyCapStore, ddl
 from airflow_provider_cirrus.delivery.sql.store import engine_for
@@ -157,6 +158,7 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
     assert claim(FrequencyCapStore.beside(first), once, [(ANN, key(1)), (BEN, key(2))]) == set()
     first.commit([key(1), key(2)], [])
     first.commit([], [(key(1), Entry(Outcome.UNKNOWN)), (key(2), unsent)])
+    release(FrequencyCapStore.beside(first), [(BEN, key(2))])
     again = ledger("try2")
     slots = FrequencyCapStore.beside(again)
     assert claim(slots, once, [(ANN, key(1)), (BEN, key(2))]) == set()
@@ -167,16 +169,23 @@ def test_the_place_of_what_an_earlier_try_may_have_sent_stays_taken(engine: Engi
     assert claim(another, once, [(ANN, key(8)), (BEN, key(9))]) == {key(8)}
 
 
+def test_a_later_try_does_not_give_back_the_slot_of_an_earlier_one(engine: Engine) -> None:
+    once = FrequencyCap(1, days=7)
+    assert claim(opened(engine), once, [(ANN, key(1))]) == set()
+    later = opened(engine, owner="try2")
+    assert claim(later, once, [(ANN, key(1)), (BEN, key(2))]) == set()
+    # As after a clear with resend, of which the ledger has forgotten what was sent before it.
+    release(later, [(ANN, key(1)), (BEN, key(2))])
+    assert claim(later, once, [(ANN, key(3)), (BEN, key(4))]) == {key(3)}
+
+
 def test_the_slots_of_an_earlier_version_are_this_tasks(engine: Engine) -> None:
     """It gave each mapped task keys of its own; written as it wrote them."""
     once = FrequencyCap(1, days=7)
     mine = opened(engine, map_index=3)
     with engine.begin() as connection:
-        connection.execute(
-            sa.text(
-                f"INSERT INTO cirrus_cap_places VALUES ('{ANN.hex()}', '{OLD_KEY}', '{OLD_SCOPE}', '', {time.time()})"
-            )
-        )
+        place = {"person": ANN.hex(), "key": OLD_KEY, "scope": OLD_SCOPE, "category": "", "at": time.time()}
+        connection.execute(sa.insert(frequency_cap_store._slots).values(**place))
     assert claim(mine, once, [(ANN, key(1)), (ANN, key(2))]) == {key(2)}
     assert rows(engine, "cirrus_cap_places") == 1
     release(mine, [(ANN, key(1))])
