@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[str, list[str]]] = {
     "rate_limit": ("How much of a limit is used", []),
     "shared_rate": ("How much of a limit many tasks use together", []),
     "rules": ("What the rules cost", ["--recipients", "100000"]),
+    "daily_budget": ("What a daily budget costs", []),
     "resume": ("How long a retry takes to go on", []),
     "claimed": ("What is not sent again", []),
     "memory": ("Memory, from a file", ["--recipients", "10000000"]),

@@ -75,6 +75,18 @@ def a_place_in_the_budget_is_taken_without_counting() -> Any:
     return patch.object(DailyBudget, "limit", lambda self, since, now: 10**6)
 
 
+@planted(SqlCodec)
+def whom_a_budget_was_spent_on_is_not_counted_along() -> Any:
+    real = DailyBudgetStore.claim
+
+    def claim(self: DailyBudgetStore, connection: Any, *arguments: Any) -> Any:
+        found = real(self, connection, *arguments)
+        connection.execute(sa.update(budget_store._budgets).values(people=0))
+        return found
+
+    return patch.object(DailyBudgetStore, "claim", claim)
+
+
 # It takes a clear with `resend` and a budget that is full: one world in some thousands.
 @planted(SqlCodec, first=5500)
 def a_later_try_gives_back_what_an_earlier_one_had() -> Any:
