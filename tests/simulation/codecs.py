@@ -353,6 +353,13 @@ class SqlCodec(Codec):
                 people = {who for when, who in world.cirrus.reached if at - DAY < when <= at}
                 most = self._budget.people or 0
                 world.check(len(people) <= most, "%d people were reached in a day", len(people))
+        if self._cap is not None:
+            # What is sent again on purpose, or as it may not have been sent, is the same message.
+            messages: dict[str, set[Any]] = {}
+            for (_, key, _, task), (_, who) in zip(world.cirrus.accepted, world.cirrus.reached, strict=True):
+                messages.setdefault(who, set()).add(self.name_of(task, key))
+            most = max(map(len, messages.values()), default=0)
+            world.check(most <= self._cap.max_messages, "somebody got %d different messages under a cap", most)
         if self._cap is not None and not any(task.generation for task in world.tasks):
             most = max(world.cirrus.people.values(), default=0)
             repeats = any(task.options["repeat_unknown"] for task in world.tasks)

@@ -99,6 +99,18 @@ def a_later_try_gives_back_what_an_earlier_one_had() -> Any:
     return patch.object(DailyBudgetStore, "__init__", init)
 
 
+# As above, and a cap that is reached.
+@planted(SqlCodec, first=4500)
+def a_later_try_gives_back_the_slot_of_an_earlier_one() -> Any:
+    real = FrequencyCapStore.__init__
+
+    def init(self: FrequencyCapStore, *arguments: Any, **rest: Any) -> None:
+        real(self, *arguments, **rest)
+        self._take = upsert(cap_store._slots, self._dialect)
+
+    return patch.object(FrequencyCapStore, "__init__", init)
+
+
 # ---- the engine's rules
 
 
