@@ -87,28 +87,26 @@ def whom_a_budget_was_spent_on_is_not_counted_along() -> Any:
     return patch.object(DailyBudgetStore, "claim", claim)
 
 
+def _whoever_takes_it_last_has_it(store: Any, table: sa.Table) -> Any:
+    real = store.__init__
+
+    def init(self: Any, *arguments: Any, **rest: Any) -> None:
+        real(self, *arguments, **rest)
+        self._take = upsert(table, self._dialect)
+
+    return patch.object(store, "__init__", init)
+
+
 # It takes a clear with `resend` and a budget that is full: one world in some thousands.
 @planted(SqlCodec, first=5500)
 def a_later_try_gives_back_what_an_earlier_one_had() -> Any:
-    real = DailyBudgetStore.__init__
-
-    def init(self: DailyBudgetStore, *arguments: Any, **rest: Any) -> None:
-        real(self, *arguments, **rest)
-        self._take = upsert(budget_store._places, self._dialect)
-
-    return patch.object(DailyBudgetStore, "__init__", init)
+    return _whoever_takes_it_last_has_it(DailyBudgetStore, budget_store._places)
 
 
 # As above, and a cap that is reached.
 @planted(SqlCodec, first=4500)
 def a_later_try_gives_back_the_slot_of_an_earlier_one() -> Any:
-    real = FrequencyCapStore.__init__
-
-    def init(self: FrequencyCapStore, *arguments: Any, **rest: Any) -> None:
-        real(self, *arguments, **rest)
-        self._take = upsert(cap_store._slots, self._dialect)
-
-    return patch.object(FrequencyCapStore, "__init__", init)
+    return _whoever_takes_it_last_has_it(FrequencyCapStore, cap_store._slots)
 
 
 # ---- the engine's rules

@@ -248,9 +248,12 @@ class _Run:
     # ---- events and effects
 
     def _event(self, happened: Callable[[float, float], _T]) -> _T:
-        """Bring the machine an event, and do what comes of it."""
+        """Bring the machine an event, before it a stop from outside, and do what comes of it."""
         with self._changed:
-            found = happened(time.monotonic(), time.time())
+            now, wall = time.monotonic(), time.time()
+            if self._dispatcher.stop.is_set():
+                self._machine.stop(now, wall)
+            found = happened(now, wall)
             if not self._has_ended:
                 self._do(self._machine.effects())
             return found
@@ -274,7 +277,7 @@ class _Run:
     # ---- the clock
 
     def _tick(self) -> None:
-        """Bring the machine the time whenever it asked for that, and a stop from outside."""
+        """Bring the machine the time whenever it asked for that, and now and then."""
         while not self._has_ended:
             at = self._tick_at
             pause = _LOOK if at is None else min(_LOOK, at - time.monotonic())
@@ -283,7 +286,7 @@ class _Run:
                 continue
             with self._changed:
                 self._tick_at = None
-            self._event(self._machine.stop if self._dispatcher.stop.is_set() else self._machine.tick)
+            self._event(self._machine.tick)
 
     # ---- the writing thread
 
@@ -327,9 +330,6 @@ class _Run:
     # ---- the sending threads
 
     def _send(self, batch: Batch) -> None:
-        if self._dispatcher.stop.is_set():
-            # The clock and the reading thread may see it later than this batch would leave.
-            self._event(self._machine.stop)
         messages = self._event(lambda now, wall: self._machine.depart(batch, now, wall))
         if not messages:
             return

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
 from airflow_provider_cirrus.delivery.rules.daily_budget import WINDOW, DailyBudget
-from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, upsert
+from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, is_pair, upsert
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, scope_of, stored_key, transaction
 
 # Claims after which some of what is past is deleted, and how much of it.
@@ -179,11 +179,8 @@ class DailyBudgetStore(SqlStore):
         """
         columns = _places.c
         for chunk in chunks(sorted(messages)):
-            persons = sorted({person.hex() for person, _ in chunk})
-            # As one text each: databases look pairs up in different ways, MariaDB by reading the whole table.
-            pairs = [person.hex() + self._name(key) for person, key in chunk]
-            named = (columns.person.in_(persons), (columns.person + columns.key).in_(pairs))
-            mine = (*named, columns.scope == self._fence.row, columns.owner == self._fence.owner)
+            named = is_pair(columns.person, columns.key, [(person.hex(), self._name(key)) for person, key in chunk])
+            mine = (named, columns.scope == self._fence.row, columns.owner == self._fence.owner)
             connection.execute(sa.delete(_places).where(*mine, ~may_have_been_sent(columns.key, self._fence)))
 
     def _hold(self, connection: Connection, whose: str, now: float) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_cirrus.delivery.errors import LedgerError
 from airflow_provider_cirrus.delivery.ledger.fence import Fence
 from airflow_provider_cirrus.delivery.ledger.sql import SqlLedger, may_have_been_sent
 from airflow_provider_cirrus.delivery.rules.frequency_cap import FrequencyCap
-from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, upsert
+from airflow_provider_cirrus.delivery.sql.statements import chunks, execute_many, insert_or_ignore, is_pair, upsert
 from airflow_provider_cirrus.delivery.sql.store import MYSQL, SqlStore, Tables, stored_key
 
 # Places that are deleted at once.
@@ -200,15 +200,12 @@ class FrequencyCapStore(SqlStore):
             ``duplicate``; known to the ledger by now, as a newer try may have taken them over otherwise
         :raises LedgerError: of no task
         """
-        task = self._task()
+        task, columns = self._task(), _slots.c
         for chunk in chunks(sorted(messages)):
-            persons = sorted({person.hex() for person, _ in chunk})
-            # As one text each: databases look pairs up in different ways, MariaDB by reading the whole table.
-            pairs = [person.hex() + name for person, key in chunk for name in self._names(task, key)]
-            is_named = (_slots.c.person + _slots.c.key).in_(pairs)
-            is_mine = (_slots.c.scope == task.row, sa.func.coalesce(_slots.c.owner, task.owner) == task.owner)
-            gone = sa.delete(_slots).where(_slots.c.person.in_(persons), is_named, *is_mine)
-            connection.execute(gone.where(~may_have_been_sent(_slots.c.key, task)))
+            names = [(person.hex(), name) for person, key in chunk for name in self._names(task, key)]
+            is_own = sa.func.coalesce(columns.owner, task.owner) == task.owner
+            mine = (is_pair(columns.person, columns.key, names), columns.scope == task.row, is_own)
+            connection.execute(sa.delete(_slots).where(*mine, ~may_have_been_sent(columns.key, task)))
 
     def purge(self, before: float | None = None) -> int:
         """
