@@ -24,8 +24,9 @@ from airflow_provider_cirrus.api.errors import CirrusError, NoAnswer, NotConnect
 from airflow_provider_cirrus.api.exchange import Request, Response
 from airflow_provider_cirrus.api.multipart import MultipartFile
 
-# A refusal among the texts of http.client ("Tunnel connection failed: 407 …") and httpx ("407 …").
-_PROXY_STATUS = re.compile(r"(?<!\d)[45]\d\d(?!\d)")
+# A refusal among the texts of http.client ("Tunnel connection failed: 407 …") and httpx ("407 …"). Nowhere else: they
+# name ports, too, and places in memory.
+_PROXY_STATUS = re.compile(r"(?:^|Tunnel connection failed: )([45]\d\d)\b")
 
 _ON_ITS_WAY: ContextVar[Callable[[], None] | None] = ContextVar("cirrus_on_its_way", default=None)
 
@@ -169,7 +170,7 @@ def _no_way(error: BaseException, proxy: str | None, base_url: str) -> CirrusErr
         "right, wants a user and password, and lets this host pass."
     )
     # What http.client and httpx say of the answer to a CONNECT.
-    status = next((found[0] for one in _chain(error) if (found := _PROXY_STATUS.search(str(one)))), None)
+    status = next((found[1] for one in _chain(error) if (found := _PROXY_STATUS.search(str(one)))), None)
     if status is not None:
         return NotConnected(f"{name} answered {status} when asked for {base_url}.", hint=hint)
     cause = _root_cause(error)

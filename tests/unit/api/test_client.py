@@ -21,8 +21,10 @@ from airflow_provider_cirrus.api import errors
 from airflow_provider_cirrus.api.async_client import AsyncCirrusClient
 from airflow_provider_cirrus.api.campaign import Campaign
 from airflow_provider_cirrus.api.client import CirrusClient
+from airflow_provider_cirrus.api.exchange import Request
 from airflow_provider_cirrus.api.models import Message
 from airflow_provider_cirrus.api.results import SendResult
+from airflow_provider_cirrus.api.transport import failure
 from airflow_provider_cirrus.sandbox import Sandbox
 
 Connect = Callable[..., Any]
@@ -415,15 +417,30 @@ def test_the_proxy_of_the_environment_is_used_for_https(
         assert len(secure.requests) == is_open
 
 
-def test_a_proxy_that_is_down_is_named(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("port", [9, 449])
+def test_a_proxy_that_is_down_is_named(connect: Connect, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://user:secret@127.0.0.1:9")
+        monkeypatch.setenv(name, f"http://user:secret@127.0.0.1:{port}")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     sent = connect(base_url="https://cirrus.example", attempts=1).send([message()])
     assert outcomes(sent) == ["unsent"]
     assert re.search(r"The proxy\b.* refused the connection, on the way to https://cirrus\.example", str(sent.error))
     assert "secret" not in str(sent.error)
+
+
+@pytest.mark.parametrize("where", ["<Connection at 0x7fa449abc0>", "Pool(host='proxy', port=449)", "proxy449 500ms"])
+def test_what_looks_like_a_status_is_no_answer_of_a_proxy(where: str) -> None:
+    """Libraries name objects by their place in memory, which may hold three digits between letters."""
+
+    class ProxyError(Exception):
+        pass
+
+    error = ProxyError(f"{where}: Failed to establish a new connection")
+    error.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    request = Request("GET", "/stream/s/availability")
+    found = failure(error, request, None, "https://cirrus.example", proxy="127.0.0.1:449")
+    assert "refused the connection, on the way to https://cirrus.example" in str(found)
 
 
 def test_an_upload_arrives_whole(connect: Connect, sandbox: Sandbox) -> None:
